@@ -1,0 +1,197 @@
+"""FREEDOM: frozen item graphs and a denoised user-item graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform, Compose
+
+from pyg_ckd.data import RATES
+from pyg_ckd.nn.functional import light_gcn
+from pyg_ckd.nn.models.recommender import (
+    Recommender,
+    missing_graph,
+    user_item_graph,
+)
+from pyg_ckd.sparse import spmm
+from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
+from pyg_ckd.views import Keep, Views
+
+
+class FREEDOM(Recommender):
+    r"""FREEDOM, with item graphs that are built once and never learned.
+
+    From the `"A Tale of Two Graphs: Freezing and Denoising Graph Structures
+    for Multimodal Recommendation" <https://arxiv.org/abs/2211.06924>`_ paper:
+
+    .. math::
+        \mathbf{h} &= \sum_m w_m \, \mathbf{S}_m \mathbf{E}_{\mathcal{I}}
+
+        [\mathbf{U} \| \mathbf{I}] &= \mathrm{LightGCN}([\mathbf{E}_{
+        \mathcal{U}} \| \mathbf{E}_{\mathcal{I}}])
+
+        s(u, i) &= \langle \mathbf{u}_u, \mathbf{i}_i + \mathbf{h}_i \rangle
+
+    :math:`\mathbf{S}_m` is the nearest-neighbour graph of a modality
+    (:class:`~pyg_ckd.transforms.ItemKNN`). In each epoch LightGCN runs on a
+    sample of the interactions, drawn without replacement with probability
+    :math:`\propto 1 / \sqrt{d_u d_i}`, and on all of them in evaluation. The
+    loss gets :math:`\gamma \sum_m \mathrm{BPR}(\mathbf{u}_u, \mathbf{W}_m
+    \mathbf{x}_{im} + \mathbf{b}_m)`.
+
+    The graph of an ablated modality is dropped: the uniform graph that stands
+    for it adds one constant to all scores of a user, which cancels. The other
+    weights :math:`w_m` stay as they are. Published code fine-tunes the raw
+    features inside the auxiliary loss; here they are frozen.
+
+    Args:
+        num_users (int): The number of users.
+        num_items (int): The number of items.
+        in_channels (dict[str, int]): The number of features of each modality.
+        dim (int, optional): The size of an embedding. (default: :obj:`64`)
+        num_layers (int, optional): The number of LightGCN layers.
+            (default: :obj:`2`)
+        graph_weight (dict[str, float], optional): The weight :math:`w_m` of
+            each modality's graph. The authors use 0.1 for images and 0.9 for
+            text. (default: :math:`1 / M` each)
+        prune (float, optional): The share of interactions left out in an
+            epoch. (default: :obj:`0.8`)
+        feature_weight (float, optional): The weight :math:`\gamma` of the
+            auxiliary loss. (default: :obj:`0.001`)
+
+    Raises:
+        ValueError: If ``graph_weight`` does not name exactly the modalities,
+            or ``prune`` is outside :math:`[0, 1)`.
+
+    Shapes:
+        - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
+          embeddings :math:`(|\mathcal{I}|, d)`
+    """
+
+    pre_transform: ClassVar[BaseTransform | None] = Compose(
+        [NormalizedAdjacency(), ItemKNN(k=10)]
+    )
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int],
+        dim: int = 64,
+        num_layers: int = 2,
+        graph_weight: Mapping[str, float] | None = None,
+        prune: float = 0.8,
+        feature_weight: float = 1e-3,
+    ) -> None:
+        super().__init__(num_users, num_items, in_channels, dim)
+        if graph_weight is None:
+            graph_weight = {m: 1 / len(in_channels) for m in in_channels}
+        if set(graph_weight) != set(in_channels):
+            raise ValueError(
+                f"'graph_weight' needs a weight for each of "
+                f"{list(in_channels)} in '{self.__class__.__name__}' "
+                f'(got {dict(graph_weight)})'
+            )
+        if not 0 <= prune < 1:
+            raise ValueError(
+                f"'prune' needs to be in [0, 1) in "
+                f"'{self.__class__.__name__}' (got {prune})"
+            )
+        self.num_layers = num_layers
+        self.graph_weight = dict(graph_weight)
+        self.prune = prune
+        self.feature_weight = feature_weight
+        self.user = nn.Embedding(num_users, dim)
+        self.item = nn.Embedding(num_items, dim)
+        self.projection = nn.ModuleDict(
+            {m: nn.Linear(size, dim) for m, size in in_channels.items()}
+        )
+        self._pruned: tuple[Tensor, Tensor] | None = None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        nn.init.xavier_uniform_(self.user.weight)
+        nn.init.xavier_uniform_(self.item.weight)
+        for name, parameter in self.projection.named_parameters():
+            if name.endswith('bias'):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.xavier_normal_(parameter)
+
+    def start_epoch(self, data: HeteroData) -> None:
+        """Draw the interactions that this epoch propagates over."""
+        if self.prune == 0:
+            return
+        user, item = edge_index = data[RATES].edge_index
+        user_degree = torch.bincount(user, minlength=self.num_users).float()
+        item_degree = torch.bincount(item, minlength=self.num_items).float()
+        rate = (user_degree[user] * item_degree[item]).rsqrt()
+        num_kept = round((1 - self.prune) * rate.numel())
+        # The first arrivals of exponential clocks are a sample without
+        # replacement, proportional to their rates:
+        arrival = torch.empty_like(rate).exponential_() / rate
+        kept = arrival.topk(num_kept, largest=False, sorted=False).indices
+        self._pruned = NormalizedAdjacency().matrix(
+            edge_index[:, kept], self.num_users, self.num_items
+        )
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and of all items."""
+        user, item = self._user_item(data)
+        for m in self.in_channels:
+            item = item + self._item_item(data, m)
+        return user, item
+
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
+        """Return several views that share all propagation."""
+        user, item = self._user_item(data)
+        names = [m for m in self.in_channels if any(m in k for k in keeps)]
+        keep = [[1.0] + [float(m in k) for m in names] for k in keeps]
+        return Views(
+            user=[user],
+            item=[item] + [self._item_item(data, m) for m in names],
+            keep=torch.tensor(keep, device=user.device),
+        )
+
+    def regularization(
+        self, data: HeteroData, user_emb: Tensor, pos: Tensor, neg: Tensor
+    ) -> Tensor | float:
+        """Return the BPR loss of users and projected features."""
+        needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
+        pos, neg = place.chunk(2)
+        loss = user_emb.new_zeros(())
+        for m, projection in self.projection.items():
+            x = projection(data['item'][f'x_{m}'][needed])
+            margin = (user_emb * (x[pos] - x[neg])).sum(dim=-1)
+            loss = loss - F.logsigmoid(margin).mean()
+        return self.feature_weight * loss
+
+    def _user_item(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        adj_t, adj = user_item_graph(data, self)
+        if self.training and self._pruned is not None:
+            adj_t, adj = self._pruned
+        x = torch.cat([self.user.weight, self.item.weight])
+        out = light_gcn(x, adj_t, adj, self.num_layers)
+        user, item = out.split([self.num_users, self.num_items])
+        return user, item
+
+    def _item_item(self, data: HeteroData, modality: str) -> Tensor:
+        relation = ('item', modality, 'item')
+        if relation not in data.edge_types:
+            raise ValueError(missing_graph(f'data[{relation}].adj_t', self))
+        graph = data[relation]
+        h = spmm(graph.adj_t, self.item.weight, graph.adj)
+        return self.graph_weight[modality] * h
+
+    def __repr__(self) -> str:
+        return (
+            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
+            f'graph_weight={self.graph_weight}, prune={self.prune}, '
+            f'feature_weight={self.feature_weight})'
+        )

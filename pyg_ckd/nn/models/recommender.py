@@ -1,0 +1,133 @@
+"""What our recommenders share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
+from typing_extensions import Self
+
+from pyg_ckd.data import modalities
+from pyg_ckd.views import Keep, Views, default_views
+
+
+class Recommender(nn.Module):
+    r"""A thin base of our recommenders; others need not inherit from it.
+
+    A recommender is any module with
+
+    .. code-block:: python
+
+        user_emb, item_emb = model(data)  # [num_users, d], [num_items, d]
+
+    and the score of user :math:`u` and item :math:`i` is the dot product of
+    their rows. This base adds what our own share.
+
+    Args:
+        num_users (int): The number of users.
+        num_items (int): The number of items.
+        in_channels (dict[str, int]): The number of features of each modality.
+        dim (int): The size of an embedding.
+
+    Raises:
+        ValueError: If a size is not positive.
+    """
+
+    #: The transform that adds the graphs a model needs, if it needs any.
+    pre_transform: ClassVar[BaseTransform | None] = None
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int],
+        dim: int,
+    ) -> None:
+        super().__init__()
+        for name, size in {
+            'num_users': num_users,
+            'num_items': num_items,
+            'dim': dim,
+            **{f'in_channels[{m!r}]': n for m, n in in_channels.items()},
+        }.items():
+            if size < 1:
+                raise ValueError(
+                    f"'{name}' needs to be positive in "
+                    f"'{self.__class__.__name__}' (got {size})"
+                )
+        self.num_users = num_users
+        self.num_items = num_items
+        self.in_channels = dict(in_channels)
+        self.dim = dim
+
+    @classmethod
+    def from_data(
+        cls,
+        data: HeteroData,
+        use: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Create a model with the sizes of ``data``.
+
+        Args:
+            data: The user-item graph.
+            use: The modalities to use; all that ``data`` has by default.
+            **kwargs: Further arguments of the model, such as ``dim``.
+        """
+        names = modalities(data) if use is None else use
+        sizes = {name: data['item'][f'x_{name}'].size(1) for name in names}
+        return cls(
+            data['user'].num_nodes, data['item'].num_nodes, sizes, **kwargs
+        )
+
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
+        """Return several views at once, see :func:`pyg_ckd.views.views`."""
+        return default_views(self, data, keeps)
+
+    def regularization(
+        self, data: HeteroData, user_emb: Tensor, pos: Tensor, neg: Tensor
+    ) -> Tensor | float:
+        """Return the loss terms that a model adds to BPR, none by default.
+
+        Args:
+            data: The user-item graph, ablated if the trained view is.
+            user_emb: Embeddings of the users of a batch, ``[N, d]``.
+            pos: Their preferred items, of shape ``[N]``.
+            neg: Their other items, of shape ``[N]``.
+        """
+        return 0.0
+
+    def start_epoch(self, data: HeteroData) -> None:
+        """Prepare an epoch of training, nothing by default."""
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'{self.in_channels}, dim={self.dim})'
+        )
+
+
+def user_item_graph(
+    data: HeteroData, model: Recommender
+) -> tuple[Tensor, Tensor]:
+    """Return the normalised adjacency matrix of ``data`` and its transpose.
+
+    Raises:
+        ValueError: If ``data`` lacks it.
+    """
+    if 'adj_t' not in data:
+        raise ValueError(missing_graph('data.adj_t', model))
+    return data.adj_t, data.adj
+
+
+def missing_graph(what: str, model: Recommender) -> str:
+    """Return the message for a graph that was never built."""
+    name = model.__class__.__name__
+    return (
+        f"'{name}' needs {what}. Add it once, before training: "
+        f'data = {name}.pre_transform(data), or pass it to the data set as '
+        f'pre_transform={name}.pre_transform'
+    )

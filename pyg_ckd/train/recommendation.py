@@ -1,0 +1,173 @@
+"""Training of a recommender by Bayesian personalised ranking."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.data import modalities
+from pyg_ckd.evaluation import evaluate, recommend
+from pyg_ckd.train.triplet_loader import TripletLoader
+from pyg_ckd.transforms import AblateModality
+from pyg_ckd.views import Keep, Triples, full, views
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class Recommendation(LightningModule):
+    r"""Trains a recommender, or one view of it, by BPR.
+
+    .. math::
+        \mathcal{L} = -\mathrm{mean} \log \sigma\left(s(u, i) - s(u,
+        j)\right) + \frac{\lambda_2}{2 B} \sum \left(\|\mathbf{u}_u\|^2 +
+        \|\mathbf{i}_i\|^2 + \|\mathbf{i}_j\|^2\right) + R
+
+    over the triples :math:`(u, i, j)` of a batch of size :math:`B`, with
+    the final embeddings of users and items and the model's own
+    ``model.regularization``, if it has any, as :math:`R`. From the `"BPR:
+    Bayesian Personalized Ranking from Implicit Feedback"
+    <https://arxiv.org/abs/1205.2618>`_ paper.
+
+    Args:
+        model (torch.nn.Module): Any recommender with ``user_emb, item_emb =
+            model(data)``.
+        data (HeteroData): The user-item graph.
+        keep (frozenset[str], optional): The view to train, such as
+            ``only('text')`` for a teacher; all modalities by default.
+        lr (float, optional): The learning rate of Adam.
+            (default: :obj:`0.001`)
+        l2 (float, optional): The weight :math:`\lambda_2`.
+            (default: :obj:`0.01`)
+        batch_size (int, optional): The number of triples in a batch.
+            (default: :obj:`2048`)
+        sampling (str, optional): ``"interaction"`` or ``"user"``, see
+            :class:`~pyg_ckd.train.TripletLoader`.
+            (default: :obj:`"interaction"`)
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> from pyg_ckd.train import fit
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> task = Recommendation(VBPR.from_data(data, dim=4), data)
+        >>> task = fit(task, max_epochs=1, progress=False)
+        >>> item, score = task.recommend(torch.tensor([7]), k=3)
+        >>> item.shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: HeteroData,
+        *,
+        keep: Keep | None = None,
+        lr: float = 1e-3,
+        l2: float = 1e-2,
+        batch_size: int = 2048,
+        sampling: Literal['user', 'interaction'] = 'interaction',
+    ) -> None:
+        super().__init__()
+        names = modalities(data)
+        self.model = model
+        self.data = data
+        self.keep = full(names) if keep is None else keep
+        self.lr = lr
+        self.l2 = l2
+        self.batch_size = batch_size
+        self.sampling = sampling
+        #: What was logged, one entry for each evaluation.
+        self.history: list[dict[str, float]] = []
+        self._seen = self._ablated(data)
+
+    def _ablated(self, data: HeteroData) -> HeteroData:
+        dropped = [m for m in modalities(data) if m not in self.keep]
+        return AblateModality(*dropped)(data)
+
+    # Loss ###################################################################
+
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
+        """Return the loss of a batch of triples."""
+        triples = views(self.model, self.data, [self.keep]).triples(*batch)
+        loss = self.recommendation_loss(triples, triples.margin()[:, 0], batch)
+        self.log('loss', loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def recommendation_loss(
+        self, triples: Triples, margin: Tensor, batch: Batch
+    ) -> Tensor:
+        """Return BPR and the regularisation of the trained view.
+
+        Args:
+            triples: The embeddings of the batch, the trained view first.
+            margin: Margins of the trained view, ``[B]``.
+            batch: Users, positive and negative items, each ``[B]``.
+        """
+        user, pos, neg = triples.embedding()
+        squares = user.square().sum() + pos.square().sum() + neg.square().sum()
+        loss = -F.logsigmoid(margin).mean()
+        loss = loss + self.l2 / 2 * squares / len(margin)
+        regularization = getattr(self.model, 'regularization', None)
+        if regularization:
+            loss = loss + regularization(self._seen, user, *batch[1:])
+        return loss
+
+    # Lightning ##############################################################
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam over the model's parameters."""
+        return torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
+
+    def train_dataloader(self) -> TripletLoader:
+        """Return the loader of triples."""
+        return TripletLoader(self.data, self.batch_size, self.sampling)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return one batch; validation ranks all items for all users."""
+        return DataLoader(TensorDataset(torch.zeros(1)))
+
+    def on_fit_start(self) -> None:
+        """Move the data to the device of the model."""
+        self.data = self.data.to(self.device)
+        self._seen = self._ablated(self.data)
+
+    def on_train_epoch_start(self) -> None:
+        """Let the model prepare the epoch."""
+        start_epoch = getattr(self.model, 'start_epoch', None)
+        if start_epoch:
+            start_epoch(self.data)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log Recall@20 and NDCG@20 of the trained view on validation."""
+        result = evaluate(
+            self.model,
+            self.data,
+            split='val',
+            ks=(20,),
+            metrics=('recall', 'ndcg'),
+            view=self.keep,
+        )
+        for name, value in result.items():
+            self.log(f'val_{name}', value, prog_bar=True, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep what was logged."""
+        if not self.trainer.sanity_checking:
+            logged = self.trainer.callback_metrics.items()
+            entry = {name: float(value) for name, value in logged}
+            self.history.append({'epoch': self.current_epoch + 1, **entry})
+
+    # Use ####################################################################
+
+    def recommend(self, user: Tensor, k: int = 10) -> tuple[Tensor, Tensor]:
+        """Return the ``k`` best items of users and their scores.
+
+        See :func:`pyg_ckd.evaluation.recommend`.
+        """
+        return recommend(self.model, self.data, user, k)
