@@ -1,0 +1,362 @@
+"""Trains recommenders with and without CKD and reports what came out.
+
+    python benchmarks/run_all.py
+    python benchmarks/run_all.py --dataset baby --root data --backbone VBPR \
+        --method base teachers ckd --seed 0 1 2
+
+Without arguments it runs a synthetic data set, offline, in a few minutes. A
+data set is a folder `ROOT/NAME` in MMRec's format. Each cell of the table
+(data set, backbone, method, seed) is written to `results/<run>/` as soon as it
+is finished and is not run again; an interrupted run goes on where it stopped.
+Settings come from `settings.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from torch_geometric.data import HeteroData
+
+from pyg_ckd import __version__
+from pyg_ckd.analysis import (
+    Result,
+    markdown_table,
+    plot_views,
+    plot_weights,
+    summarize,
+)
+from pyg_ckd.data import fingerprint, modalities
+from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
+from pyg_ckd.distill import Teacher
+from pyg_ckd.evaluation import evaluate, evaluate_views
+from pyg_ckd.nn import FREEDOM, VBPR, LightGCN, Recommender
+from pyg_ckd.train import CKD, Recommendation, fit
+from pyg_ckd.views import full, only
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BACKBONES: dict[str, type[Recommender]] = {
+    'VBPR': VBPR,
+    'LightGCN': LightGCN,
+    'FREEDOM': FREEDOM,
+}
+METHODS = ('base', 'teachers', 'ckd')
+REPOSITORY = Path(__file__).resolve().parents[1]
+Cell = tuple[str, str, int]  # backbone, method, seed
+
+
+def main() -> None:
+    args = parse_arguments()
+    folder = args.results / (args.run or args.dataset)
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Benchmark(args, folder)
+
+    cells = list(bench.cells())
+    console = Console()
+    console.print(
+        f'{len(cells)} cells, {sum(map(bench.done, cells))} of them finished '
+        f'before; results in {folder}'
+    )
+    with Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn('{task.fields[note]}'),
+        console=console,
+    ) as progress:
+        total = progress.add_task('cells', total=len(cells), note='')
+        for cell in cells:
+            if not bench.done(cell):
+                name = ' '.join(map(str, cell))
+                epochs = progress.add_task(name, total=None, note='')
+                bench.run(cell, ShowEpochs(progress, epochs))
+                progress.remove_task(epochs)
+            progress.advance(total)
+
+    results = [bench.finished[bench.key(cell)] for cell in cells]
+    rows = summarize(results)
+    table = Table(*rows[0], title=f'{args.dataset}, test')
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
+    write_report(folder, results, rows, bench.about())
+    console.print(f'Report: {folder / "report.md"}')
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Train recommenders with and without CKD.'
+    )
+    add = parser.add_argument
+    add('--dataset', default='fake', help="'fake', or a folder below --root")
+    add('--root', default='datasets', type=Path)
+    add('--backbone', nargs='+', default=list(BACKBONES), choices=BACKBONES)
+    add('--method', nargs='+', default=list(METHODS), choices=METHODS)
+    add('--seed', nargs='+', default=[0, 1, 2], type=int)
+    add('--device', default='auto', help="'auto', 'cpu' or 'cuda'")
+    add('--max-epochs', default=1000, type=int)
+    add('--settings', default=Path(__file__).with_name('settings.toml'))
+    add('--results', default=REPOSITORY / 'results', type=Path)
+    add('--run', help='name of the folder below --results; the data set')
+    add('--note', default='', help='a remark for the report')
+    return parser.parse_args()
+
+
+class Benchmark:
+    """Runs cells and remembers the finished ones."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self.args = args
+        self.folder = folder
+        self.log = folder / 'results.jsonl'
+        sections = tomllib.loads(Path(args.settings).read_text())
+        self.settings = sections.get(args.dataset, sections['default'])
+        self.finished: dict[str, Result] = {}
+        if self.log.exists():
+            for line in self.log.read_text().splitlines():
+                result = Result(**json.loads(line))
+                self.finished[self._key(result)] = result
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the cells in an order in which teachers precede students."""
+        methods = self.args.method
+        for backbone in self.args.backbone:
+            for seed in self.args.seed:
+                if 'base' in methods:
+                    yield backbone, 'base', seed
+                if 'teachers' in methods or 'ckd' in methods:
+                    for m in modalities(self.data(None)):
+                        yield backbone, f'teacher({m})', seed
+                if 'ckd' in methods:
+                    yield backbone, 'ckd', seed
+
+    @cache  # noqa: B019
+    def data(self, backbone: str | None) -> HeteroData:
+        """Return the data set with the graphs that a backbone needs."""
+        transform = BACKBONES[backbone].pre_transform if backbone else None
+        if self.args.dataset == 'fake':
+            return FakeMultimodal(pre_transform=transform)[0]
+        return MMRecFolder(
+            self.args.root,
+            self.args.dataset,
+            pre_transform=transform,
+            processed_root=REPOSITORY / 'datasets',
+        )[0]
+
+    def key(self, cell: Cell) -> str:
+        """Return what tells a cell from others: its name and settings."""
+        backbone, method, seed = cell
+        return self._key(
+            Result(
+                self.args.dataset,
+                backbone,
+                method,
+                seed,
+                self.all_settings(backbone, method),
+            )
+        )
+
+    @staticmethod
+    def _key(result: Result) -> str:
+        key = asdict(result)
+        for field in ('test', 'val', 'history', 'epochs', 'seconds'):
+            del key[field]
+        return json.dumps(key, sort_keys=True)
+
+    def all_settings(self, backbone: str, method: str) -> dict[str, Any]:
+        """Return all that the result of a cell depends on but its seed."""
+        own = self.settings[backbone]
+        settings = {part: own.get(part, {}) for part in ('model', 'train')}
+        settings['fit'] = {
+            'max_epochs': self.args.max_epochs,
+            **own.get('fit', {}),
+        }
+        if method == 'ckd':
+            settings['ckd'] = own.get('ckd', {})
+        settings['data'] = self._fingerprint()
+        return settings
+
+    @cache  # noqa: B019
+    def _fingerprint(self) -> str:
+        return fingerprint(self.data(None))[:12]
+
+    def done(self, cell: Cell) -> bool:
+        """Return whether the cell was finished before."""
+        return self.key(cell) in self.finished
+
+    def run(self, cell: Cell, show: Callback) -> None:
+        """Train and evaluate a cell, and write down what came out."""
+        backbone, method, seed = cell
+        settings = self.all_settings(backbone, method)
+        data = self.data(backbone)
+        names = modalities(data)
+
+        torch.manual_seed(seed)
+        model = BACKBONES[backbone].from_data(data, **settings['model'])
+        task: Recommendation
+        if method == 'ckd':
+            teachers = {
+                m: Teacher.load(self._teacher_path(backbone, m, seed))
+                for m in names
+            }
+            task = CKD(
+                model, data, teachers, **settings['train'], **settings['ckd']
+            )
+        else:
+            modality = method.removeprefix('teacher(').rstrip(')')
+            keep = full(names) if method == 'base' else only(modality)
+            task = Recommendation(model, data, keep=keep, **settings['train'])
+
+        start = time.perf_counter()
+        fit(
+            task,
+            progress=False,
+            accelerator=self.args.device,
+            callbacks=[show],
+            **settings['fit'],
+        )
+        seconds = time.perf_counter() - start
+        task.cpu()
+        task.data = data
+        if method not in ('base', 'ckd'):
+            teacher = Teacher.from_model(model, data, modality)
+            teacher.save(self._teacher_path(backbone, modality, seed))
+
+        keeps = [task.keep] if method.startswith('teacher') else None
+        result = Result(
+            self.args.dataset,
+            backbone,
+            method,
+            seed,
+            settings,
+            test=evaluate_views(model, data, 'test', keeps=keeps),
+            val=evaluate(model, data, 'val', view=task.keep),
+            history=task.history,
+            epochs=round(task.history[-1]['epoch']),
+            seconds=round(seconds, 1),
+        )
+        with self.log.open('a') as file:
+            file.write(json.dumps(asdict(result)) + '\n')
+        self.finished[self._key(result)] = result
+
+    def _teacher_path(self, backbone: str, modality: str, seed: int) -> Path:
+        folder = self.folder / 'teachers'
+        folder.mkdir(exist_ok=True)
+        return folder / f'{backbone}-{modality}-{seed}.pt'
+
+    def about(self) -> list[str]:
+        """Return how the results came about, for the report."""
+        data = self.data(None)
+        rates = data['user', 'rates', 'item']
+        sizes = [
+            edges.size(1)
+            for edges in (
+                rates.edge_index,
+                rates.val_edge_label_index,
+                rates.test_edge_label_index,
+            )
+        ]
+        features = ', '.join(
+            f'{m} {data["item"][f"x_{m}"].size(1)}-d' for m in modalities(data)
+        )
+        lines = [
+            f'Data: {self.args.dataset}, {data["user"].num_nodes:,} users, '
+            f'{data["item"].num_nodes:,} items, {sizes[0]:,} training, '
+            f'{sizes[1]:,} validation and {sizes[2]:,} test interactions; '
+            f'{features} (fingerprint {self._fingerprint()}).',
+            'Protocol: all items are ranked, those of training left out; the '
+            'weights with the best validation Recall@20 are tested once.',
+            f'Made with pyg_ckd {__version__}, torch {torch.__version__}, '
+            f'Python {platform.python_version()} on {platform.machine()}, '
+            f'device {self.args.device}, {torch.get_num_threads()} threads.',
+        ]
+        return [*lines, self.args.note] if self.args.note else lines
+
+
+class ShowEpochs(Callback):
+    """Shows epochs and validation in the progress display."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self.progress = progress
+        self.task = task
+
+    def on_train_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        logged = trainer.callback_metrics
+        note = f'epoch {trainer.current_epoch + 1}'
+        if 'loss' in logged:
+            note += f', loss {logged["loss"]:.4f}'
+        if 'val_recall@20' in logged:
+            note += f', validation Recall@20 {logged["val_recall@20"]:.4f}'
+        self.progress.update(self.task, advance=1, note=note)
+
+
+def write_report(
+    folder: Path,
+    results: list[Result],
+    rows: list[dict[str, str]],
+    about: list[str],
+) -> None:
+    """Write `report.md` and its plots."""
+    lines = [f'# Results: {results[0].dataset}', '', *about, '']
+    lines += [markdown_table(rows), '']
+    lines += [
+        'Means over seeds, ± standard deviation. A teacher is tested in the '
+        'one view that it was trained on.',
+        '',
+    ]
+    plot_views(results).savefig(folder / 'views.png', dpi=150)
+    lines += [
+        '![Recall@20 of each view](views.png)',
+        '',
+        'What a modality achieves alone: trained alone, as a view of the '
+        'base, and as a view of the student that CKD trained.',
+        '',
+    ]
+    if any(result.method == 'ckd' for result in results):
+        plot_weights(results).savefig(folder / 'weights.png', dpi=150)
+        lines += [
+            '![Weights over training](weights.png)',
+            '',
+            'Weights of the modalities in CKD; the one that lags behind gets '
+            'more than 1.',
+            '',
+        ]
+    lines += ['## Settings', '']
+    for result in results:
+        if result.seed == results[0].seed:
+            lines.append(
+                f'- {result.backbone}, {result.method}: '
+                f'`{json.dumps(result.settings)}`'
+            )
+    (folder / 'report.md').write_text('\n'.join(lines) + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,590 @@
+import math
+from collections.abc import Iterable, Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.metrics import (
+    LinkPredHitRatio,
+    LinkPredMAP,
+    LinkPredMRR,
+    LinkPredNDCG,
+    LinkPredPrecision,
+    LinkPredRecall,
+)
+
+from pyg_ckd.data import RATES, fingerprint
+from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.evaluation import (
+    METRICS,
+    evaluate,
+    evaluate_users,
+    evaluate_views,
+    recommend,
+)
+from pyg_ckd.nn import VBPR, LightGCN
+from pyg_ckd.views import distinct_views, full, only, view_name, without
+
+PROTOCOLS = ('standard', 'ckd', 'mmrec')
+Pairs = Sequence[tuple[int, int]]
+
+
+class Table(nn.Module):
+    """A recommender that is not ours: two fixed tables."""
+
+    def __init__(self, user: Tensor, item: Tensor) -> None:
+        super().__init__()
+        self.register_buffer('user', user)
+        self.register_buffer('item', item)
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        return self.user, self.item
+
+
+class Features(nn.Module):
+    """A recommender that is not ours: it fuses modalities non-linearly."""
+
+    def __init__(self, data: HeteroData, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
+        self.user = nn.Embedding(data['user'].num_nodes, 4)
+        self.item = nn.Linear(sum(len(self.x(data, m)[0]) for m in names), 4)
+
+    def x(self, data: HeteroData, name: str) -> Tensor:
+        return data['item'][f'x_{name}']
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        x = torch.cat([self.x(data, m) for m in self.names], dim=-1)
+        return self.user.weight, self.item(x).tanh()
+
+
+def graph(
+    num_users: int,
+    num_items: int,
+    train: Pairs = (),
+    val: Pairs = (),
+    test: Pairs = (),
+) -> HeteroData:
+    data = HeteroData()
+    data['user'].num_nodes = num_users
+    data['item'].num_nodes = num_items
+    for name, pairs in {
+        'edge_index': train,
+        'val_edge_label_index': val,
+        'test_edge_label_index': test,
+    }.items():
+        index = torch.tensor(list(pairs), dtype=torch.long)
+        data[RATES][name] = index.view(-1, 2).t().contiguous()
+    return data
+
+
+def pairs_of(data: HeteroData, name: str) -> list[tuple[int, int]]:
+    return [(u, i) for u, i in data[RATES][name].t().tolist()]
+
+
+# The naive reference #########################################################
+
+
+def naive_ranking(score: Tensor, known: Iterable[int]) -> list[int]:
+    left = set(range(len(score))) - set(known)
+    return sorted(left, key=lambda item: (-float(score[item]), item))
+
+
+def naive_metrics(
+    ranking: list[int], held_out: set[int], ks: Sequence[int], protocol: str
+) -> dict[str, float]:
+    out = {}
+    hits = [item in held_out for item in ranking[: max(ks)]]
+    hits += [False] * (max(ks) - len(hits))
+    ideal = sum(hits) if protocol == 'ckd' else len(held_out)
+    for k in ks:
+        places = [place for place in range(k) if hits[place]]
+        dcg = sum(1 / math.log2(place + 2) for place in places)
+        best = sum(1 / math.log2(place + 2) for place in range(min(ideal, k)))
+        precision = [sum(hits[: place + 1]) / (place + 1) for place in places]
+        out[f'recall@{k}'] = len(places) / len(held_out)
+        out[f'precision@{k}'] = len(places) / k
+        out[f'ndcg@{k}'] = dcg / best if places else 0.0
+        out[f'map@{k}'] = sum(precision) / min(k, len(held_out))
+        out[f'mrr@{k}'] = 1 / (places[0] + 1) if places else 0.0
+        out[f'hit_ratio@{k}'] = float(bool(places))
+    return out
+
+
+def naive_evaluation(
+    user_emb: Tensor,
+    item_emb: Tensor,
+    data: HeteroData,
+    split: str,
+    ks: Sequence[int],
+    protocol: str,
+) -> dict[int, dict[str, float]]:
+    """Return the metrics of each evaluated user."""
+    train = pairs_of(data, 'edge_index')
+    label = pairs_of(data, f'{split}_edge_label_index')
+    result = {}
+    for user in range(data['user'].num_nodes):
+        known = {i for u, i in train if u == user}
+        held_out = {i for u, i in label if u == user}
+        if not held_out or (protocol == 'mmrec' and not known):
+            continue
+        ranking = naive_ranking(item_emb @ user_emb[user], known)
+        result[user] = naive_metrics(ranking, held_out, ks, protocol)
+    return result
+
+
+def mean_of(result: dict[int, dict[str, float]]) -> dict[str, float]:
+    names = next(iter(result.values()))
+    return {
+        name: sum(one[name] for one in result.values()) / len(result)
+        for name in names
+    }
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Table, HeteroData]:
+    """Small graphs with integer embeddings, so that scores often tie."""
+    num_users, num_items = draw(st.integers(1, 5)), draw(st.integers(1, 7))
+    dim = draw(st.integers(1, 2))
+    grid = [(u, i) for u in range(num_users) for i in range(num_items)]
+    parts: dict[str, list[tuple[int, int]]] = {
+        name: [] for name in ('none', 'train', 'val', 'test')
+    }
+    for pair in draw(st.permutations(grid)):
+        parts[draw(st.sampled_from(sorted(parts)))].append(pair)
+    del parts['none']
+    emb = draw(
+        st.lists(
+            st.integers(-1, 2),
+            min_size=(num_users + num_items) * dim,
+            max_size=(num_users + num_items) * dim,
+        )
+    )
+    user, item = torch.tensor(emb, dtype=torch.float).split(
+        [num_users * dim, num_items * dim]
+    )
+    model = Table(user.view(num_users, dim), item.view(num_items, dim))
+    return model, graph(num_users, num_items, **parts)
+
+
+# Against the reference #######################################################
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    case=cases(),
+    split=st.sampled_from(['val', 'test']),
+    protocol=st.sampled_from(PROTOCOLS),
+    ks=st.lists(st.integers(1, 7), min_size=1, max_size=3, unique=True),
+    block_size=st.sampled_from([1, 2, 3, 1024]),
+)
+def test_evaluate_matches_a_loop(case, split, protocol, ks, block_size):
+    model, data = case
+    ks = [min(k, data['item'].num_nodes) for k in ks]
+    expected = naive_evaluation(
+        model.user, model.item, data, split, ks, protocol
+    )
+    kwargs = dict(protocol=protocol, block_size=block_size)
+    if not expected:
+        with pytest.raises(ValueError, match=f"'{split}' holds no interact"):
+            evaluate(model, data, split, ks, **kwargs)
+        return
+
+    result = evaluate_users(model, data, split, ks, **kwargs)
+    assert result.pop('user').tolist() == list(expected)
+    assert set(result) == {f'{name}@{k}' for name in METRICS for k in ks}
+    for name, value in result.items():
+        assert value.tolist() == pytest.approx(
+            [one[name] for one in expected.values()], abs=1e-6
+        )
+
+    total = evaluate(model, data, split, ks, **kwargs)
+    assert list(total) == list(result)
+    tolerance = 1e-6
+    if protocol == 'mmrec':
+        assert total == {name: round(x, 4) for name, x in total.items()}
+        tolerance += 5e-5
+    assert total == pytest.approx(mean_of(expected), abs=tolerance)
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_evaluate_of_a_model_matches_a_loop(split, protocol):
+    data = FakeMultimodal(num_users=50, num_items=40, num_interactions=25)[0]
+    model = VBPR.from_data(data, dim=4)
+    expected = naive_evaluation(*model(data), data, split, (3, 20), protocol)
+    result = evaluate(model, data, split, (3, 20), protocol=protocol)
+    assert result == pytest.approx(
+        mean_of(expected), abs=6e-5 if protocol == 'mmrec' else 1e-6
+    )
+    assert all(isinstance(value, float) for value in result.values())
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_evaluate_matches_pyg(split):
+    """The metrics that PyG computes from one whole score matrix."""
+    data = FakeMultimodal(num_users=50, num_items=40, num_interactions=25)[0]
+    model = VBPR.from_data(data, dim=4)
+    user_emb, item_emb = model(data)
+    score = user_emb @ item_emb.t()
+    score[tuple(data[RATES].edge_index)] = -torch.inf
+    ranking = score.argsort(dim=1, descending=True)
+
+    result = evaluate(model, data, split, ks=(1, 5, 10))
+    for name, cls in {
+        'recall': LinkPredRecall,
+        'precision': LinkPredPrecision,
+        'ndcg': LinkPredNDCG,
+        'map': LinkPredMAP,
+        'mrr': LinkPredMRR,
+        'hit_ratio': LinkPredHitRatio,
+    }.items():
+        for k in (1, 5, 10):
+            metric = cls(k)
+            metric.update(
+                ranking[:, :k], data[RATES][f'{split}_edge_label_index']
+            )
+            expected = float(metric.compute())
+            assert result[f'{name}@{k}'] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('block_size', [1, 7, 49, 50, 51])
+def test_block_size_does_not_matter(block_size):
+    data = FakeMultimodal(num_users=50, num_items=40)[0]
+    generator = torch.Generator().manual_seed(1)
+    model = Table(
+        torch.randint(-3, 4, (50, 3), generator=generator).float(),
+        torch.randint(-3, 4, (40, 3), generator=generator).float(),
+    )
+    expected = evaluate_users(model, data, block_size=1000)
+    result = evaluate_users(model, data, block_size=block_size)
+    assert list(result) == list(expected)
+    for name, value in result.items():
+        assert torch.equal(value, expected[name])
+
+
+def test_order_of_interactions_does_not_matter():
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    model = VBPR.from_data(data, dim=4)
+    expected = evaluate(model, data)
+    for name in ('edge_index', 'val_edge_label_index', 'test_edge_label_index'):
+        index = data[RATES][name]
+        data[RATES][name] = index[:, torch.randperm(index.size(1))]
+    assert evaluate(model, data) == pytest.approx(expected, abs=1e-12)
+
+
+# The protocol ################################################################
+
+
+def test_ties_go_to_the_lower_id():
+    model = Table(torch.zeros(1, 2), torch.randn(5, 2))
+    for held_out in range(1, 5):
+        data = graph(1, 5, train=[(0, 0)], test=[(0, held_out)])
+        for k in range(1, 6):
+            result = evaluate(model, data, ks=[k], metrics=['recall'])
+            assert result == {f'recall@{k}': float(held_out <= k)}
+
+
+def test_users_without_held_out_items_are_skipped():
+    model = Table(torch.ones(4, 1), torch.tensor([[3.0], [2.0], [1.0]]))
+    data = graph(4, 3, train=[(0, 0), (2, 0)], test=[(3, 0), (1, 1)])
+    result = evaluate_users(model, data, ks=[1], metrics=['recall'])
+    assert result['user'].tolist() == [1, 3]
+    assert result['recall@1'].tolist() == [0.0, 1.0]
+    assert evaluate(model, data, ks=[1], metrics=['recall']) == {
+        'recall@1': 0.5
+    }
+
+
+def test_items_without_training_edges_are_ranked():
+    model = Table(torch.ones(1, 1), torch.tensor([[1.0], [2.0], [3.0]]))
+    data = graph(1, 3, train=[(0, 0)], test=[(0, 2)])
+    assert evaluate(model, data, ks=[1])['recall@1'] == 1.0
+    assert recommend(model, data, torch.tensor([0]), k=2)[0].tolist() == [
+        [2, 1]
+    ]
+
+
+def test_validation_items_stay_candidates_at_test():
+    model = Table(torch.ones(1, 1), torch.tensor([[3.0], [2.0], [1.0]]))
+    data = graph(1, 3, train=[(0, 0)], val=[(0, 1)], test=[(0, 2)])
+    result = evaluate(model, data, ks=(1, 2))
+    assert (result['recall@1'], result['recall@2']) == (0.0, 1.0)
+    # And test items are candidates at validation:
+    data = graph(1, 3, train=[(0, 0)], val=[(0, 2)], test=[(0, 1)])
+    result = evaluate(model, data, 'val', ks=(1, 2))
+    assert (result['recall@1'], result['recall@2']) == (0.0, 1.0)
+
+
+def test_training_items_are_never_hits():
+    """Not even where a user has fewer items left than the list has places."""
+    model = Table(torch.ones(1, 1), torch.tensor([[3.0], [2.0], [1.0]]))
+    data = graph(1, 3, train=[(0, 0), (0, 1)], test=[(0, 0)])
+    result = evaluate(model, data, ks=(1, 3))
+    assert result == dict.fromkeys(result, 0.0)
+
+
+def test_repeated_held_out_pairs_count_once():
+    model = Table(torch.ones(1, 1), torch.tensor([[3.0], [2.0], [1.0]]))
+    once = graph(1, 3, test=[(0, 1), (0, 2)])
+    twice = graph(1, 3, test=[(0, 1), (0, 2), (0, 1)])
+    for protocol in PROTOCOLS[:2]:
+        assert evaluate(
+            model, twice, ks=(1, 2, 3), protocol=protocol
+        ) == evaluate(model, once, ks=(1, 2, 3), protocol=protocol)
+
+
+def test_protocols_differ():
+    """A user with one hit at the top of two, one without training."""
+    item = torch.arange(6.0, 0.0, -1.0).unsqueeze(1)
+    model = Table(torch.ones(2, 1), item)
+    data = graph(2, 6, train=[(0, 0)], test=[(0, 1), (0, 5), (1, 3)])
+
+    def ndcg(protocol: str, *ks: int) -> dict[str, float]:
+        return evaluate(model, data, ks=ks, metrics=['ndcg'], protocol=protocol)
+
+    full_dcg = 1 + 1 / math.log2(3)
+    assert ndcg('standard', 2) == pytest.approx({'ndcg@2': 0.5 / full_dcg})
+    assert ndcg('ckd', 2) == pytest.approx({'ndcg@2': 0.5})
+    # The hits of the longest list count for the shorter ones, too:
+    assert ndcg('ckd', 5, 2) == pytest.approx(
+        {'ndcg@5': (1 / full_dcg + 1 / math.log2(5)) / 2 + 0, 'ndcg@2': 0.5},
+        abs=1,
+    )
+    assert ndcg('ckd', 2, 5)['ndcg@2'] == ndcg('ckd', 5, 2)['ndcg@2']
+    assert ndcg('mmrec', 2) == {'ndcg@2': round(1 / full_dcg, 4)}
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_users_without_training_interactions(protocol):
+    model = Table(torch.ones(2, 1), torch.tensor([[2.0], [1.0]]))
+    data = graph(2, 2, train=[(1, 0)], val=[(0, 0)], test=[(0, 0), (1, 1)])
+    users = evaluate_users(model, data, ks=[1], protocol=protocol)['user']
+    assert users.tolist() == ([1] if protocol == 'mmrec' else [0, 1])
+    if protocol == 'mmrec':
+        with pytest.raises(ValueError, match="'val' holds no interactions"):
+            evaluate(model, data, 'val', ks=[1], protocol=protocol)
+
+
+# Views #######################################################################
+
+
+@pytest.mark.parametrize('own', [True, False])
+@pytest.mark.parametrize('names', [('image', 'text'), ('a', 'b', 'c')])
+def test_evaluate_views(names, own):
+    data = FakeMultimodal(
+        num_users=30,
+        num_items=20,
+        taste=dict.fromkeys(names, 1.0),
+        noise=dict.fromkeys(names, 0.1),
+    )[0]
+    model = VBPR.from_data(data, dim=4) if own else Features(data, names)
+    result = evaluate_views(model, data, 'val', (5,), metrics=('ndcg',))
+    keeps = distinct_views(names)
+    assert list(result) == [view_name(keep, names) for keep in keeps]
+    for keep in keeps:
+        assert result[view_name(keep, names)] == evaluate(
+            model, data, 'val', (5,), metrics=('ndcg',), view=keep
+        )
+    assert result['full'] == evaluate(model, data, 'val', (5,), metrics=['ndcg'])
+    assert len({value['ndcg@5'] for value in result.values()}) > 1
+
+
+def test_evaluate_views_of_choice():
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    model = VBPR.from_data(data, dim=4)
+    keeps = [without(['image', 'text'], 'image'), full(['image', 'text'])]
+    result = evaluate_views(
+        model, data, ks=(5,), keeps=keeps, protocol='mmrec', block_size=7
+    )
+    assert list(result) == ['only(text)', 'full']
+    assert result['full'] == evaluate(model, data, ks=(5,), protocol='mmrec')
+
+
+def test_metrics_may_be_an_iterator():
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    model = VBPR.from_data(data, dim=4)
+    assert list(evaluate(model, data, ks=[5], metrics=iter(['mrr', 'map']))) == [
+        'mrr@5',
+        'map@5',
+    ]
+    for value in evaluate_views(
+        model, data, ks=[5], metrics=iter(['mrr'])
+    ).values():
+        assert list(value) == ['mrr@5']
+
+
+def test_evaluation_changes_nothing():
+    data = LightGCN.pre_transform(FakeMultimodal(num_users=30, num_items=20)[0])
+    model = LightGCN.from_data(data, dim=4)
+    before = fingerprint(data), [p.clone() for p in model.parameters()]
+    random = torch.get_rng_state()
+    evaluate(model, data, view=only('text'))
+    evaluate_views(model, data)
+    recommend(model, data, torch.tensor([0]))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert fingerprint(data) == before[0]
+    for parameter, old in zip(model.parameters(), before[1], strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is None
+
+
+# The model's mode ############################################################
+
+
+class Dropping(Table):
+    """A recommender that behaves differently in training, and fails so."""
+
+    def __init__(self, user: Tensor, item: Tensor) -> None:
+        super().__init__(user, item)
+        self.frozen = nn.BatchNorm1d(2)
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return super().forward(data)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize(
+    'call',
+    [
+        evaluate,
+        evaluate_users,
+        evaluate_views,
+        lambda model, data, **_: recommend(model, data, torch.tensor([0])),
+    ],
+)
+def test_mode_is_restored(call, training):
+    data = graph(2, 30, train=[(0, 0)], test=[(0, 1)])
+    model = Dropping(torch.randn(2, 3), torch.randn(30, 3)).train(training)
+    call(model, data)
+    assert model.training == training
+    assert model.frozen.training == training
+    assert torch.is_grad_enabled()
+
+
+def test_mode_is_restored_after_an_error():
+    data = graph(2, 30, train=[(0, 0)], test=[(0, 1)])
+    model = Table(torch.full((2, 3), torch.nan), torch.randn(30, 3))
+    with pytest.raises(ValueError):
+        evaluate(model, data)
+    assert model.training
+
+
+def test_mode_is_restored_module_by_module():
+    """A part that the user froze in evaluation mode stays there."""
+    data = graph(2, 30, train=[(0, 0)], test=[(0, 1)])
+    model = Dropping(torch.randn(2, 3), torch.randn(30, 3))
+    model.frozen.eval()
+    evaluate(model, data)
+    assert model.training
+    assert not model.frozen.training
+
+
+# Errors ######################################################################
+
+
+@pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('table', ['user', 'item'])
+def test_embeddings_need_to_be_finite(table, bad):
+    data = graph(2, 3, train=[(0, 0)], test=[(0, 1)])
+    model = Table(torch.randn(2, 3), torch.randn(3, 3))
+    getattr(model, table)[1, 1] = bad
+    for call in (evaluate, evaluate_users, evaluate_views):
+        with pytest.raises(ValueError, match='not finite'):
+            call(model, data, ks=[1])
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(ks=[0]), r"'ks' needs to be in 1\.\.3 \(got 0\)"),
+        (dict(ks=[1, 4]), r"'ks' needs to be in 1\.\.3 \(got 4\)"),
+        (dict(ks=[]), "'ks'"),
+        (dict(metrics=['auc']), r"'metrics' knows .*recall.* \(got 'auc'\)"),
+        (dict(protocol='lattice'), r"'protocol' .* \(got 'lattice'\)"),
+        (dict(split='train'), r"'split' .* \(got 'train'\)"),
+        (dict(split='val'), "'val' holds no interactions"),
+        (dict(block_size=0), "'block_size'"),
+    ],
+)
+@pytest.mark.parametrize('call', [evaluate, evaluate_users, evaluate_views])
+def test_argument_errors(call, kwargs, message):
+    data = graph(2, 3, train=[(0, 0)], test=[(0, 1)])
+    data['item'].x_text = torch.randn(3, 2)
+    model = Table(torch.randn(2, 3), torch.randn(3, 3))
+    with pytest.raises(ValueError, match=message):
+        call(model, data, **{'ks': [1], **kwargs})
+
+
+def test_unknown_modality_in_a_view_is_an_error():
+    data = FakeMultimodal(num_users=20, num_items=10)[0]
+    model = VBPR.from_data(data, dim=4)
+    with pytest.raises(ValueError, match='txt'):
+        evaluate(model, data, ks=[5], view=only('txt'))
+    with pytest.raises(ValueError, match='txt'):
+        evaluate_views(model, data, ks=[5], keeps=[only('txt')])
+
+
+# Recommendation ##############################################################
+
+
+@settings(deadline=None, max_examples=75)
+@given(case=cases(), draw=st.data())
+def test_recommend_matches_a_loop(case, draw):
+    model, data = case
+    num_items = data['item'].num_nodes
+    user = draw.draw(
+        st.lists(st.integers(0, data['user'].num_nodes - 1), max_size=5)
+    )
+    k = draw.draw(st.integers(1, num_items))
+    index = torch.tensor(user, dtype=torch.long)
+    item, score = recommend(model, data, index, k)
+    assert item.shape == score.shape == (len(user), k)
+
+    train = pairs_of(data, 'edge_index')
+    for row, u in enumerate(user):
+        value = model.item @ model.user[u]
+        ranking = naive_ranking(value, [i for v, i in train if v == u])[:k]
+        left = len(ranking)
+        assert item[row, :left].tolist() == ranking
+        assert score[row, :left].tolist() == value[ranking].tolist()
+        assert score[row, left:].tolist() == [-torch.inf] * (k - left)
+
+
+def test_recommend_repeats_users_and_ignores_their_order():
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    model = VBPR.from_data(data, dim=4)
+    item, score = recommend(model, data, torch.tensor([3, 0, 3]), k=4)
+    assert item.dtype == torch.long
+    assert not score.requires_grad
+    assert item[0].tolist() == item[2].tolist()
+    assert (
+        item[1].tolist()
+        == recommend(model, data, torch.tensor([0]), k=4)[0][0].tolist()
+    )
+
+
+def test_recommend_without_anything_left():
+    data = graph(1, 2, train=[(0, 0), (0, 1)])
+    model = Table(torch.ones(1, 1), torch.ones(2, 1))
+    _, score = recommend(model, data, torch.tensor([0]), k=2)
+    assert score.tolist() == [[-torch.inf, -torch.inf]]
+
+
+@pytest.mark.parametrize('k', [0, -1, 4])
+def test_recommend_k_error(k):
+    model = Table(torch.ones(2, 1), torch.ones(3, 1))
+    with pytest.raises(ValueError, match=rf"'k' .* 1 to 3 \(got {k}\)"):
+        recommend(model, graph(2, 3), torch.tensor([0]), k=k)
+
+
+@pytest.mark.parametrize('user', [[-1], [2], [0, 5]])
+def test_recommend_user_error(user):
+    model = Table(torch.ones(2, 1), torch.ones(3, 1))
+    with pytest.raises(ValueError, match="'user' needs ids from 0 to 1"):
+        recommend(model, graph(2, 3), torch.tensor(user), k=1)

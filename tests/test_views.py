@@ -1,0 +1,244 @@
+import pytest
+import torch
+from torch import nn
+
+from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.nn import VBPR
+from pyg_ckd.views import (
+    Triples,
+    Views,
+    default_views,
+    distinct_views,
+    full,
+    only,
+    view,
+    view_name,
+    views,
+    without,
+)
+
+NAMES = ['image', 'text']
+
+
+class Foreign(nn.Module):
+    """A recommender that knows nothing of this library."""
+
+    def __init__(self, data, with_preference=True):
+        super().__init__()
+        num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
+        self.item = nn.Parameter(torch.randn(num_items, 6))
+        self.weight = nn.Parameter(torch.randn(8, 3))
+        if with_preference:
+            self.preference = nn.ParameterDict(
+                {m: nn.Parameter(torch.randn(num_users, 3)) for m in NAMES}
+            )
+        else:
+            self.user = nn.Parameter(torch.randn(num_users, 6))
+
+    def forward(self, data):
+        parts = [data['item'][f'x_{m}'] @ self.weight for m in NAMES]
+        item = torch.cat(parts, dim=-1).tanh() * self.item
+        if hasattr(self, 'user'):
+            return self.user, item
+        return torch.cat([self.preference[m] for m in NAMES], dim=-1), item
+
+
+@pytest.fixture
+def data():
+    return FakeMultimodal(num_users=6, num_items=5, num_channels=8)[0]
+
+
+def test_names_of_two_views():
+    assert full(NAMES) == {'image', 'text'}
+    assert only('text') == {'text'}
+    assert without(NAMES, 'text') == only('image')
+    keeps = distinct_views(NAMES)
+    assert keeps == [{'image', 'text'}, {'image'}, {'text'}]
+    names = [view_name(keep, NAMES) for keep in keeps]
+    assert names == ['full', 'only(image)', 'only(text)']
+
+
+@pytest.mark.parametrize('num_modalities', [3, 4, 5])
+def test_names_of_many_views(num_modalities):
+    names = list('abcde'[:num_modalities])
+    keeps = distinct_views(names)
+    assert len(keeps) == len(set(keeps)) == 2 * num_modalities + 1
+    assert keeps[0] == full(names) == set(names)
+    assert {only(m) for m in names} < set(keeps)
+    assert {without(names, m) for m in names} < set(keeps)
+    assert [view_name(keep, names) for keep in keeps] == [
+        'full',
+        *(f'only({m})' for m in names),
+        *(f'without({m})' for m in names),
+    ]
+
+
+def test_name_of_another_view():
+    assert view_name(frozenset('db'), list('abcd')) == 'only(b, d)'
+
+
+def test_view_full(data):
+    model = Foreign(data)
+    for result, expected in zip(
+        view(model, data, full(NAMES)), model(data), strict=True
+    ):
+        assert torch.equal(result, expected)
+
+
+def test_view_averages_features_and_preference(data):
+    model = Foreign(data)
+    weight = [torch.randn(6, 6), torch.randn(5, 6)]
+    result = view(model, data, only('text'))
+    grad = torch.autograd.grad(result, model.parameters(), weight)
+
+    # The same by hand:
+    x = data['item'].x_image
+    x = torch.stack([sum(x) / len(x)] * len(x))
+    preference = model.preference['image']
+    mean = torch.stack([sum(preference) / len(preference)] * len(preference))
+    parts = [x @ model.weight, data['item'].x_text @ model.weight]
+    expected = (
+        torch.cat([mean, model.preference['text']], dim=-1),
+        torch.cat(parts, dim=-1).tanh() * model.item,
+    )
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(
+        grad, torch.autograd.grad(expected, model.parameters(), weight)
+    )
+    # Gradients flow through the mean, and nothing was changed:
+    name = [n for n, _ in model.named_parameters()].index('preference.image')
+    assert grad[name].abs().min() > 0
+    assert model.preference['image'] is preference
+    assert preference.std(dim=0).min() > 0
+
+
+def test_view_gradient_of_features(data):
+    x = data['item'].x_image.requires_grad_()
+    _, item = view(Foreign(data), data, only('text'))
+    (grad,) = torch.autograd.grad(item.square().sum(), x)
+    assert grad.abs().max() > 0
+    torch.testing.assert_close(grad, grad[:1].expand_as(grad))
+
+
+def test_view_without_preference(data):
+    model = Foreign(data, with_preference=False)
+    user, item = view(model, data, only('image'))
+    assert user is model.user
+    assert not torch.allclose(item, model(data)[1])
+
+
+def test_views_of_foreign_model(data):
+    model = Foreign(data)
+    keeps = distinct_views(NAMES)
+    result = views(model, data, keeps)
+    user = torch.tensor([0, 5, 5, 1])
+    pos, neg = torch.tensor([4, 0, 2, 2]), torch.tensor([1, 3, 0, 2])
+    margin = result.triples(user, pos, neg).margin()
+    assert margin.shape == (4, 3)
+    for v, keep in enumerate(keeps):
+        expected = view(model, data, keep)
+        torch.testing.assert_close(result.embedding(v), expected)
+        score = expected[0] @ expected[1].t()
+        torch.testing.assert_close(
+            margin[:, v], score[user, pos] - score[user, neg]
+        )
+
+
+def test_views_prefers_the_model_s_own(data):
+    model = Foreign(data)
+    expected = object()
+    model.views = lambda *args: (expected, args)
+    result, args = views(model, data, [only('text')])
+    assert result is expected
+    assert args == (data, [only('text')])
+
+
+class Rows:
+    def __init__(self, x):
+        self.x = x
+        self.asked = []
+
+    def rows(self, index=None):
+        self.asked.append(index)
+        return self.x if index is None else self.x[index]
+
+
+@pytest.fixture(params=['a user block for each', 'one for all', 'lazy'])
+def blocks(request):
+    """Views by choice of blocks, and their scores by the formula."""
+    keep = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    sizes = [2, 2, 2] if request.param == 'one for all' else [2, 3, 1]
+    user = [torch.randn(4, size) for size in sizes]
+    item = [torch.randn(6, size) for size in sizes]
+    if request.param == 'one for all':
+        user = [user[0]] * 3
+    score = torch.zeros(3, 4, 6)
+    for v in range(3):
+        for b in range(3):
+            score[v] += keep[v, b] * user[b] @ item[b].t()
+    if request.param == 'one for all':
+        user = user[:1]
+    if request.param == 'lazy':
+        item[1] = Rows(item[1])
+    return Views(user, item, keep), score
+
+
+def test_embedding_of_blocks(blocks):
+    result, score = blocks
+    for v in range(3):
+        user, item = result.embedding(v)
+        torch.testing.assert_close(user @ item.t(), score[v])
+    # The first view is the default:
+    assert torch.equal(result.embedding()[0], result.embedding(0)[0])
+
+
+def test_triples_of_blocks(blocks):
+    result, score = blocks
+    user = torch.tensor([3, 3, 0, 1, 2])
+    pos, neg = torch.tensor([5, 0, 0, 2, 5]), torch.tensor([0, 5, 0, 1, 4])
+    triples = result.triples(user, pos, neg)
+    expected = (score[:, user, pos] - score[:, user, neg]).t()
+    torch.testing.assert_close(triples.margin(), expected)
+    for v in range(3):
+        u, i, j = triples.embedding(v)
+        whole = result.embedding(v)
+        torch.testing.assert_close(u, whole[0][user])
+        torch.testing.assert_close(i, whole[1][pos])
+        torch.testing.assert_close(j, whole[1][neg])
+
+    head = triples.head(2)
+    assert isinstance(head, Triples)
+    torch.testing.assert_close(head.margin(), expected[:2])
+    torch.testing.assert_close(head.embedding(1)[2], whole_neg(result, neg)[:2])
+
+
+def whole_neg(result, neg):
+    return result.embedding(1)[1][neg]
+
+
+def test_triples_asks_for_each_row_once():
+    lazy = Rows(torch.randn(9, 2))
+    result = Views([torch.randn(4, 2)], [lazy], torch.ones(1, 1))
+    user = torch.tensor([0, 1, 2])
+    result.triples(user, torch.tensor([7, 7, 3]), torch.tensor([3, 8, 7]))
+    assert [index.tolist() for index in lazy.asked] == [[3, 7, 8]]
+
+
+def test_default_views_of_one_view(data):
+    model = Foreign(data)
+    result = default_views(model, data, [only('image')])
+    torch.testing.assert_close(
+        result.embedding(), view(model, data, only('image'))
+    )
+
+
+def test_margin_in_double_precision(data):
+    data = data.apply(lambda x: x.double() if x.is_floating_point() else x)
+    model = VBPR.from_data(data, dim=4).double()
+    index = torch.tensor([0, 1])
+    for result in (
+        model.views(data, distinct_views(NAMES)),
+        default_views(model, data, distinct_views(NAMES)),
+    ):
+        margin = result.triples(index, index, index + 1).margin()
+        assert margin.dtype == torch.double
