@@ -100,10 +100,7 @@ def main() -> None:
 
     results = [bench.finished[bench.key(cell)] for cell in cells]
     rows = summarize(results)
-    table = Table(*rows[0], title=f'{args.dataset}, test')
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
+    console.print(terminal_table(rows, f'{args.dataset}, test'))
     write_report(folder, results, rows, bench.about())
     console.print(f'Report: {folder / "report.md"}')
 
@@ -139,7 +136,10 @@ class Benchmark:
         self.finished: dict[str, Result] = {}
         if self.log.exists():
             for line in self.log.read_text().splitlines():
-                result = Result(**json.loads(line))
+                try:
+                    result = Result(**json.loads(line))
+                except json.JSONDecodeError:
+                    continue  # cut off when a run was killed; runs again
                 self.finished[self._key(result)] = result
 
     def cells(self) -> Iterator[Cell]:
@@ -165,7 +165,7 @@ class Benchmark:
             self.args.root,
             self.args.dataset,
             pre_transform=transform,
-            processed_root=REPOSITORY / 'datasets',
+            processed_root=self.args.results / 'data',
         )[0]
 
     def key(self, cell: Cell) -> str:
@@ -207,7 +207,10 @@ class Benchmark:
 
     def done(self, cell: Cell) -> bool:
         """Return whether the cell was finished before."""
-        return self.key(cell) in self.finished
+        backbone, method, seed = cell
+        path = self._teacher_path(backbone, method, seed)
+        lost = method.startswith('teacher') and not path.exists()
+        return self.key(cell) in self.finished and not lost
 
     def run(self, cell: Cell, show: Callback) -> None:
         """Train and evaluate a cell, and write down what came out."""
@@ -221,7 +224,9 @@ class Benchmark:
         task: Recommendation
         if method == 'ckd':
             teachers = {
-                m: Teacher.load(self._teacher_path(backbone, m, seed))
+                m: Teacher.load(
+                    self._teacher_path(backbone, f'teacher({m})', seed)
+                )
                 for m in names
             }
             task = CKD(
@@ -241,11 +246,9 @@ class Benchmark:
             **settings['fit'],
         )
         seconds = time.perf_counter() - start
-        task.cpu()
-        task.data = data
         if method not in ('base', 'ckd'):
             teacher = Teacher.from_model(model, data, modality)
-            teacher.save(self._teacher_path(backbone, modality, seed))
+            teacher.save(self._teacher_path(backbone, method, seed))
 
         keeps = [task.keep] if method.startswith('teacher') else None
         result = Result(
@@ -261,13 +264,13 @@ class Benchmark:
             seconds=round(seconds, 1),
         )
         with self.log.open('a') as file:
-            file.write(json.dumps(asdict(result)) + '\n')
+            file.write(f'\n{json.dumps(asdict(result))}')
         self.finished[self._key(result)] = result
 
-    def _teacher_path(self, backbone: str, modality: str, seed: int) -> Path:
+    def _teacher_path(self, backbone: str, method: str, seed: int) -> Path:
         folder = self.folder / 'teachers'
         folder.mkdir(exist_ok=True)
-        return folder / f'{backbone}-{modality}-{seed}.pt'
+        return folder / f'{backbone}-{method}-{seed}.pt'
 
     def about(self) -> list[str]:
         """Return how the results came about, for the report."""
@@ -315,6 +318,20 @@ class ShowEpochs(Callback):
         if 'val_recall@20' in logged:
             note += f', validation Recall@20 {logged["val_recall@20"]:.4f}'
         self.progress.update(self.task, advance=1, note=note)
+
+
+def terminal_table(rows: list[dict[str, str]], title: str) -> Table:
+    """Return the columns of most interest, narrow enough for a terminal."""
+    columns = ['method', 'recall@20', 'ndcg@20', 'recall@20 against base']
+    table = Table('backbone', *columns[:3], 'recall against base', title=title)
+    previous = ''
+    for row in rows:
+        if previous not in ('', row['backbone']):
+            table.add_section()
+        name = '' if row['backbone'] == previous else row['backbone']
+        table.add_row(name, *(row[column] for column in columns))
+        previous = row['backbone']
+    return table
 
 
 def write_report(

@@ -59,5 +59,6 @@ def fingerprint(data: HeteroData) -> str:
     for modality in sorted(modalities(data)):
         x = data['item'][f'x_{modality}']
         digest.update(f'{modality}{tuple(x.shape)}'.encode())
-        digest.update(x.detach().cpu().contiguous().numpy().tobytes())
+        raw = x.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
     return digest.hexdigest()

@@ -149,7 +149,7 @@ def evaluate_users(
         ``recall@20``, and the ids of these users as ``user``.
     """
     keep = full(modalities(data)) if view is None else view
-    with _evaluation(model):
+    with evaluation(model):
         embedding = views(model, data, [keep]).embedding()
         return _ranked(
             *embedding, data, split, ks, metrics, protocol, block_size
@@ -187,7 +187,7 @@ def evaluate_views(
     metrics = tuple(metrics)
     names = modalities(data)
     keeps = distinct_views(names) if keeps is None else keeps
-    with _evaluation(model):
+    with evaluation(model):
         several: Views = views(model, data, keeps)
         return {
             view_name(keep, names): _means(
@@ -207,7 +207,12 @@ def evaluate_views(
 
 
 def recommend(
-    model: nn.Module, data: HeteroData, user: Tensor, k: int = 10
+    model: nn.Module,
+    data: HeteroData,
+    user: Tensor,
+    k: int = 10,
+    *,
+    view: Keep | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the best items of some users, those of training left out.
 
@@ -216,6 +221,7 @@ def recommend(
         data: The user-item graph.
         user: Ids of users, of shape ``[N]``.
         k: How many items to return for each.
+        view: The modalities to keep; all by default.
 
     Returns:
         Item ids and scores, each of shape ``[N, k]``, best first. Places that
@@ -233,8 +239,9 @@ def recommend(
         )
     if not 1 <= k <= num_items:
         raise ValueError(f"'k' needs to be from 1 to {num_items} (got {k})")
-    with _evaluation(model):
-        user_emb, item_emb = model(data)
+    keep = full(modalities(data)) if view is None else view
+    with evaluation(model):
+        user_emb, item_emb = views(model, data, [keep]).embedding()
         score = user_emb[user.to(user_emb.device)] @ item_emb.t()
     _mask_known(score, user.to(score.device), interaction_keys(data))
     score, item = stable_topk(score, k)
@@ -253,6 +260,10 @@ def _ranked(
 ) -> dict[str, Tensor]:
     num_items = item_emb.size(0)
     measures = _measures(ks, tuple(metrics), protocol, num_items)
+    if block_size < 1:
+        raise ValueError(
+            f"'block_size' needs to be positive (got {block_size})"
+        )
     if not (user_emb.isfinite().all() and item_emb.isfinite().all()):
         raise ValueError(
             'The embeddings of the model are not finite: training diverged. '
@@ -271,9 +282,11 @@ def _ranked(
         _mask_known(score, users[rows], known)
         labels = slice(int(end[rows[0]] - count[rows[0]]), int(end[rows[-1]]))
         row = torch.searchsorted(users[rows], label_user[labels])
+        score, item = stable_topk(score, max(ks))
+        # A place that no item is left for is no hit; no label has this id:
+        item[score == -torch.inf] = num_items
         ranking = LinkPredMetricData(
-            pred_index_mat=stable_topk(score, max(ks))[1],
-            edge_label_index=(row, label_item[labels]),
+            pred_index_mat=item, edge_label_index=(row, label_item[labels])
         )
         for name, measure in measures.items():
             blocks[name].append(measure.to(score.device)._compute(ranking))
@@ -287,6 +300,8 @@ def _measures(
     protocol: Protocol,
     num_items: int,
 ) -> dict[str, LinkPredMetric]:
+    if not ks:
+        raise ValueError("'ks' needs at least one list length (got none)")
     for k in ks:
         if not 1 <= k <= num_items:
             raise ValueError(f"'ks' needs to be in 1..{num_items} (got {k})")
@@ -308,7 +323,7 @@ def _measures(
 def _held_out(
     data: HeteroData, split: Split, protocol: Protocol
 ) -> tuple[Tensor, Tensor]:
-    """Return the held-out users and items, sorted by user."""
+    """Return the held-out users and items, each pair once, by user."""
     if split not in ('val', 'test'):
         raise ValueError(f"'split' needs to be 'val' or 'test' (got '{split}')")
     user, item = data[RATES][f'{split}_edge_label_index']
@@ -317,8 +332,9 @@ def _held_out(
         user, item = user[trained], item[trained]
     if user.numel() == 0:
         raise ValueError(f"The split '{split}' holds no interactions")
-    order = user.argsort(stable=True)
-    return user[order], item[order]
+    num_items = data['item'].num_nodes
+    key = torch.unique(user * num_items + item)
+    return key // num_items, key % num_items
 
 
 def _mask_known(score: Tensor, user: Tensor, known: Tensor) -> None:
@@ -344,12 +360,13 @@ def _means(result: dict[str, Tensor], protocol: Protocol) -> dict[str, float]:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
+def evaluation(model: nn.Module) -> Iterator[None]:
     """Switch a model to evaluation, without gradients, and back."""
-    training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# torch says so on the first CSR matrix of every process:
+warnings.filterwarnings('ignore', '.*Sparse CSR tensor support is in beta.*')
 
 
 def csr(row: Tensor, col: Tensor, value: Tensor, size: int) -> Tensor:
@@ -27,7 +31,11 @@ def csr(row: Tensor, col: Tensor, value: Tensor, size: int) -> Tensor:
     count = torch.bincount(row, minlength=size)
     start = torch.cat([count.new_zeros(1), count.cumsum(0)])
     return torch.sparse_csr_tensor(
-        start, col[order], value[order], (size, size)
+        start,
+        col[order],
+        value[order],
+        (size, size),
+        check_invariants=False,
     )
 
 

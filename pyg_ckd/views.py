@@ -118,6 +118,27 @@ class Views:
         item = [_rows(block) for block in self.item]
         return _joined(self.user, item, self.keep[view])
 
+    def rows(self, user: Tensor, item: Tensor) -> Views:
+        """Return the embeddings of some users and of some items.
+
+        Args:
+            user: Users of shape ``[N]``.
+            item: Items of shape ``[n]``; repeated ones are computed again.
+        """
+        users = [F.embedding(user, block) for block in self.user]
+        return Views(
+            users, [_rows(block, item) for block in self.item], self.keep
+        )
+
+    def split(self, size: int) -> tuple[Views, Views]:
+        """Split the users into the first ``size`` and the others."""
+        pairs = [block.tensor_split([size]) for block in self.user]
+        first, second = ([pair[i] for pair in pairs] for i in (0, 1))
+        return (
+            Views(first, self.item, self.keep),
+            Views(second, self.item, self.keep),
+        )
+
     def triples(self, user: Tensor, pos: Tensor, neg: Tensor) -> Triples:
         """Return the embeddings of users and of two items for each.
 
@@ -128,14 +149,42 @@ class Views:
         """
         # Compute each item row once, however often it occurs:
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
-        pos, neg = place.chunk(2)
-        items = [_rows(block, needed) for block in self.item]
+        return self.rows(user, needed).aligned(*place.chunk(2))
+
+    def aligned(self, pos: Tensor, neg: Tensor) -> Triples:
+        """Return the triples of each user with her own two items.
+
+        Args:
+            pos: The preferred item of each user, ``[num_users]``.
+            neg: The other item of each user, ``[num_users]``.
+        """
+        items = [_rows(block) for block in self.item]
         return Triples(
-            user=[F.embedding(user, block) for block in self.user],
+            user=self.user,
             pos=[F.embedding(pos, block) for block in items],
             neg=[F.embedding(neg, block) for block in items],
             keep=self.keep,
         )
+
+    def crossed(self, pos: Tensor, neg: Tensor) -> Tensor:
+        r"""Return the margins of each user on each pair of items.
+
+        Args:
+            pos: The first items of the pairs, ``[P]``.
+            neg: The second items of the pairs, ``[P]``.
+
+        Returns:
+            Margins of shape ``[num_users * P, num_views]``, pair by pair for
+            the first user, then for the second, and so on.
+        """
+        items = [_rows(block) for block in self.item]
+        users = self.user * (len(items) // len(self.user))
+        blocks = [
+            u @ (F.embedding(pos, i) - F.embedding(neg, i)).t()
+            for u, i in zip(users, items, strict=True)
+        ]
+        margin = torch.stack(blocks, dim=-1).flatten(0, 1)
+        return margin @ self.keep.t().to(margin.dtype)
 
 
 @dataclass
@@ -162,21 +211,14 @@ class Triples:
             (u * (i - j)).sum(dim=-1)
             for u, i, j in zip(user, self.pos, self.neg, strict=True)
         ]
-        return torch.stack(blocks, dim=-1) @ self.keep.t()  # [N, V]
+        margin = torch.stack(blocks, dim=-1)  # [N, num_blocks]
+        return margin @ self.keep.t().to(margin.dtype)  # [N, V]
 
     def embedding(self, view: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return the embeddings of one view, each ``[N, d]``."""
         keep = self.keep[view]
         user, pos = _joined(self.user, self.pos, keep)
         return user, pos, _joined(self.user, self.neg, keep)[1]
-
-    def head(self, size: int) -> Triples:
-        """Return the first ``size`` triples."""
-        user, pos, neg = (
-            [block[:size] for block in blocks]
-            for blocks in (self.user, self.pos, self.neg)
-        )
-        return Triples(user, pos, neg, self.keep)
 
 
 def view(
@@ -248,6 +290,11 @@ def views(model: nn.Module, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         >>> both.triples(user, pos=item, neg=item + 1).margin().shape
         torch.Size([2, 3])
     """
+    names = modalities(data)
+    for name in full(m for keep in keeps for m in keep) - full(names):
+        raise ValueError(
+            f"A view keeps the modality '{name}', but the items have {names}"
+        )
     own = getattr(model, 'views', None)
     result: Views = (
         own(data, keeps) if own else default_views(model, data, keeps)

@@ -5,7 +5,6 @@ from torch import nn
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.nn import VBPR
 from pyg_ckd.views import (
-    Triples,
     Views,
     default_views,
     distinct_views,
@@ -206,14 +205,50 @@ def test_triples_of_blocks(blocks):
         torch.testing.assert_close(i, whole[1][pos])
         torch.testing.assert_close(j, whole[1][neg])
 
-    head = triples.head(2)
-    assert isinstance(head, Triples)
-    torch.testing.assert_close(head.margin(), expected[:2])
-    torch.testing.assert_close(head.embedding(1)[2], whole_neg(result, neg)[:2])
+
+def test_rows_of_blocks(blocks):
+    result, score = blocks
+    user, item = torch.tensor([3, 3, 0]), torch.tensor([5, 1, 1, 0])
+    part = result.rows(user, item)
+    for v in range(3):
+        user_emb, item_emb = part.embedding(v)
+        expected = score[v][user][:, item]
+        torch.testing.assert_close(user_emb @ item_emb.t(), expected)
 
 
-def whole_neg(result, neg):
-    return result.embedding(1)[1][neg]
+@pytest.mark.parametrize('size', [0, 1, 4])
+def test_split_of_blocks(blocks, size):
+    result, score = blocks
+    for part, rows in zip(
+        result.split(size), (slice(size), slice(size, None)), strict=True
+    ):
+        for v in range(3):
+            user_emb, item_emb = part.embedding(v)
+            expected = score[v][rows]
+            torch.testing.assert_close(user_emb @ item_emb.t(), expected)
+
+
+def test_aligned_of_blocks(blocks):
+    result, score = blocks
+    pos, neg = torch.tensor([5, 0, 0, 2]), torch.tensor([0, 5, 0, 1])
+    user = torch.arange(4)
+    torch.testing.assert_close(
+        result.aligned(pos, neg).margin(),
+        (score[:, user, pos] - score[:, user, neg]).t(),
+    )
+
+
+def test_crossed_of_blocks(blocks):
+    result, score = blocks
+    pos, neg = torch.tensor([5, 0, 2]), torch.tensor([0, 5, 2])
+    margin = result.crossed(pos, neg)
+    assert margin.shape == (4 * 3, 3)
+    row = 0
+    for user in range(4):
+        for j, k in zip(pos, neg, strict=True):
+            expected = score[:, user, j] - score[:, user, k]
+            torch.testing.assert_close(margin[row], expected)
+            row += 1
 
 
 def test_triples_asks_for_each_row_once():

@@ -94,11 +94,22 @@ class FakeMultimodal(InMemoryDataset):
                 f"'taste' and 'noise' need the same modalities "
                 f'(got {sorted(taste)} and {sorted(noise)})'
             )
+        for name, value, least in (
+            ('num_users', num_users, 1),
+            ('num_channels', num_channels, 1),
+            ('rank', rank, 1),
+            *((f'noise[{m!r}]', noise[m], 0) for m in noise),
+        ):
+            if value < least:
+                raise ValueError(
+                    f"'{name}' needs to be at least {least} in "
+                    f"'{self.__class__.__name__}' (got {value})"
+                )
         num_interactions = min(num_interactions, num_items - 1)
-        if num_interactions < 3 or num_users < 1:
+        if num_interactions < 3:
             raise ValueError(
                 f'A user needs at least 3 interactions, one for each split, '
-                f'and one item more (got num_users={num_users}, '
+                f"and one item more in '{self.__class__.__name__}' (got "
                 f'num_items={num_items}, num_interactions={num_interactions})'
             )
         random = torch.Generator().manual_seed(seed)

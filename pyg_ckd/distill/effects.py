@@ -43,6 +43,9 @@ def effects(
         reference: Reference margins of each modality, ``[N, M]``.
         effect: ``"individual"`` or ``"average"``.
 
+    Raises:
+        ValueError: If ``effect`` is unknown.
+
     Returns:
         Learning progress in :math:`[10^{-8}, 10]` without gradient,
         ``[N, M]``.
@@ -52,15 +55,20 @@ def effects(
         ...         torch.tensor([[2.0, 2.0]]))
         tensor([[0.5000, 1.0000]])
     """
-    change = (full.unsqueeze(-1) - without).detach()
-    reference = reference.detach()
+    if effect not in ('individual', 'average'):
+        raise ValueError(
+            f"'effect' needs to be 'individual' or 'average' (got '{effect}')"
+        )
+    # Single precision at least: 1e-8 is zero in half. Adding zero makes a
+    # negative zero positive, so that the sign of a zero does not matter:
+    dtype = torch.promote_types(full.dtype, torch.float)
+    change = (full.unsqueeze(-1) - without).detach().to(dtype)
+    reference = reference.detach().to(dtype) + 0.0
     if effect == 'average':
         change = change.mean(dim=0, keepdim=True).expand_as(without)
         reference = reference.mean(dim=0, keepdim=True).expand_as(without)
-    quotient = torch.where(
-        (change == 0) & (reference == 0), 1.0, change / reference
-    )
-    return quotient.clamp(min=1e-8, max=10)
+    progress = (change / reference).nan_to_num(nan=1.0)
+    return progress.clamp(min=1e-8, max=10)
 
 
 def modality_weights(progress: Tensor) -> Tensor:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import fingerprint, modalities
+from pyg_ckd.evaluation import evaluation
 from pyg_ckd.views import only, views
 
 Settings = dict[str, str | int | float | bool | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Teacher:
     """What distillation needs of a trained uni-modal model: its embeddings.
 
@@ -47,9 +48,12 @@ class Teacher:
     settings: Settings = field(default_factory=dict)
 
     @classmethod
-    @torch.no_grad()
     def from_model(
-        cls, model: nn.Module, data: HeteroData, modality: str, **settings: str
+        cls,
+        model: nn.Module,
+        data: HeteroData,
+        modality: str,
+        settings: Settings | None = None,
     ) -> Teacher:
         """Freeze the view of a model that sees one modality only.
 
@@ -57,18 +61,19 @@ class Teacher:
             model: A trained recommender.
             data: The data it was trained on, not ablated.
             modality: The modality that the view keeps.
-            **settings: How the model was trained, for the record.
+            settings: How the model was trained, for the record.
+
+        Raises:
+            ValueError: If the data has no such modality.
         """
-        training = model.training
-        model.eval()
-        user, item = views(model, data, [only(modality)]).embedding()
-        model.train(training)
+        with evaluation(model):
+            user, item = views(model, data, [only(modality)]).embedding()
         return cls(
             modality,
-            user.detach().clone(),
-            item.detach().clone(),
+            user.clone(),
+            item.clone(),
             fingerprint(data),
-            {'model': repr(model), **settings},
+            {'model': repr(model), **(settings or {})},
         )
 
     def margin(self, user: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
@@ -81,6 +86,20 @@ class Teacher:
         """
         preferred = F.embedding(pos, self.item) - F.embedding(neg, self.item)
         return (F.embedding(user, self.user) * preferred).sum(dim=-1)
+
+    def crossed(self, user: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+        """Return the margins of each user on each pair of items.
+
+        Args:
+            user: Users of shape ``[N]``.
+            pos: The first items of the pairs, ``[P]``.
+            neg: The second items of the pairs, ``[P]``.
+
+        Returns:
+            Margins of shape ``[N * P]``.
+        """
+        preferred = F.embedding(pos, self.item) - F.embedding(neg, self.item)
+        return (F.embedding(user, self.user) @ preferred.t()).flatten()
 
     def check(self, data: HeteroData, data_fingerprint: str) -> None:
         """Refuse data that the teacher was not trained on.
@@ -124,8 +143,11 @@ class Teacher:
             path: The file.
         """
         temporary = Path(f'{path}.{os.getpid()}.tmp')
-        torch.save(asdict(self.to('cpu')), temporary)
-        temporary.replace(path)
+        try:
+            torch.save(asdict(self.to('cpu')), temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Teacher:

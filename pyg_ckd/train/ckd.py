@@ -17,6 +17,7 @@ from pyg_ckd.distill import (
     effects,
     modality_weights,
 )
+from pyg_ckd.evaluation import evaluation
 from pyg_ckd.train.recommendation import Batch, Recommendation
 from pyg_ckd.views import distinct_views, only, views, without
 
@@ -58,17 +59,22 @@ class CKD(Recommendation):
             loss. (default: :obj:`5.0`)
         tau (float, optional): The temperature of the generic loss.
             (default: :obj:`0.1`)
+        eps (float, optional): What the generic loss adds inside its
+            logarithms; ``1e-8`` is the authors' form, which lets triples go
+            that are wrong by far. (default: :obj:`0.0`)
         reference (str, optional): What effects are compared with, the
             ``"student"`` or the ``"teacher"``. (default: :obj:`"student"`)
         effect (str, optional): Whether effects are taken triple by triple,
             ``"individual"``, or averaged over the batch, ``"average"``.
             (default: :obj:`"individual"`)
-        num_generic (int, optional): The number of random triples a step; at
-            most one a user. (default: :obj:`5000`)
-        generic_pool (int, optional): The number of items that the random
-            triples of a step are drawn from. Each item is as likely as any
-            other in the long run, but fewer items have to be projected in
-            each step. All items by default.
+        num_generic (int, optional): The number of random triples a step.
+            (default: :obj:`5000`)
+        num_pairs (int, optional): The number of random pairs of items that a
+            step compares ``num_generic / num_pairs`` users on, each user on
+            each pair. ``None``, the authors' way, gives each of
+            ``num_generic`` users a pair of her own; it costs far more, since
+            all these users and items have to be looked up and updated. Users
+            and items are uniform either way. (default: :obj:`None`)
         **kwargs (optional): Arguments of
             :class:`~pyg_ckd.train.Recommendation`.
 
@@ -88,12 +94,15 @@ class CKD(Recommendation):
         strength: float = 0.01,
         gamma: float = 5.0,
         tau: float = 0.1,
+        eps: float = 0.0,
         reference: Literal['student', 'teacher'] = 'student',
         effect: Literal['individual', 'average'] = 'individual',
         num_generic: int = 5000,
-        generic_pool: int | None = None,
+        num_pairs: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if 'keep' in kwargs:
+            raise ValueError("'CKD' trains the full view and takes no 'keep'")
         super().__init__(model, data, **kwargs)
         self.names = modalities(data)
         if len(self.names) < 2:
@@ -110,19 +119,25 @@ class CKD(Recommendation):
                     f"'{name}' needs to be one of {allowed} in 'CKD' "
                     f"(got '{value}')"
                 )
-        if num_generic < 1 or (generic_pool or 2) < 2:
+        least = 1 if num_pairs is None else num_pairs
+        if not 1 <= least <= num_generic:
             raise ValueError(
-                f"'num_generic' needs to be positive and 'generic_pool' at "
-                f"least 2 in 'CKD' (got {num_generic} and {generic_pool})"
+                f"'num_generic' needs to be positive and 'num_pairs' from 1 to "
+                f"'num_generic' in 'CKD' (got {num_generic} and {num_pairs})"
+            )
+        if strength < 0 or gamma < 0:
+            raise ValueError(
+                f"'strength' and 'gamma' need to be at least 0 in 'CKD' (got "
+                f'{strength} and {gamma})'
             )
         self.strength = strength
         self.gamma = gamma
         self.reference = reference
         self.effect = effect
         self.num_generic = num_generic
-        self.generic_pool = generic_pool
+        self.num_pairs = num_pairs
         self.specific_loss = SpecificLoss()
-        self.generic_loss = GenericLoss(tau)
+        self.generic_loss = GenericLoss(tau, eps)
 
         self.keeps = distinct_views(self.names)
         self._only = [self.keeps.index(only(m)) for m in self.names]
@@ -188,69 +203,94 @@ class CKD(Recommendation):
         Args:
             batch: Training triples: users, positive and negative items, each
                 of shape ``[B]``.
-            generic: Random triples: users and two items for each, each of
-                shape ``[G]``.
+            generic: Users of shape ``[G]``, and pairs of items: two tensors of
+                shape ``[G]``, a pair for each user, or, with ``num_pairs``,
+                of shape ``[num_pairs]``, for all users.
 
         Returns:
             The loss, and detached scalars by name: the base loss ``base``, and
             for each modality ``specific_<m>``, ``generic_<m>`` and the mean
             weight ``weight_<m>``.
         """
-        size = len(batch[0])
-        both = [torch.cat(pair) for pair in zip(batch, generic, strict=True)]
-        triples = views(self.model, self.data, self.keeps).triples(*both)
-        student = triples.margin()  # [B + G, V]
-        teacher = torch.stack(
-            [self.teachers[m].margin(*both) for m in self.names], dim=-1
-        )  # [B + G, M]
-
-        base = self.recommendation_loss(
-            triples.head(size), student[:size, 0], batch
+        user, *pairs = batch
+        generic_user, *generic_pairs = generic
+        # Compute each embedding that the step needs once:
+        item, place = torch.cat([*pairs, *generic_pairs]).unique(
+            return_inverse=True
         )
-        alone = student[:, self._only]  # [B + G, M]
-        specific = self.specific_loss(alone[:size], teacher[:size])  # [B, M]
-        generic_ = self.generic_loss(alone[size:], teacher[size:])  # [M]
+        sizes = [len(index) for index in (*pairs, *generic_pairs)]
+        pos, neg, first, second = place.split(sizes)
+        rows = views(self.model, self.data, self.keeps).rows(
+            torch.cat([user, generic_user]), item
+        )
+        known, unknown = rows.split(len(user))
+
+        triples = known.aligned(pos, neg)
+        student = triples.margin()  # [B, V]
+        base = self.recommendation_loss(triples, student[:, 0], batch)
+
+        teachers = [self.teachers[m] for m in self.names]
+        taught = torch.stack([t.margin(*batch) for t in teachers], dim=-1)
+        specific = self.specific_loss(student[:, self._only], taught)  # [B, M]
+        if self.num_pairs is None:
+            generic_student = unknown.aligned(first, second).margin()
+            generic_taught = [t.margin(*generic) for t in teachers]
+        else:
+            generic_student = unknown.crossed(first, second)
+            generic_taught = [t.crossed(*generic) for t in teachers]
+        generic_loss = self.generic_loss(
+            generic_student[:, self._only],
+            torch.stack(generic_taught, dim=-1),
+        )  # [M]
+
         progress = effects(
-            full=student[:size, 0],
-            without=student[:size, self._without],
-            reference=(alone if self.reference == 'student' else teacher)[
-                :size
-            ],
+            full=student[:, 0],
+            without=student[:, self._without],
+            reference=(
+                student[:, self._only]
+                if self.reference == 'student'
+                else taught
+            ),
             effect=self.effect,
         )
         weight = modality_weights(progress)  # [B, M]
-        distillation = (weight * (specific + self.gamma * generic_)).mean(0)
+        distillation = (weight * (specific + self.gamma * generic_loss)).mean(0)
         parts = {'base': base.detach()}
         for i, m in enumerate(self.names):
             parts[f'specific_{m}'] = specific[:, i].detach().mean()
-            parts[f'generic_{m}'] = generic_[i].detach()
+            parts[f'generic_{m}'] = generic_loss[i].detach()
             parts[f'weight_{m}'] = weight[:, i].mean()
         return base + self.strength * distillation.sum(), parts
 
     def generic_triples(self) -> Batch:
-        """Draw training users, each at most once, and two items for each."""
+        """Draw training users, each at most once, and pairs of items."""
         device = self._users.device
         num_items = self.data['item'].num_nodes
+        num_users = self.num_generic // (self.num_pairs or 1)
         order = torch.randperm(self._users.numel(), device=device)
-        user = self._users[order[: self.num_generic]]
-        if self.generic_pool is None:
-            items = torch.randint(num_items, (2, len(user)), device=device)
-        else:
-            pool = torch.randint(num_items, (self.generic_pool,), device=device)
-            place = torch.randint(len(pool), (2, len(user)), device=device)
-            items = pool[place]
+        user = self._users[order[:num_users]]
+        num_pairs = self.num_pairs or len(user)
+        items = torch.randint(num_items, (2, num_pairs), device=device)
         return user, items[0], items[1]
 
-    @torch.no_grad()
     def _check_effects(self) -> None:
         """Refuse a model whose scores do not depend on the features."""
-        user, pos, neg = self.generic_triples()
-        triples = views(self.model, self.data, self.keeps)
-        margin = triples.triples(user, pos, neg).margin()
-        if torch.equal(margin[:, :1].expand_as(margin), margin):
+        num_items = self.data['item'].num_nodes
+        pos = torch.randint(num_items, self._users.shape)
+        neg = (pos + torch.randint(1, num_items, pos.shape)) % num_items
+        with evaluation(self.model):  # without dropout
+            several = views(self.model, self.data, self.keeps)
+            margin = several.triples(self._users, pos, neg).margin()
+        idle = [
+            m
+            for m, view in zip(self.names, self._without, strict=True)
+            if torch.equal(margin[:, 0], margin[:, view])
+        ]
+        if idle:
             raise ValueError(
                 f'The scores of {self.model.__class__.__name__} do not change '
-                f'when {" or ".join(self.names)} is ablated. All effects are '
-                f'zero, so that there is nothing CKD could balance or distil. '
-                f'Use a recommender whose scores depend on the item features'
+                f'when {" or ".join(idle)} is ablated. Such effects are zero, so '
+                f'that there is nothing CKD could balance or distil. Use a '
+                f'recommender whose scores depend on the features of each '
+                f'modality, or data without {" and ".join(idle)}'
             )

@@ -61,9 +61,15 @@ def fit(
         evaluation mode. ``task.history`` holds what was logged.
 
     Raises:
-        ValueError: If ``max_epochs`` is less than ``eval_every``, since no
-            evaluation would take place.
+        ValueError: If ``max_epochs`` or ``eval_every`` is not positive, since
+            no evaluation would take place.
     """
+    for name, value in {
+        'max_epochs': max_epochs,
+        'eval_every': eval_every,
+    }.items():
+        if value < 1:
+            raise ValueError(f"'{name}' needs to be positive (got {value})")
     eval_every = min(eval_every, max_epochs)
     if isinstance(task, CKD) and not task.teachers:
         teachers = fit_teachers(
@@ -98,9 +104,9 @@ def fit(
             callbacks=[*callbacks, best, stop],
             enable_progress_bar=progress,
             enable_model_summary=False,
-            logger=False,
-            **kwargs,
+            **{'logger': False, **kwargs},
         )
+        task.train()
         trainer.fit(task)
         state = torch.load(best.best_model_path, weights_only=True)
     task.load_state_dict(state['state_dict'])
@@ -158,6 +164,7 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings('ignore', '.*does not have many workers.*')
         warnings.filterwarnings('ignore', '.*number of training batches.*')
         warnings.filterwarnings('ignore', '.*exists and is not empty.*')
+        warnings.filterwarnings('ignore', '.*LeafSpec.* is deprecated.*')
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import modalities
 from pyg_ckd.evaluation import evaluate, recommend
-from pyg_ckd.train.triplet_loader import TripletLoader
 from pyg_ckd.transforms import AblateModality
+from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, Triples, full, views
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -54,7 +55,7 @@ class Recommendation(LightningModule):
         >>> from pyg_ckd.datasets import FakeMultimodal
         >>> from pyg_ckd.nn import VBPR
         >>> from pyg_ckd.train import fit
-        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
         >>> task = Recommendation(VBPR.from_data(data, dim=4), data)
         >>> task = fit(task, max_epochs=1, progress=False)
         >>> item, score = task.recommend(torch.tensor([7]), k=3)
@@ -76,7 +77,6 @@ class Recommendation(LightningModule):
         super().__init__()
         names = modalities(data)
         self.model = model
-        self.data = data
         self.keep = full(names) if keep is None else keep
         self.lr = lr
         self.l2 = l2
@@ -84,11 +84,13 @@ class Recommendation(LightningModule):
         self.sampling = sampling
         #: What was logged, one entry for each evaluation.
         self.history: list[dict[str, float]] = []
-        self._seen = self._ablated(data)
+        self._evaluated = False
+        self._set_data(data)
 
-    def _ablated(self, data: HeteroData) -> HeteroData:
+    def _set_data(self, data: HeteroData) -> None:
         dropped = [m for m in modalities(data) if m not in self.keep]
-        return AblateModality(*dropped)(data)
+        self.data = data
+        self._seen = AblateModality(*dropped)(data)
 
     # Loss ###################################################################
 
@@ -133,15 +135,20 @@ class Recommendation(LightningModule):
         return DataLoader(TensorDataset(torch.zeros(1)))
 
     def on_fit_start(self) -> None:
-        """Move the data to the device of the model."""
-        self.data = self.data.to(self.device)
-        self._seen = self._ablated(self.data)
+        """Start a new history, and move the data to the model's device."""
+        self.history = []
+        self._at_home = self.data
+        self._set_data(copy.copy(self.data).to(self.device))
+
+    def on_fit_end(self) -> None:
+        """Take up the data where it was; Lightning does so with the model."""
+        self._set_data(self._at_home)
 
     def on_train_epoch_start(self) -> None:
         """Let the model prepare the epoch."""
         start_epoch = getattr(self.model, 'start_epoch', None)
         if start_epoch:
-            start_epoch(self.data)
+            start_epoch(self._seen)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log Recall@20 and NDCG@20 of the trained view on validation."""
@@ -157,11 +164,16 @@ class Recommendation(LightningModule):
             self.log(f'val_{name}', value, prog_bar=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
-        """Keep what was logged."""
-        if not self.trainer.sanity_checking:
+        """Note that this epoch is one for the history."""
+        self._evaluated = not self.trainer.sanity_checking
+
+    def on_train_epoch_end(self) -> None:
+        """Keep what was logged; the loss is known only now."""
+        if self._evaluated:
             logged = self.trainer.callback_metrics.items()
             entry = {name: float(value) for name, value in logged}
             self.history.append({'epoch': self.current_epoch + 1, **entry})
+        self._evaluated = False
 
     # Use ####################################################################
 
@@ -170,4 +182,4 @@ class Recommendation(LightningModule):
 
         See :func:`pyg_ckd.evaluation.recommend`.
         """
-        return recommend(self.model, self.data, user, k)
+        return recommend(self.model, self.data, user, k, view=self.keep)

@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.data import modalities
+from pyg_ckd.sparse import csr
 
 
 class AblateModality(BaseTransform):
@@ -50,8 +51,10 @@ class AblateModality(BaseTransform):
             if relation in data.edge_types:
                 graph = data[relation]
                 graph.edge_index = graph.edge_index[:, :0]
-                graph.edge_weight = graph.edge_weight[:0]
-                graph.adj_t = graph.adj = _without_edges(graph.adj_t)
+                if 'edge_weight' in graph:
+                    graph.edge_weight = graph.edge_weight[:0]
+                if 'adj_t' in graph:
+                    graph.adj_t = graph.adj = _without_edges(graph.adj_t)
         return data
 
     def __repr__(self) -> str:
@@ -60,9 +63,5 @@ class AblateModality(BaseTransform):
 
 
 def _without_edges(adj: torch.Tensor) -> torch.Tensor:
-    return torch.sparse_csr_tensor(
-        torch.zeros_like(adj.crow_indices()),
-        adj.col_indices()[:0],
-        adj.values()[:0],
-        adj.shape,
-    )
+    none = adj.col_indices()[:0]
+    return csr(none, none, adj.values()[:0], adj.size(0))

@@ -130,8 +130,9 @@ def test_matrix(weight, k):
     neighbors, cosines = naive_neighbors(x, k)
     result = data[TEXT]
     assert by_item(result.edge_index, result.edge_weight, 20)[0] == neighbors
+    expected_weight = torch.cat([torch.tensor(row) for row in cosines])
     torch.testing.assert_close(
-        result.edge_weight, torch.tensor(sum(cosines, [])), rtol=0, atol=1e-6
+        result.edge_weight, expected_weight, rtol=0, atol=1e-6
     )
     expected = naive_matrix(x, k, weight)
     assert k < 12 or min(map(min, cosines)) < 0
@@ -155,7 +156,9 @@ def test_one_graph_for_each_modality():
     for m in 'ab':
         alone = ItemKNN(k=3)(graph(**{m: data['item'][f'x_{m}']}))
         relation = ('item', m, 'item')
-        assert torch.equal(data[relation].edge_index, alone[relation].edge_index)
+        assert torch.equal(
+            data[relation].edge_index, alone[relation].edge_index
+        )
     assert ItemKNN(k=3)(graph()).edge_types == []
 
 
@@ -195,13 +198,22 @@ def test_baby(shared, modality, recovered):
     """The true neighbours of real items are found from their features."""
     folder = shared / 'data' / 'baby'
     x = torch.from_numpy(np.load(folder / f'{modality}_feat.npy'))
-    truth = np.load(folder / f'{modality}_knn10_cosine.npz')['neighbours']
-    truth = torch.from_numpy(truth).long()
-    edge_index, _ = ItemKNN(k=10).neighbors(x)
-    assert edge_index.shape == (2, truth.numel())
-    neighbor = edge_index[0].view_as(truth)
-    found = (neighbor.unsqueeze(2) == truth.unsqueeze(1)).any(dim=2)
-    assert found.float().mean().item() == pytest.approx(recovered, abs=6e-4)
+    with np.load(folder / f'{modality}_knn10_cosine.npz') as truth:
+        true_neighbor = torch.from_numpy(truth['neighbours']).long()
+        true_cosine = torch.from_numpy(truth['cosine'])
+    edge_index, cosine = ItemKNN(k=10).neighbors(x)
+    neighbor, cosine = edge_index[0].view(-1, 10), cosine.view(-1, 10)
+    assert neighbor.shape == true_neighbor.shape
+
+    found = (true_neighbor.unsqueeze(2) == neighbor.unsqueeze(1)).any(dim=2)
+    assert found.float().mean() > 0.95
+    # Many are equally near, and the features are not exact; a true neighbour
+    # that is no farther than the last one of ours is no mistake:
+    x = x / x.norm(dim=1, keepdim=True)
+    reached = (x.unsqueeze(1) * x[true_neighbor]).sum(dim=-1)
+    found = reached >= cosine[:, -1:] - 1e-4
+    assert found.float().mean().item() == pytest.approx(recovered, abs=1e-3)
+    assert (cosine - true_cosine).abs().mean() < 1e-3
 
 
 @pytest.mark.parametrize('k', [0, -1])

@@ -66,7 +66,7 @@ class FREEDOM(Recommender):
 
     Raises:
         ValueError: If ``graph_weight`` does not name exactly the modalities,
-            or ``prune`` is outside :math:`[0, 1)`.
+            or ``prune`` or ``num_layers`` is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
@@ -101,6 +101,11 @@ class FREEDOM(Recommender):
             raise ValueError(
                 f"'prune' needs to be in [0, 1) in "
                 f"'{self.__class__.__name__}' (got {prune})"
+            )
+        if num_layers < 0:
+            raise ValueError(
+                f"'num_layers' needs to be at least 0 in "
+                f"'{self.__class__.__name__}' (got {num_layers})"
             )
         self.num_layers = num_layers
         self.graph_weight = dict(graph_weight)

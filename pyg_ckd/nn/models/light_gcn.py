@@ -62,6 +62,11 @@ class LightGCN(LateFusion):
         num_layers: int = 2,
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim)
+        if num_layers < 0:
+            raise ValueError(
+                f"'num_layers' needs to be at least 0 in "
+                f"'{self.__class__.__name__}' (got {num_layers})"
+            )
         self.num_layers = num_layers
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:

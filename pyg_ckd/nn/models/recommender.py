@@ -76,8 +76,16 @@ class Recommender(nn.Module):
             data: The user-item graph.
             use: The modalities to use; all that ``data`` has by default.
             **kwargs: Further arguments of the model, such as ``dim``.
+
+        Raises:
+            ValueError: If ``data`` lacks a modality to use.
         """
         names = modalities(data) if use is None else use
+        if isinstance(names, str) or not set(names) <= set(modalities(data)):
+            raise ValueError(
+                f"'use' needs to be a list of some of {modalities(data)} in "
+                f"'{cls.__name__}' (got {use!r})"
+            )
         sizes = {name: data['item'][f'x_{name}'].size(1) for name in names}
         return cls(
             data['user'].num_nodes, data['item'].num_nodes, sizes, **kwargs

@@ -1,0 +1,536 @@
+import copy
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from scipy.stats import chisquare
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.nn import GraphSAGE, to_hetero
+
+from pyg_ckd.data import RATED_BY, RATES, fingerprint, modalities
+from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.distill import Teacher
+from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
+from pyg_ckd.train import CKD, Recommendation, TripletLoader, fit
+from pyg_ckd.views import default_views, full, only, without
+
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:You are trying to `self.log',  # a step without a trainer
+    'ignore:.*LeafSpec',  # Lightning's own
+)
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class Plain(nn.Module):
+    """A recommender that is not ours and fuses modalities non-linearly."""
+
+    def __init__(self, data: HeteroData) -> None:
+        super().__init__()
+        self.names = modalities(data)
+        size = sum(data['item'][f'x_{m}'].size(1) for m in self.names)
+        self.user = nn.Embedding(data['user'].num_nodes, 4)
+        self.item = nn.Sequential(
+            nn.Linear(size, 8), nn.Tanh(), nn.Linear(8, 4)
+        )
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        x = [data['item'][f'x_{m}'] for m in self.names]
+        return self.user.weight, self.item(torch.cat(x, dim=-1))
+
+
+class IdsOnly(nn.Module):
+    """A recommender that looks at no features."""
+
+    def __init__(self, data: HeteroData, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.user = nn.Embedding(data['user'].num_nodes, 4)
+        self.item = nn.Embedding(data['item'].num_nodes, 4)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        return self.dropout(self.user.weight), self.item.weight
+
+
+class HeteroSAGE(nn.Module):
+    """PyG's own GraphSAGE, made heterogeneous, behind a small adapter."""
+
+    def __init__(self, data: HeteroData, dim: int = 8) -> None:
+        super().__init__()
+        self.names = modalities(data)
+        self.user = nn.Embedding(data['user'].num_nodes, dim)
+        self.item = nn.LazyLinear(dim)
+        self.gnn = to_hetero(
+            GraphSAGE(dim, dim, num_layers=2),
+            (['user', 'item'], [RATES, RATED_BY]),
+        )
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        x = torch.cat([data['item'][f'x_{m}'] for m in self.names], dim=-1)
+        out = self.gnn(
+            {'user': self.user.weight, 'item': self.item(x)},
+            {name: data[name].edge_index for name in (RATES, RATED_BY)},
+        )
+        return out['user'], out['item']
+
+
+NAMES = {2: ('image', 'text'), 3: ('a', 'b', 'c')}
+MODELS = {
+    'plain': Plain,
+    'vbpr': lambda data: VBPR.from_data(data, dim=4),
+    'light_gcn': lambda data: LightGCN.from_data(data, dim=4),
+    'freedom': lambda data: FREEDOM.from_data(
+        data, dim=4, prune=0.0, feature_weight=0.3
+    ),
+}
+
+
+def fake(num_modalities: int = 2, seed: int = 0) -> HeteroData:
+    names = NAMES[num_modalities]
+    data = FakeMultimodal(
+        num_users=30,
+        num_items=20,
+        taste=dict.fromkeys(names, 1.0),
+        noise=dict.fromkeys(names, 0.5),
+        num_channels=5,
+        seed=seed,
+    )[0]
+    return FREEDOM.pre_transform(data)
+
+
+@pytest.fixture
+def data() -> HeteroData:
+    return fake()
+
+
+def random_teachers(data: HeteroData) -> dict[str, Teacher]:
+    """Teachers of several widths that were never trained."""
+    return {
+        name: Teacher(
+            name,
+            torch.randn(data['user'].num_nodes, 3 + place),
+            torch.randn(data['item'].num_nodes, 3 + place),
+            fingerprint(data),
+        )
+        for place, name in enumerate(modalities(data))
+    }
+
+
+def wide(model: nn.Module) -> nn.Module:
+    """Spread the parameters, so that margins are not all close to zero."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    grads = torch.autograd.grad(
+        loss, parameters, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(names, grads, strict=True))
+
+
+# The naive reference #########################################################
+
+
+def naive_loss(
+    task: CKD, batch: Batch, generic: Batch, tau: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Recompute the loss view by view and triple by triple."""
+    names, model, data = modalities(task.data), task.model, task.data
+    keeps = {'full': full(names)}
+    keeps |= {f'only_{m}': only(m) for m in names}
+    keeps |= {f'without_{m}': without(names, m) for m in names}
+    views = default_views(model, data, list(keeps.values()))
+    embedding = {
+        name: views.embedding(place) for place, name in enumerate(keeps)
+    }
+    for m in names:
+        embedding[f'teacher_{m}'] = (
+            task.teachers[m].user,
+            task.teachers[m].item,
+        )
+
+    def margin(view: str, triple: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        user_emb, item_emb = embedding[view]
+        u, i, j = triple
+        return user_emb[u] @ item_emb[i] - user_emb[u] @ item_emb[j]
+
+    batch_triples = list(zip(*batch, strict=True))
+    generic_user, first, second = generic
+    if task.num_pairs is None:  # a pair for each user
+        generic_triples = list(zip(*generic, strict=True))
+    else:  # each user on each pair
+        pairs = list(zip(first, second, strict=True))
+        generic_triples = [(u, *pair) for u in generic_user for pair in pairs]
+    size = len(batch_triples)
+
+    # BPR and the regularisation of the full view:
+    user_emb, item_emb = embedding['full']
+    base = torch.zeros(())
+    for triple in batch_triples:
+        base = base - torch.sigmoid(margin('full', triple)).log() / size
+        u, i, j = triple
+        for row in (user_emb[u], item_emb[i], item_emb[j]):
+            base = base + task.l2 / 2 * (row**2).sum() / size
+    if hasattr(model, 'regularization'):
+        base = base + model.regularization(data, user_emb[batch[0]], *batch[1:])
+    parts = {'base': base}
+
+    # One number a step and modality:
+    for m in names:
+        terms = []
+        for triple in generic_triples:
+            p = torch.sigmoid(margin(f'only_{m}', triple) / tau)
+            q = torch.sigmoid(margin(f'teacher_{m}', triple) / tau)
+            # `log(1 - sigmoid(x))` without cancellation:
+            other = torch.sigmoid(-margin(f'only_{m}', triple) / tau)
+            terms.append(-q * p.log() - (1 - q) * other.log())
+        parts[f'generic_{m}'] = sum(terms) / len(terms)
+
+    # Learning progress of each modality on each triple:
+    def value(view: str, triple: tuple[Tensor, Tensor, Tensor]) -> float:
+        return float(margin(view, triple).detach())
+
+    effect, reference = {}, {}
+    compared = 'only' if task.reference == 'student' else 'teacher'
+    for m in names:
+        effect[m] = [
+            value('full', triple) - value(f'without_{m}', triple)
+            for triple in batch_triples
+        ]
+        reference[m] = [value(f'{compared}_{m}', t) for t in batch_triples]
+        if task.effect == 'average':
+            effect[m] = [sum(effect[m]) / size] * size
+            reference[m] = [sum(reference[m]) / size] * size
+
+    total = torch.zeros(())
+    for m in names:
+        parts[f'specific_{m}'] = torch.zeros(())
+        parts[f'weight_{m}'] = torch.zeros(())
+    for place, triple in enumerate(batch_triples):
+        c = {
+            m: min(max(effect[m][place] / reference[m][place], 1e-8), 10.0)
+            for m in names
+        }
+        for m in names:
+            weight = len(names) / c[m] / sum(1 / c[n] for n in names)
+            gap = margin(f'teacher_{m}', triple) - margin(f'only_{m}', triple)
+            hinge = gap if gap > 0 else 0 * gap
+            parts[f'specific_{m}'] = parts[f'specific_{m}'] + hinge / size
+            parts[f'weight_{m}'] = parts[f'weight_{m}'] + weight / size
+            generic_loss = task.gamma * parts[f'generic_{m}']
+            total = total + weight * (hinge + generic_loss) / size
+    return base + task.strength * total, parts
+
+
+@pytest.mark.parametrize('num_pairs', [None, 2])
+@pytest.mark.parametrize('effect', ['individual', 'average'])
+@pytest.mark.parametrize('reference', ['student', 'teacher'])
+@pytest.mark.parametrize('num_modalities', [2, 3])
+@pytest.mark.parametrize('name', MODELS)
+def test_loss(name, num_modalities, reference, effect, num_pairs):
+    data = fake(num_modalities)
+    model = wide(MODELS[name](data))
+    task = CKD(
+        model,
+        data,
+        random_teachers(data),
+        strength=0.7,
+        gamma=1.5,
+        tau=2.0,
+        reference=reference,
+        effect=effect,
+        num_generic=6,
+        num_pairs=num_pairs,
+        l2=0.1,
+    )
+    batch = next(iter(TripletLoader(data, batch_size=5)))
+    generic = task.generic_triples()
+    loss, parts = task.loss(batch, generic)
+    expected, expected_parts = naive_loss(task, batch, generic, tau=2.0)
+
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    assert set(parts) == set(expected_parts)
+    for key, value in parts.items():
+        assert value.dim() == 0
+        assert not value.requires_grad
+        torch.testing.assert_close(
+            value, expected_parts[key].detach(), rtol=1e-4, atol=1e-5
+        )
+    result = gradients(loss, model)
+    for key, value in gradients(expected, model).items():
+        assert value.abs().sum() > 0
+        torch.testing.assert_close(result[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_loss_with_the_default_arguments(data):
+    model = Plain(data)
+    task = CKD(model, data, random_teachers(data))
+    assert (task.strength, task.gamma) == (0.01, 5.0)
+    assert (task.num_generic, task.num_pairs) == (5000, None)
+    assert (task.reference, task.effect) == ('student', 'individual')
+    batch = next(iter(TripletLoader(data, batch_size=5)))
+    generic = task.generic_triples()
+    loss, _ = task.loss(batch, generic)
+    expected, _ = naive_loss(task, batch, generic, tau=0.1)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_sum_to_the_number_of_modalities():
+    data = fake(3)
+    task = CKD(wide(Plain(data)), data, random_teachers(data))
+    batch = next(iter(TripletLoader(data, batch_size=50)))
+    _, parts = task.loss(batch, task.generic_triples())
+    total = sum(parts[f'weight_{m}'] for m in modalities(data))
+    assert float(total) == pytest.approx(3, abs=1e-5)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_no_strength_gives_the_base_loss(name, data):
+    model = MODELS[name](data)
+    batch = next(iter(TripletLoader(data, batch_size=9)))
+    task = CKD(model, data, random_teachers(data), strength=0.0, l2=0.1)
+    loss = task.training_step(batch)
+    expected = Recommendation(model, data, l2=0.1).training_step(batch)
+    torch.testing.assert_close(loss, expected)
+    result = gradients(loss, model)
+    for key, value in gradients(expected, model).items():
+        torch.testing.assert_close(result[key], value)
+
+
+def test_teachers_get_no_gradient_and_do_not_change(data):
+    teachers = random_teachers(data)
+    before = {name: teacher.user.clone() for name, teacher in teachers.items()}
+    task = CKD(Plain(data), data, teachers, strength=1.0)
+    fit(task, max_epochs=2, progress=False)
+    for name, teacher in task.teachers.items():
+        assert torch.equal(teacher.user, before[name])
+        assert not teacher.user.requires_grad
+
+
+def test_student_that_beats_its_teachers_is_not_pulled_back(data):
+    teachers = {
+        name: Teacher(
+            name, 0 * teacher.user, teacher.item, teacher.data_fingerprint
+        )
+        for name, teacher in random_teachers(data).items()
+    }
+    model = VBPR.from_data(data, dim=4)
+    with torch.no_grad():  # every view prefers lower ids
+        order = torch.linspace(1, 0, 20).unsqueeze(1).expand(20, 4)
+        model.user.weight.fill_(100.0)
+        model.item.weight.copy_(order)
+        for table in model.preference.values():
+            table.fill_(0.01)
+    task = CKD(model, data, teachers, gamma=0.0, strength=1.0, l2=0.0)
+    user = torch.arange(10)
+    batch = user, torch.zeros_like(user), torch.full_like(user, 19)
+    loss, parts = task.loss(batch, task.generic_triples())
+    assert parts['specific_image'] == parts['specific_text'] == 0
+    torch.testing.assert_close(loss.detach(), parts['base'])
+
+
+# Generic triples #############################################################
+
+
+@pytest.mark.parametrize('num_generic', [7, 30, 5000])
+@pytest.mark.parametrize('num_pairs', [None, 2, 7])
+def test_generic_triples(num_pairs, num_generic, data):
+    # User 3 has no interactions left:
+    index = data[RATES].edge_index
+    data[RATES].edge_index = index[:, index[0] != 3]
+    task = CKD(Plain(data), data, num_generic=num_generic, num_pairs=num_pairs)
+    for _ in range(5):
+        user, one, other = task.generic_triples()
+        if num_pairs is None:
+            assert len(user) == min(num_generic, 29)
+            assert len(one) == len(other) == len(user)
+        else:
+            assert len(user) == min(num_generic // num_pairs, 29)
+            assert len(one) == len(other) == num_pairs
+        assert user.unique().numel() == len(user)
+        assert 3 not in user.tolist()
+        items = torch.cat([one, other])
+        assert 0 <= int(items.min()) <= int(items.max()) < 20
+    draws = [torch.cat(task.generic_triples()) for _ in range(2)]
+    assert not torch.equal(*draws)
+
+
+@pytest.mark.parametrize('num_pairs', [None, 2])
+def test_generic_triples_are_uniform(num_pairs, data):
+    task = CKD(Plain(data), data, num_generic=10, num_pairs=num_pairs)
+    draws = [task.generic_triples() for _ in range(800)]
+    user, one, other = (torch.cat(side) for side in zip(*draws, strict=True))
+    for value, size in [(user, 30), (one, 20), (other, 20)]:
+        count = torch.bincount(value, minlength=size)
+        assert chisquare(count).pvalue > 0.001
+    pairs = torch.bincount(one * 20 + other, minlength=400)
+    assert chisquare(pairs).pvalue > 0.001
+
+
+# Errors ######################################################################
+
+
+@pytest.mark.parametrize('names', [(), ('text',)])
+def test_too_few_modalities(names, data):
+    for name in set(modalities(data)) - set(names):
+        del data['item'][f'x_{name}']
+    model = VBPR.from_data(data, dim=4)
+    with pytest.raises(ValueError, match='at least two') as info:
+        CKD(model, data)
+    assert str(list(names)) in str(info.value)
+    assert 'Recommendation' in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(reference='self'), r"'reference' .* 'CKD' \(got 'self'\)"),
+        (dict(effect='total'), r"'effect' .* 'CKD' \(got 'total'\)"),
+        (dict(num_generic=0, num_pairs=None), r"'num_generic' .*\(got 0 "),
+        (dict(num_generic=-5), r"'num_generic' .*\(got -5 "),
+        (dict(num_pairs=5001), r"'num_pairs' .* 5001\)"),
+        (dict(num_pairs=0), r"'num_pairs' .* 0\)"),
+        (dict(num_pairs=-3), r"'num_pairs' .* -3\)"),
+        (dict(tau=0.0), r"'tau' .*\(got 0\.0\)"),
+        (dict(tau=-0.1), r"'tau' .*\(got -0\.1\)"),
+    ],
+)
+def test_argument_errors(kwargs, message, data):
+    with pytest.raises(ValueError, match=message):
+        CKD(Plain(data), data, **kwargs)
+
+
+@pytest.mark.parametrize('when', ['init', 'later'])
+def test_wrong_teachers(when, data):
+    teachers = random_teachers(data)
+    image, text = teachers['image'], teachers['text']
+    stranger = random_teachers(fake(seed=1))['text']
+    other = Teacher('audio', text.user, text.item, text.data_fingerprint)
+    task = CKD(Plain(data), data)
+
+    def give(teachers: dict[str, Teacher]) -> None:
+        if when == 'init':
+            CKD(Plain(data), data, teachers)
+        else:
+            task.set_teachers(teachers)
+
+    for wrong in ({'text': text}, {}, {**teachers, 'audio': other}):
+        with pytest.raises(ValueError, match='one teacher for each') as info:
+            give(wrong)
+        assert str(sorted(wrong)) in str(info.value)
+    with pytest.raises(ValueError, match="given for 'image' teaches 'text'"):
+        give({'image': text, 'text': image})
+    with pytest.raises(ValueError, match="'text' was trained on other data"):
+        give({'image': image, 'text': stranger})
+    assert task.teachers == {}
+    give(teachers)
+
+
+@pytest.mark.parametrize('change', ['features', 'interactions', 'users'])
+def test_teacher_of_changed_data(change, data):
+    teachers = random_teachers(data)
+    if change == 'features':
+        data['item'].x_image[0, 0] += 1
+    elif change == 'interactions':
+        data[RATES].edge_index = data[RATES].edge_index[:, 1:]
+    else:
+        data['user'].num_nodes += 1
+    with pytest.raises(ValueError, match='other data'):
+        CKD(Plain(data), data, teachers)
+
+
+def test_order_of_interactions_and_teachers_does_not_matter(data):
+    teachers = random_teachers(data)
+    data[RATES].edge_index = data[RATES].edge_index.flip(1)
+    task = CKD(Plain(data), data, dict(reversed(teachers.items())))
+    assert list(task.teachers) == ['image', 'text']
+
+
+def test_training_without_teachers(data):
+    trainer = Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with pytest.raises(ValueError, match='fit_teachers'):
+        trainer.fit(CKD(Plain(data), data))
+
+
+@pytest.mark.parametrize(
+    ('make', 'name'),
+    [
+        (lambda data: LightGCN.from_data(data, use=[], dim=4), 'LightGCN'),
+        (lambda data: VBPR.from_data(data, use=[], dim=4), 'VBPR'),
+        (IdsOnly, 'IdsOnly'),
+        (lambda data: IdsOnly(data, dropout=0.5), 'IdsOnly'),
+    ],
+    ids=['light_gcn', 'vbpr', 'plain', 'dropout'],
+)
+def test_features_that_are_ignored(make, name, data):
+    model = make(data)
+    with pytest.raises(ValueError, match='do not change') as info:
+        CKD(model, data, random_teachers(data))
+    message = str(info.value)
+    assert name in message
+    assert 'image or text' in message
+    assert 'effects are zero' in message
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    'kwargs', [dict(num_generic=1, num_pairs=None), dict(num_pairs=1)]
+)
+def test_few_generic_triples_are_no_ignored_features(kwargs, data):
+    """Both items of a generic triple may be the same, by chance."""
+    model = Plain(data)
+    for seed in range(50):
+        torch.manual_seed(seed)
+        assert len(CKD(model, data, **kwargs).generic_triples()) == 3
+
+
+# Other people's models #######################################################
+
+
+def test_third_party_student():
+    data = FakeMultimodal(num_users=100, num_items=50)[0]
+    task = CKD(HeteroSAGE(data), data, lr=0.01, batch_size=200, num_generic=50)
+    assert task.teachers == {}
+    before = copy.deepcopy(task.model.state_dict())
+    assert fit(task, max_epochs=4, eval_every=2, progress=False) is task
+
+    assert set(task.teachers) == {'image', 'text'}
+    for name, teacher in task.teachers.items():
+        assert teacher.modality == name
+        assert teacher.user.shape == (100, 8)
+        assert teacher.item.shape == (50, 8)
+    assert any(
+        not torch.equal(value, before[key])
+        for key, value in task.model.state_dict().items()
+    )
+    entry = task.history[-1]
+    assert {'base', 'specific_image', 'generic_text', 'weight_text'} <= set(
+        entry
+    )
+    assert entry['weight_image'] + entry['weight_text'] == pytest.approx(
+        2, abs=1e-4
+    )
+    item, _ = task.recommend(torch.tensor([0, 1]), k=3)
+    assert item.shape == (2, 3)
+
+
+def test_teachers_of_another_class(data):
+    """A teacher may be any model: here, VBPR teaches LightGCN."""
+    teachers = {
+        name: Teacher.from_model(VBPR.from_data(data, dim=3), data, name)
+        for name in modalities(data)
+    }
+    task = CKD(LightGCN.from_data(data, dim=4), data, teachers)
+    fit(task, max_epochs=1, progress=False)
+    assert task.teachers['text'].user.shape == (30, 6)
