@@ -69,8 +69,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 Cell = tuple[str, str, int]  # backbone, method, seed
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
     folder = args.results / (args.run or args.dataset)
     folder.mkdir(parents=True, exist_ok=True)
     bench = Benchmark(args, folder)
@@ -105,7 +105,7 @@ def main() -> None:
     console.print(f'Report: {folder / "report.md"}')
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Train recommenders with and without CKD.'
     )
@@ -121,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     add('--results', default=REPOSITORY / 'results', type=Path)
     add('--run', help='name of the folder below --results; the data set')
     add('--note', default='', help='a remark for the report')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 class Benchmark:

@@ -289,8 +289,8 @@ class CKD(Recommendation):
         if idle:
             raise ValueError(
                 f'The scores of {self.model.__class__.__name__} do not change '
-                f'when {" or ".join(idle)} is ablated. Such effects are zero, so '
-                f'that there is nothing CKD could balance or distil. Use a '
+                f'when {" or ".join(idle)} is ablated. Such effects are zero, '
+                f'so that there is nothing CKD could balance or distil. Use a '
                 f'recommender whose scores depend on the features of each '
                 f'modality, or data without {" and ".join(idle)}'
             )
