@@ -118,27 +118,6 @@ class Views:
         item = [_rows(block) for block in self.item]
         return _joined(self.user, item, self.keep[view])
 
-    def rows(self, user: Tensor, item: Tensor) -> Views:
-        """Return the embeddings of some users and of some items.
-
-        Args:
-            user: Users of shape ``[N]``.
-            item: Items of shape ``[n]``; repeated ones are computed again.
-        """
-        users = [F.embedding(user, block) for block in self.user]
-        return Views(
-            users, [_rows(block, item) for block in self.item], self.keep
-        )
-
-    def split(self, size: int) -> tuple[Views, Views]:
-        """Split the users into the first ``size`` and the others."""
-        pairs = [block.tensor_split([size]) for block in self.user]
-        first, second = ([pair[i] for pair in pairs] for i in (0, 1))
-        return (
-            Views(first, self.item, self.keep),
-            Views(second, self.item, self.keep),
-        )
-
     def triples(self, user: Tensor, pos: Tensor, neg: Tensor) -> Triples:
         """Return the embeddings of users and of two items for each.
 
@@ -149,42 +128,14 @@ class Views:
         """
         # Compute each item row once, however often it occurs:
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
-        return self.rows(user, needed).aligned(*place.chunk(2))
-
-    def aligned(self, pos: Tensor, neg: Tensor) -> Triples:
-        """Return the triples of each user with her own two items.
-
-        Args:
-            pos: The preferred item of each user, ``[num_users]``.
-            neg: The other item of each user, ``[num_users]``.
-        """
-        items = [_rows(block) for block in self.item]
+        pos, neg = place.chunk(2)
+        items = [_rows(block, needed) for block in self.item]
         return Triples(
-            user=self.user,
+            user=[F.embedding(user, block) for block in self.user],
             pos=[F.embedding(pos, block) for block in items],
             neg=[F.embedding(neg, block) for block in items],
             keep=self.keep,
         )
-
-    def crossed(self, pos: Tensor, neg: Tensor) -> Tensor:
-        r"""Return the margins of each user on each pair of items.
-
-        Args:
-            pos: The first items of the pairs, ``[P]``.
-            neg: The second items of the pairs, ``[P]``.
-
-        Returns:
-            Margins of shape ``[num_users * P, num_views]``, pair by pair for
-            the first user, then for the second, and so on.
-        """
-        items = [_rows(block) for block in self.item]
-        users = self.user * (len(items) // len(self.user))
-        blocks = [
-            u @ (F.embedding(pos, i) - F.embedding(neg, i)).t()
-            for u, i in zip(users, items, strict=True)
-        ]
-        margin = torch.stack(blocks, dim=-1).flatten(0, 1)
-        return margin @ self.keep.t().to(margin.dtype)
 
 
 @dataclass
@@ -213,6 +164,34 @@ class Triples:
         ]
         margin = torch.stack(blocks, dim=-1)  # [N, num_blocks]
         return margin @ self.keep.t().to(margin.dtype)  # [N, V]
+
+    def split(self, size: int) -> tuple[Triples, Triples]:
+        """Return the first ``size`` triples and the others."""
+        user, other_user = _split(self.user, size)
+        pos, other_pos = _split(self.pos, size)
+        neg, other_neg = _split(self.neg, size)
+        return (
+            Triples(user, pos, neg, self.keep),
+            Triples(other_user, other_pos, other_neg, self.keep),
+        )
+
+    def crossed_margin(self, size: int) -> Tensor:
+        r"""Return the margins of each user on the pairs of her whole group.
+
+        Args:
+            size: The size :math:`s` of a group of consecutive triples; what
+                does not fill a group is left out.
+
+        Returns:
+            Margins of shape ``[N * s, V]``.
+        """
+        user = self.user * (len(self.pos) // len(self.user))
+        blocks = [
+            crossed(u, i - j, size)
+            for u, i, j in zip(user, self.pos, self.neg, strict=True)
+        ]
+        margin = torch.stack(blocks, dim=-1)  # [N * size, num_blocks]
+        return margin @ self.keep.t().to(margin.dtype)  # [N * size, V]
 
     def embedding(self, view: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return the embeddings of one view, each ``[N, d]``."""
@@ -300,6 +279,38 @@ def views(model: nn.Module, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         own(data, keeps) if own else default_views(model, data, keeps)
     )
     return result
+
+
+def crossed(user: Tensor, preferred: Tensor, size: int) -> Tensor:
+    """Return the products of each user with each difference of her group.
+
+    Args:
+        user: User embeddings of shape ``[N, d]``.
+        preferred: Differences of item embeddings, of shape ``[N, d]``.
+        size: The number of consecutive rows in a group; what does not fill a
+            group is left out.
+
+    Returns:
+        Products of shape ``[N * size]``.
+
+    Example:
+        >>> crossed(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [3.0]]),
+        ...         size=2)
+        tensor([1., 3., 2., 6.])
+    """
+    if size == 1:
+        return (user * preferred).sum(dim=-1)
+    num = len(user) // size * size
+    users = user[:num].unflatten(0, (-1, size))  # [groups, size, d]
+    pairs = preferred[:num].unflatten(0, (-1, size))  # [groups, size, d]
+    return (users @ pairs.transpose(1, 2)).flatten()
+
+
+def _split(
+    blocks: list[Tensor], size: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    pairs = [block.tensor_split([size]) for block in blocks]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _rows(block: Tensor | Rows, index: Tensor | None = None) -> Tensor:

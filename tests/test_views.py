@@ -206,49 +206,33 @@ def test_triples_of_blocks(blocks):
         torch.testing.assert_close(j, whole[1][neg])
 
 
-def test_rows_of_blocks(blocks):
-    result, score = blocks
-    user, item = torch.tensor([3, 3, 0]), torch.tensor([5, 1, 1, 0])
-    part = result.rows(user, item)
-    for v in range(3):
-        user_emb, item_emb = part.embedding(v)
-        expected = score[v][user][:, item]
-        torch.testing.assert_close(user_emb @ item_emb.t(), expected)
-
-
-@pytest.mark.parametrize('size', [0, 1, 4])
+@pytest.mark.parametrize('size', [0, 1, 5])
 def test_split_of_blocks(blocks, size):
-    result, score = blocks
+    result, _ = blocks
+    triples = result.triples(*torch.tensor([[3, 3, 0, 1, 2]] * 3))
     for part, rows in zip(
-        result.split(size), (slice(size), slice(size, None)), strict=True
+        triples.split(size), (slice(size), slice(size, None)), strict=True
     ):
         for v in range(3):
-            user_emb, item_emb = part.embedding(v)
-            expected = score[v][rows]
-            torch.testing.assert_close(user_emb @ item_emb.t(), expected)
+            for value, whole in zip(
+                part.embedding(v), triples.embedding(v), strict=True
+            ):
+                torch.testing.assert_close(value, whole[rows])
 
 
-def test_aligned_of_blocks(blocks):
+@pytest.mark.parametrize('size', [1, 2, 3])
+def test_crossed_margin_of_blocks(blocks, size):
     result, score = blocks
-    pos, neg = torch.tensor([5, 0, 0, 2]), torch.tensor([0, 5, 0, 1])
-    user = torch.arange(4)
-    torch.testing.assert_close(
-        result.aligned(pos, neg).margin(),
-        (score[:, user, pos] - score[:, user, neg]).t(),
-    )
-
-
-def test_crossed_of_blocks(blocks):
-    result, score = blocks
-    pos, neg = torch.tensor([5, 0, 2]), torch.tensor([0, 5, 2])
-    margin = result.crossed(pos, neg)
-    assert margin.shape == (4 * 3, 3)
-    row = 0
-    for user in range(4):
-        for j, k in zip(pos, neg, strict=True):
-            expected = score[:, user, j] - score[:, user, k]
-            torch.testing.assert_close(margin[row], expected)
-            row += 1
+    user = torch.tensor([3, 1, 0, 1, 2])
+    pos, neg = torch.tensor([5, 0, 2, 2, 1]), torch.tensor([0, 5, 2, 1, 4])
+    margin = result.triples(user, pos, neg).crossed_margin(size)
+    expected = [
+        score[:, user[u], pos[pair]] - score[:, user[u], neg[pair]]
+        for start in range(0, 5 - size + 1, size)
+        for u in range(start, start + size)
+        for pair in range(start, start + size)
+    ]
+    torch.testing.assert_close(margin, torch.stack(expected))
 
 
 def test_triples_asks_for_each_row_once():

@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import fingerprint, modalities
 from pyg_ckd.evaluation import evaluation
-from pyg_ckd.views import only, views
+from pyg_ckd.views import crossed, only, views
 
 Settings = dict[str, str | int | float | bool | None]
 
@@ -87,19 +87,22 @@ class Teacher:
         preferred = F.embedding(pos, self.item) - F.embedding(neg, self.item)
         return (F.embedding(user, self.user) * preferred).sum(dim=-1)
 
-    def crossed(self, user: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-        """Return the margins of each user on each pair of items.
+    def crossed_margin(
+        self, user: Tensor, pos: Tensor, neg: Tensor, size: int
+    ) -> Tensor:
+        """Return the margins of each user on the pairs of her whole group.
 
         Args:
             user: Users of shape ``[N]``.
-            pos: The first items of the pairs, ``[P]``.
-            neg: The second items of the pairs, ``[P]``.
+            pos: The preferred items, of shape ``[N]``.
+            neg: The other items, of shape ``[N]``.
+            size: The number of consecutive triples in a group.
 
         Returns:
-            Margins of shape ``[N * P]``.
+            Margins of shape ``[N * size]``.
         """
         preferred = F.embedding(pos, self.item) - F.embedding(neg, self.item)
-        return (F.embedding(user, self.user) @ preferred.t()).flatten()
+        return crossed(F.embedding(user, self.user), preferred, size)
 
     def check(self, data: HeteroData, data_fingerprint: str) -> None:
         """Refuse data that the teacher was not trained on.

@@ -67,14 +67,14 @@ class CKD(Recommendation):
         effect (str, optional): Whether effects are taken triple by triple,
             ``"individual"``, or averaged over the batch, ``"average"``.
             (default: :obj:`"individual"`)
-        num_generic (int, optional): The number of random triples a step.
+        num_generic (int, optional): The number of users a step draws for the
+            generic loss, each with a random pair of items.
             (default: :obj:`5000`)
-        num_pairs (int, optional): The number of random pairs of items that a
-            step compares ``num_generic / num_pairs`` users on, each user on
-            each pair. ``None``, the authors' way, gives each of
-            ``num_generic`` users a pair of her own; it costs far more, since
-            all these users and items have to be looked up and updated. Users
-            and items are uniform either way. (default: :obj:`None`)
+        group_size (int, optional): These users are put in groups of this
+            size, in which each user is compared on each pair. Looking up and
+            updating users and items is what the generic loss costs; groups get
+            ``group_size`` times as many triples out of it. The authors have no
+            groups. (default: :obj:`1`)
         **kwargs (optional): Arguments of
             :class:`~pyg_ckd.train.Recommendation`.
 
@@ -98,7 +98,7 @@ class CKD(Recommendation):
         reference: Literal['student', 'teacher'] = 'student',
         effect: Literal['individual', 'average'] = 'individual',
         num_generic: int = 5000,
-        num_pairs: int | None = None,
+        group_size: int = 1,
         **kwargs: Any,
     ) -> None:
         if 'keep' in kwargs:
@@ -119,11 +119,12 @@ class CKD(Recommendation):
                     f"'{name}' needs to be one of {allowed} in 'CKD' "
                     f"(got '{value}')"
                 )
-        least = 1 if num_pairs is None else num_pairs
-        if not 1 <= least <= num_generic:
+        users = data[RATES].edge_index[0].unique()
+        if not 1 <= group_size <= min(num_generic, len(users)):
             raise ValueError(
-                f"'num_generic' needs to be positive and 'num_pairs' from 1 to "
-                f"'num_generic' in 'CKD' (got {num_generic} and {num_pairs})"
+                f"'group_size' needs to be from 1 to 'num_generic' and to the "
+                f"number of users with interactions, {len(users)}, in 'CKD' "
+                f'(got {group_size}, num_generic={num_generic})'
             )
         if strength < 0 or gamma < 0:
             raise ValueError(
@@ -135,7 +136,7 @@ class CKD(Recommendation):
         self.reference = reference
         self.effect = effect
         self.num_generic = num_generic
-        self.num_pairs = num_pairs
+        self.group_size = group_size
         self.specific_loss = SpecificLoss()
         self.generic_loss = GenericLoss(tau, eps)
 
@@ -144,7 +145,7 @@ class CKD(Recommendation):
         self._without = [
             self.keeps.index(without(self.names, m)) for m in self.names
         ]
-        self._users = data[RATES].edge_index[0].unique()
+        self._users = users
         self._check_effects()
         self.teachers: dict[str, Teacher] = {}
         if teachers is not None:
@@ -203,44 +204,37 @@ class CKD(Recommendation):
         Args:
             batch: Training triples: users, positive and negative items, each
                 of shape ``[B]``.
-            generic: Users of shape ``[G]``, and pairs of items: two tensors of
-                shape ``[G]``, a pair for each user, or, with ``num_pairs``,
-                of shape ``[num_pairs]``, for all users.
+            generic: Random triples: users and two items for each, each of
+                shape ``[G]``.
 
         Returns:
             The loss, and detached scalars by name: the base loss ``base``, and
             for each modality ``specific_<m>``, ``generic_<m>`` and the mean
             weight ``weight_<m>``.
         """
-        user, *pairs = batch
-        generic_user, *generic_pairs = generic
         # Compute each embedding that the step needs once:
-        item, place = torch.cat([*pairs, *generic_pairs]).unique(
-            return_inverse=True
+        user, pos, neg = (
+            torch.cat(both) for both in zip(batch, generic, strict=True)
         )
-        sizes = [len(index) for index in (*pairs, *generic_pairs)]
-        pos, neg, first, second = place.split(sizes)
-        rows = views(self.model, self.data, self.keeps).rows(
-            torch.cat([user, generic_user]), item
+        triples, random_triples = (
+            views(self.model, self.data, self.keeps)
+            .triples(user, pos, neg)
+            .split(len(batch[0]))
         )
-        known, unknown = rows.split(len(user))
 
-        triples = known.aligned(pos, neg)
         student = triples.margin()  # [B, V]
         base = self.recommendation_loss(triples, student[:, 0], batch)
 
         teachers = [self.teachers[m] for m in self.names]
         taught = torch.stack([t.margin(*batch) for t in teachers], dim=-1)
         specific = self.specific_loss(student[:, self._only], taught)  # [B, M]
-        if self.num_pairs is None:
-            generic_student = unknown.aligned(first, second).margin()
-            generic_taught = [t.margin(*generic) for t in teachers]
-        else:
-            generic_student = unknown.crossed(first, second)
-            generic_taught = [t.crossed(*generic) for t in teachers]
+        generic_student = random_triples.crossed_margin(self.group_size)
+        generic_taught = torch.stack(
+            [t.crossed_margin(*generic, self.group_size) for t in teachers],
+            dim=-1,
+        )  # [G * group_size, M]
         generic_loss = self.generic_loss(
-            generic_student[:, self._only],
-            torch.stack(generic_taught, dim=-1),
+            generic_student[:, self._only], generic_taught
         )  # [M]
 
         progress = effects(
@@ -263,21 +257,22 @@ class CKD(Recommendation):
         return base + self.strength * distillation.sum(), parts
 
     def generic_triples(self) -> Batch:
-        """Draw training users, each at most once, and pairs of items."""
+        """Draw training users, each at most once, and two items for each."""
         device = self._users.device
-        num_items = self.data['item'].num_nodes
-        num_users = self.num_generic // (self.num_pairs or 1)
         order = torch.randperm(self._users.numel(), device=device)
-        user = self._users[order[:num_users]]
-        num_pairs = self.num_pairs or len(user)
-        items = torch.randint(num_items, (2, num_pairs), device=device)
-        return user, items[0], items[1]
+        user = self._users[order[: self.num_generic]]
+        pos, neg = torch.randint(
+            self.data['item'].num_nodes, (2, len(user)), device=device
+        )
+        return user, pos, neg
 
     def _check_effects(self) -> None:
         """Refuse a model whose scores do not depend on the features."""
         num_items = self.data['item'].num_nodes
-        pos = torch.randint(num_items, self._users.shape)
-        neg = (pos + torch.randint(1, num_items, pos.shape)) % num_items
+        size, device = self._users.shape, self._users.device
+        pos = torch.randint(num_items, size, device=device)
+        other = torch.randint(1, num_items, size, device=device)
+        neg = (pos + other) % num_items
         with evaluation(self.model):  # without dropout
             several = views(self.model, self.data, self.keeps)
             margin = several.triples(self._users, pos, neg).margin()

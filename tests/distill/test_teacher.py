@@ -64,13 +64,15 @@ def test_margin(make, modality, data):
         torch.testing.assert_close(margin[b], expected.detach())
 
 
-def test_crossed(teacher):
-    user, pos, neg = torch.tensor([7, 0]), torch.tensor([1, 2, 5]), 3
-    margin = teacher.crossed(user, pos, torch.full_like(pos, neg))
+def test_crossed_margin(teacher):
+    user = torch.tensor([7, 0, 3, 4, 1])
+    pos, neg = torch.tensor([1, 2, 5, 0, 4]), torch.tensor([3, 3, 1, 2, 0])
+    margin = teacher.crossed_margin(user, pos, neg, size=2)
     expected = [
-        teacher.user[u] @ (teacher.item[i] - teacher.item[neg])
-        for u in user
-        for i in pos
+        teacher.user[user[u]] @ (teacher.item[pos[p]] - teacher.item[neg[p]])
+        for group in ([0, 1], [2, 3])
+        for u in group
+        for p in group
     ]
     torch.testing.assert_close(margin, torch.stack(expected))
 

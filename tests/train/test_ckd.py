@@ -161,11 +161,14 @@ def naive_loss(
 
     batch_triples = list(zip(*batch, strict=True))
     generic_user, first, second = generic
-    if task.num_pairs is None:  # a pair for each user
-        generic_triples = list(zip(*generic, strict=True))
-    else:  # each user on each pair
-        pairs = list(zip(first, second, strict=True))
-        generic_triples = [(u, *pair) for u in generic_user for pair in pairs]
+    groups = torch.arange(len(generic_user)).split(task.group_size)
+    generic_triples = [
+        (generic_user[u], first[pair], second[pair])
+        for group in groups
+        if len(group) == task.group_size
+        for u in group
+        for pair in group
+    ]
     size = len(batch_triples)
 
     # BPR and the regularisation of the full view:
@@ -227,12 +230,12 @@ def naive_loss(
     return base + task.strength * total, parts
 
 
-@pytest.mark.parametrize('num_pairs', [None, 2])
+@pytest.mark.parametrize('group_size', [1, 3])
 @pytest.mark.parametrize('effect', ['individual', 'average'])
 @pytest.mark.parametrize('reference', ['student', 'teacher'])
 @pytest.mark.parametrize('num_modalities', [2, 3])
 @pytest.mark.parametrize('name', MODELS)
-def test_loss(name, num_modalities, reference, effect, num_pairs):
+def test_loss(name, num_modalities, reference, effect, group_size):
     data = fake(num_modalities)
     model = wide(MODELS[name](data))
     task = CKD(
@@ -244,8 +247,8 @@ def test_loss(name, num_modalities, reference, effect, num_pairs):
         tau=2.0,
         reference=reference,
         effect=effect,
-        num_generic=6,
-        num_pairs=num_pairs,
+        num_generic=7,
+        group_size=group_size,
         l2=0.1,
     )
     batch = next(iter(TripletLoader(data, batch_size=5)))
@@ -271,7 +274,7 @@ def test_loss_with_the_default_arguments(data):
     model = Plain(data)
     task = CKD(model, data, random_teachers(data))
     assert (task.strength, task.gamma) == (0.01, 5.0)
-    assert (task.num_generic, task.num_pairs) == (5000, None)
+    assert (task.num_generic, task.group_size) == (5000, 1)
     assert (task.reference, task.effect) == ('student', 'individual')
     batch = next(iter(TripletLoader(data, batch_size=5)))
     generic = task.generic_triples()
@@ -338,20 +341,15 @@ def test_student_that_beats_its_teachers_is_not_pulled_back(data):
 
 
 @pytest.mark.parametrize('num_generic', [7, 30, 5000])
-@pytest.mark.parametrize('num_pairs', [None, 2, 7])
-def test_generic_triples(num_pairs, num_generic, data):
+def test_generic_triples(num_generic, data):
     # User 3 has no interactions left:
     index = data[RATES].edge_index
     data[RATES].edge_index = index[:, index[0] != 3]
-    task = CKD(Plain(data), data, num_generic=num_generic, num_pairs=num_pairs)
+    task = CKD(Plain(data), data, num_generic=num_generic)
     for _ in range(5):
         user, one, other = task.generic_triples()
-        if num_pairs is None:
-            assert len(user) == min(num_generic, 29)
-            assert len(one) == len(other) == len(user)
-        else:
-            assert len(user) == min(num_generic // num_pairs, 29)
-            assert len(one) == len(other) == num_pairs
+        assert len(user) == min(num_generic, 29)
+        assert len(one) == len(other) == len(user)
         assert user.unique().numel() == len(user)
         assert 3 not in user.tolist()
         items = torch.cat([one, other])
@@ -360,9 +358,8 @@ def test_generic_triples(num_pairs, num_generic, data):
     assert not torch.equal(*draws)
 
 
-@pytest.mark.parametrize('num_pairs', [None, 2])
-def test_generic_triples_are_uniform(num_pairs, data):
-    task = CKD(Plain(data), data, num_generic=10, num_pairs=num_pairs)
+def test_generic_triples_are_uniform(data):
+    task = CKD(Plain(data), data, num_generic=10)
     draws = [task.generic_triples() for _ in range(800)]
     user, one, other = (torch.cat(side) for side in zip(*draws, strict=True))
     for value, size in [(user, 30), (one, 20), (other, 20)]:
@@ -391,11 +388,12 @@ def test_too_few_modalities(names, data):
     [
         (dict(reference='self'), r"'reference' .* 'CKD' \(got 'self'\)"),
         (dict(effect='total'), r"'effect' .* 'CKD' \(got 'total'\)"),
-        (dict(num_generic=0, num_pairs=None), r"'num_generic' .*\(got 0 "),
-        (dict(num_generic=-5), r"'num_generic' .*\(got -5 "),
-        (dict(num_pairs=5001), r"'num_pairs' .* 5001\)"),
-        (dict(num_pairs=0), r"'num_pairs' .* 0\)"),
-        (dict(num_pairs=-3), r"'num_pairs' .* -3\)"),
+        (dict(num_generic=0), r"'group_size' .* num_generic=0\)"),
+        (dict(num_generic=-5), r"'group_size' .* num_generic=-5\)"),
+        (dict(group_size=5001), r"'group_size' .*\(got 5001,"),
+        (dict(group_size=31), r"'group_size' .* 30, .*\(got 31,"),
+        (dict(group_size=0), r"'group_size' .*\(got 0,"),
+        (dict(group_size=-3), r"'group_size' .*\(got -3,"),
         (dict(tau=0.0), r"'tau' .*\(got 0\.0\)"),
         (dict(tau=-0.1), r"'tau' .*\(got -0\.1\)"),
     ],
@@ -484,15 +482,12 @@ def test_features_that_are_ignored(make, name, data):
     assert model.training
 
 
-@pytest.mark.parametrize(
-    'kwargs', [dict(num_generic=1, num_pairs=None), dict(num_pairs=1)]
-)
-def test_few_generic_triples_are_no_ignored_features(kwargs, data):
+def test_few_generic_triples_are_no_ignored_features(data):
     """Both items of a generic triple may be the same, by chance."""
     model = Plain(data)
     for seed in range(50):
         torch.manual_seed(seed)
-        assert len(CKD(model, data, **kwargs).generic_triples()) == 3
+        assert len(CKD(model, data, num_generic=1).generic_triples()) == 3
 
 
 # Other people's models #######################################################
