@@ -41,11 +41,9 @@ class Result:
     @property
     def trained_view(self) -> str:
         """The view that was trained: ``full``, or ``only(<modality>)``."""
-        return (
-            self.method.replace('teacher', 'only')
-            .replace('base', 'full')
-            .replace('ckd', 'full')
-        )
+        if self.method.startswith('teacher'):
+            return self.method.replace('teacher', 'only', 1)
+        return 'full'
 
 
 def summarize(
