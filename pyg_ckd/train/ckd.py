@@ -83,6 +83,16 @@ class CKD(Recommendation):
             missing, superfluous or was trained on other data, an argument is
             out of its range, or the model's scores do not depend on the item
             features.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> from pyg_ckd.train import fit
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> task = CKD(VBPR.from_data(data, dim=4), data)
+        >>> task = fit(task, max_epochs=1, progress=False)
+        >>> task.teachers['text']
+        Teacher('text', num_users=20, num_items=30, dim=8)
     """
 
     def __init__(

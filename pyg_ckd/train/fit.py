@@ -63,6 +63,15 @@ def fit(
     Raises:
         ValueError: If ``max_epochs`` or ``eval_every`` is not positive, since
             no evaluation would take place.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> task = Recommendation(VBPR.from_data(data, dim=4), data)
+        >>> task = fit(task, max_epochs=4, eval_every=2, progress=False)
+        >>> [entry['epoch'] for entry in task.history]
+        [2, 4]
     """
     for name, value in {
         'max_epochs': max_epochs,
@@ -137,6 +146,19 @@ def fit_teachers(
 
     Returns:
         The teachers by modality.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> teachers = fit_teachers(
+        ...     lambda: VBPR.from_data(data, dim=4),
+        ...     data,
+        ...     max_epochs=1,
+        ...     progress=False,
+        ... )
+        >>> sorted(teachers)
+        ['image', 'text']
     """
     teachers = {}
     for name in modalities(data):

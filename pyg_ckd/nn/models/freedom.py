@@ -71,6 +71,14 @@ class FREEDOM(Recommender):
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
           embeddings :math:`(|\mathcal{I}|, d)`
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> data = FREEDOM.pre_transform(data)
+        >>> user_emb, item_emb = FREEDOM.from_data(data, dim=4)(data)
+        >>> user_emb.shape, item_emb.shape
+        (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
     pre_transform: ClassVar[BaseTransform | None] = Compose(

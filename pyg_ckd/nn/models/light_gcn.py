@@ -49,6 +49,14 @@ class LightGCN(LateFusion):
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, (1 + M) d)` and
           item embeddings :math:`(|\mathcal{I}|, (1 + M) d)`
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> data = LightGCN.pre_transform(data)
+        >>> user_emb, item_emb = LightGCN.from_data(data, dim=4)(data)
+        >>> user_emb.shape, item_emb.shape
+        (torch.Size([20, 12]), torch.Size([10, 12]))
     """
 
     pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency()
