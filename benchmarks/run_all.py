@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -323,7 +324,9 @@ class ShowEpochs(Callback):
 def terminal_table(rows: list[dict[str, str]], title: str) -> Table:
     """Return the columns of most interest, narrow enough for a terminal."""
     columns = ['method', 'recall@20', 'ndcg@20', 'recall@20 against base']
-    table = Table('backbone', *columns[:3], 'recall against base', title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for name in ('backbone', *columns[:3], 'against base'):
+        table.add_column(name, no_wrap=True)
     previous = ''
     for row in rows:
         if previous not in ('', row['backbone']):
@@ -341,7 +344,8 @@ def write_report(
     about: list[str],
 ) -> None:
     """Write `report.md` and its plots."""
-    lines = [f'# Results: {results[0].dataset}', '', *about, '']
+    lines = [f'# Results: {results[0].dataset}', '']
+    lines += [*(f'- {line}' for line in about), '']
     lines += [markdown_table(rows), '']
     lines += [
         'Means over seeds, ± standard deviation. A teacher is tested in the '
@@ -367,7 +371,8 @@ def write_report(
         ]
     lines += ['## Settings', '']
     for result in results:
-        if result.seed == results[0].seed:
+        teacher = result.method.startswith('teacher')  # as the base
+        if result.seed == results[0].seed and not teacher:
             lines.append(
                 f'- {result.backbone}, {result.method}: '
                 f'`{json.dumps(result.settings)}`'
