@@ -16,7 +16,7 @@ def generic_loss(
             student / tau, target, reduction='none'
         )
     else:
-        p = (student / tau).sigmoid()
+        p = (student.float() / tau).sigmoid()
         loss = -target * (p + eps).log() - (1 - target) * (1 - p + eps).log()
     return loss.mean(dim=0)
 
