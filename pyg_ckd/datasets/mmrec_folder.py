@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import os.path as osp
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cached_property, partial
-from typing import IO, Any, TypeAlias
-from uuid import uuid4
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import ModuleDict, ParameterDict
-from torch_geometric.data import HeteroData, InMemoryDataset
+from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.datasets.feature_files import (
+    FEATURES,
+    count_items,
+    feature_files,
+    read_features,
+)
+from pyg_ckd.datasets.from_interactions import from_interactions
+from pyg_ckd.datasets.graph_dataset import GraphDataset
 
 _Ids: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
 
-_VERSION = 1  # Of the processed files, to be raised when their content changes.
-_FEATURES = '_feat.npy'
+_VERSION = 2  # Of the processed files, to be raised when their content changes.
 _SPLITS = ('train', 'validation', 'test')  # In the order of `x_label`.
 _REQUIRED = ('userID', 'itemID', 'x_label')
 _DTYPES: dict[str, Any] = {
@@ -35,7 +35,7 @@ _DTYPES: dict[str, Any] = {
 }
 
 
-class MMRecFolder(InMemoryDataset):
+class MMRecFolder(GraphDataset):
     r"""A dataset in the preprocessed folder format of `"MMRec: Simplifying
     Multimodal Recommendation" <https://arxiv.org/abs/2302.03497>`_.
 
@@ -108,113 +108,61 @@ class MMRecFolder(InMemoryDataset):
     ) -> None:
         self.name = name
         self.processed_root = osp.expanduser(processed_root or root)
-        # A memory address does not tell what a function computes:
-        unknown = ' at 0x' in repr(pre_transform)
-        super().__init__(
-            os.fspath(root),
-            transform,
-            pre_transform,
-            force_reload=force_reload or unknown,
-        )
-        # `self.load` would unpickle any object, and so execute any code:
-        store, self.slices, data_cls = torch.load(
-            self.processed_paths[0], weights_only=True
-        )
-        self.data = data_cls.from_dict(store)
+        super().__init__(root, transform, pre_transform, force_reload)
+
+    @property
+    def settings(self) -> int:
+        return _VERSION
 
     @property
     def raw_dir(self) -> str:
         return osp.join(self.root, self.name)
 
-    @cached_property
-    def processed_dir(self) -> str:
-        stats = [os.stat(path) for path in self.raw_paths]
-        state = (
-            _VERSION,
-            self.raw_file_names,
-            [(stat.st_size, stat.st_mtime_ns) for stat in stats],
-            re.sub(' at 0x[0-9a-fA-F]+', '', repr(self.pre_transform)),
-        )
-        key = hashlib.sha256(repr(state).encode()).hexdigest()[:12]
-        return osp.join(self.processed_root, self.name, 'processed', key)
+    @property
+    def processed_parent(self) -> str:
+        return osp.join(self.processed_root, self.name, 'processed')
 
     @property
     def raw_file_names(self) -> list[str]:
-        modalities = sorted(
-            file.removesuffix(_FEATURES)
-            for file in os.listdir(self.raw_dir)
-            if file.endswith(_FEATURES)
-        )
-        return [f'{self.name}.inter', *(m + _FEATURES for m in modalities)]
-
-    @property
-    def processed_file_names(self) -> str:
-        return 'data.pt'
-
-    def _download(self) -> None:
-        # PyG would create a missing `raw_dir`.
-        if not osp.isfile(osp.join(self.raw_dir, f'{self.name}.inter')):
-            self.download()
+        return [f'{self.name}.inter', *feature_files(self.raw_dir)]
 
     def download(self) -> None:
         raise FileNotFoundError(
             f"'{self.raw_dir}' needs to hold the interactions "
-            f"'{self.name}.inter' and the features '<modality>{_FEATURES}'. "
+            f"'{self.name}.inter' and the features '<modality>{FEATURES}'. "
             f'Download the preprocessed data of MMRec '
             f'(https://github.com/enoche/MMRec), or write these files yourself'
         )
 
-    def _process(self) -> None:
-        # PyG would also save `pre_transform`, which `processed_dir` encodes.
-        if self.force_reload or not osp.exists(self.processed_paths[0]):
-            self.process()
-
-    def process(self) -> None:
-        inter_path, *feature_paths = self.raw_paths
-        table = _read_interactions(inter_path)
-        features = {_modality(p): _read_features(p) for p in feature_paths}
-        user, item, label = (torch.from_numpy(table[n]) for n in _REQUIRED)
-
-        data = HeteroData()
-        data['user'].num_nodes = int(user.max()) + 1
-        data['item'].num_nodes = _count_items(
-            inter_path, table['itemID'], features
+    def build(self) -> HeteroData:
+        path, *feature_paths = self.raw_paths
+        table = _read_interactions(path)
+        features = read_features(feature_paths)
+        item = table['itemID']
+        if features:
+            num_items = count_items(self.raw_dir, features)
+            expected = (
+                f'less than {num_items}, the number of rows in '
+                f"'{osp.basename(feature_paths[0])}'; write one row for each "
+                f'item in all features'
+            )
+            _refuse(path, 'itemID', item, item >= num_items, expected)
+        else:
+            num_items = int(item.max()) + 1
+        columns = {name: torch.from_numpy(table[name]) for name in table}
+        return from_interactions(
+            user=columns['userID'],
+            item=columns['itemID'],
+            label=columns['x_label'],
+            num_users=int(table['userID'].max()) + 1,
+            num_items=num_items,
+            features=features,
+            rating=columns.get('rating'),
+            time=columns.get('timestamp'),
         )
-        for modality, x in features.items():
-            data['item'][f'x_{modality}'] = x
-
-        pairs = torch.stack([user, item])
-        train = label == 0
-        rates = data[RATES]
-        rates.edge_index = pairs[:, train]
-        if 'rating' in table:
-            rates.rating = torch.from_numpy(table['rating'])[train]
-        if 'timestamp' in table:
-            rates.time = torch.from_numpy(table['timestamp'])[train]
-        rates.val_edge_label_index = pairs[:, label == 1]
-        rates.test_edge_label_index = pairs[:, label == 2]
-        data[RATED_BY].edge_index = rates.edge_index.flip([0])
-
-        with _open_atomic(self.processed_paths[0]) as file:
-            if self.pre_transform is not None:
-                data = self.pre_transform(data)
-            # `self.save` would copy the features twice:
-            torch.save((data.to_dict(), None, data.__class__), file)
 
     def __repr__(self) -> str:
         return f'{self.name}()'
-
-
-def _modality(path: str) -> str:
-    name = osp.basename(path).removesuffix(_FEATURES)
-    # PyTorch keeps one module or parameter a modality, under its name:
-    taken = hasattr(ModuleDict(), name) or hasattr(ParameterDict(), name)
-    if taken or not name.isidentifier():
-        reason = 'is reserved by PyTorch' if taken else 'is not an identifier'
-        raise ValueError(
-            f"'{path}': the modality '{name}' {reason}; rename the file"
-        )
-    return name
 
 
 def _read_interactions(path: str) -> dict[str, NDArray[Any]]:
@@ -310,74 +258,3 @@ def _refuse(
             f"'{path}', line {row + 2}: {name} is {values[row]}, expected "
             f'{expected}'
         )
-
-
-def _read_features(path: str) -> Tensor:
-    try:
-        array = np.load(path, mmap_mode='r', allow_pickle=False)
-    except Exception as error:  # NumPy raises many kinds on a corrupt file.
-        raise ValueError(
-            f"'{path}' is not a complete '.npy' file of numbers ({error}); "
-            f'write it anew by `numpy.save`'
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2:
-        raise ValueError(
-            f"'{path}' needs to hold one array of shape [num_items, "
-            f'num_features] (got {getattr(array, "shape", "an archive")})'
-        )
-    if array.dtype.type not in (np.float16, np.float32, np.float64):
-        raise ValueError(
-            f"'{path}' holds '{array.dtype}', expected 'float16', 'float32' or "
-            f"'float64'; convert it by `array.astype('float32')`"
-        )
-    with np.errstate(over='ignore'):  # To infinity, which is refused below.
-        x = np.array(array, dtype=np.float32, order='C')
-    is_finite = np.isfinite(x).all(axis=1)
-    if not is_finite.all():
-        raise ValueError(
-            f"'{path}', row {is_finite.argmin()} (counted from 0, as itemID): "
-            f"not finite as 'float32'; replace missing values, e.g. by the "
-            f'mean of the other rows'
-        )
-    return torch.from_numpy(x)
-
-
-def _count_items(path: str, item: _Ids, features: dict[str, Tensor]) -> int:
-    """Return the number of items, on which all files have to agree."""
-    if not features:
-        return int(item.max()) + 1
-    (first, num_items), *others = ((m, len(x)) for m, x in features.items())
-    for other, num_rows in others:
-        if num_rows != num_items:
-            raise ValueError(
-                f"'{osp.dirname(path)}': '{first}{_FEATURES}' has {num_items} "
-                f"rows, but '{other}{_FEATURES}' has {num_rows}; write one row "
-                f'for each item in both'
-            )
-    expected = (
-        f"less than {num_items}, the number of rows in '{first}{_FEATURES}'; "
-        f'write one row for each item in all features'
-    )
-    _refuse(path, 'itemID', item, item >= num_items, expected)
-    return num_items
-
-
-@contextmanager
-def _open_atomic(path: str) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of `path` once complete."""
-    folder = osp.dirname(path)
-    with suppress(OSError):
-        os.makedirs(folder, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(
-            f"'{folder}' cannot be written; pass a directory that can be as "
-            f"'processed_root'"
-        )
-    temporary = f'{path}.{uuid4().hex}'
-    try:
-        with open(temporary, 'xb') as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.remove(temporary)

@@ -1,0 +1,35 @@
+"""Data sets in the shell: ``python -m pyg_ckd.datasets --help``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from pyg_ckd.datasets.describe import describe
+from pyg_ckd.datasets.open_dataset import open_dataset
+
+
+def main() -> None:
+    """Run the command that is given in the shell."""
+    parser = ArgumentParser('python -m pyg_ckd.datasets')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    command = commands.add_parser('describe', help='print statistics')
+    add = command.add_argument
+    add('name', metavar='NAME', help='the folder ROOT/NAME, or a category')
+    add('--root', default='datasets', help='(default: %(default)s)')
+    add('--processed-root', help='where to keep results (default: ROOT)')
+    add('--core', type=int, help="of LATTICE's folders, if there are several")
+    args = parser.parse_args()
+
+    options = {} if args.core is None else {'core': args.core}
+    try:
+        dataset = open_dataset(
+            args.root, args.name, processed_root=args.processed_root, **options
+        )
+        describe(dataset[0], title=args.name)
+    except (ValueError, OSError) as error:
+        message = ' '.join(str(error).splitlines())
+        parser.exit(1, f'{parser.prog}: error: {message}\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,128 @@
+"""Statistics of user-item graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.data import RATES, modalities
+
+
+def statistics(data: HeteroData) -> dict[str, Any]:
+    r"""Return the statistics of a user-item graph.
+
+    Interactions are those of all splits. A split that the graph does not have
+    counts as empty.
+
+    Args:
+        data (HeteroData): A user-item graph.
+
+    Returns:
+        Plain numbers:
+
+        - ``users``, ``items``, ``interactions``;
+        - ``density``: the share of all pairs that are interactions;
+        - ``interactions_per_user``: their mean;
+        - ``core``: the smallest number of interactions of any user or item;
+        - ``training``, ``validation``, ``test``: the size of each split;
+        - ``cold_users``, ``cold_items``: how many have no interaction of
+          training;
+        - ``modalities``: for each modality its ``dimension``, and the share of
+          items that lack it, ``missing``.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> numbers = statistics(data)
+        >>> numbers['interactions'], numbers['density']
+        (180, 0.9)
+        >>> numbers['modalities']['text']
+        {'dimension': 32, 'missing': 0.0}
+    """
+    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
+    train, val, test = (
+        data[RATES].get(key, torch.empty(2, 0, dtype=torch.long)).cpu()
+        for key in (
+            'edge_index',
+            'val_edge_label_index',
+            'test_edge_label_index',
+        )
+    )
+    user, item = torch.cat([train, val, test], dim=1)
+    counts = torch.cat([_count(user, num_users), _count(item, num_items)])
+    return {
+        'users': num_users,
+        'items': num_items,
+        'interactions': user.numel(),
+        'density': user.numel() / max(num_users * num_items, 1),
+        'interactions_per_user': user.numel() / max(num_users, 1),
+        'core': min(counts.tolist(), default=0),
+        'training': train.size(1),
+        'validation': val.size(1),
+        'test': test.size(1),
+        'cold_users': int((_count(train[0], num_users) == 0).sum()),
+        'cold_items': int((_count(train[1], num_items) == 0).sum()),
+        'modalities': {
+            modality: {
+                'dimension': data['item'][f'x_{modality}'].size(1),
+                'missing': _missing(data, modality),
+            }
+            for modality in modalities(data)
+        },
+    }
+
+
+def describe(data: HeteroData, title: str = '') -> None:
+    r"""Print the :func:`statistics` of a user-item graph as a table.
+
+    Args:
+        data (HeteroData): A user-item graph.
+        title (str, optional): What to print above. (default: :obj:`''`)
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> describe(FakeMultimodal(num_users=2000)[0])
+        users                                  2,000
+        items                                    500
+        interactions                          24,000
+        density                               2.400%
+        interactions per user                  12.00
+        core                                       0
+        training                              20,000
+        validation                             2,000
+        test                                   2,000
+        cold users                                 0
+        cold items                                 1
+        image                  32 features, 0.0% missing
+        text                   32 features, 0.0% missing
+    """
+    numbers = statistics(data)
+    features = numbers.pop('modalities')
+    formats = {'density': '.3%', 'interactions_per_user': ',.2f'}
+
+    table = Table(title=title or None, box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify='right')
+    for key, value in numbers.items():
+        table.add_row(key.replace('_', ' '), f'{value:{formats.get(key, ",")}}')
+    for modality, x in features.items():
+        text = f'{x["dimension"]:,} features, {x["missing"]:.1%} missing'
+        table.add_row(modality, text)
+    # A name is printed as it is, whatever brackets it has:
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _count(node: Tensor, num_nodes: int) -> Tensor:
+    return torch.bincount(node, minlength=num_nodes)
+
+
+def _missing(data: HeteroData, modality: str) -> float:
+    has = data['item'].get(f'has_{modality}')
+    if has is None or has.numel() == 0:
+        return 0.0
+    return int((~has).sum()) / has.numel()

@@ -1,0 +1,59 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+from uuid import uuid4
+
+
+@contextmanager
+def open_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of ``path`` once complete.
+
+    Args:
+        path: The file to write. Its folder is created if needed.
+
+    Raises:
+        PermissionError: If the folder cannot be written.
+        OSError: If writing fails, such as on a full disk. Nothing is left then,
+            and a file that was there before is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with open_atomic(f'{root}/a.txt') as file:
+        ...         _ = file.write(b'whole')
+        ...     os.listdir(root)
+        ['a.txt']
+    """
+    folder = osp.dirname(osp.abspath(path))
+    make_writable(folder)
+    temporary = f'{os.fspath(path)}.{uuid4().hex}'
+    try:
+        with open(temporary, 'xb') as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"'{os.fspath(path)}' could not be written ({error.strerror}); "
+            f'make room, or choose another folder',
+        ) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def make_writable(folder: str) -> None:
+    """Create a folder, or raise an error that names the way out."""
+    with suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if not osp.isdir(folder) or not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"'{folder}' cannot be written; pass a directory that can be as "
+            f"'processed_root'"
+        )

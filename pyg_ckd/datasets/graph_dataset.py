@@ -1,0 +1,121 @@
+"""The base of data sets that are read from files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import os.path as osp
+import re
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch_geometric.data import HeteroData, InMemoryDataset
+
+from pyg_ckd.datasets.files import make_writable, open_atomic
+
+
+class GraphDataset(InMemoryDataset):
+    r"""A single user-item graph that is built from files and kept on disk.
+
+    Results are kept in one folder for each state of the raw files, each of the
+    ``settings`` and each ``pre_transform``, so that none is ever taken for
+    another. They are written to a temporary file that is then renamed, and
+    loaded without unpickling. Of two processes that need the same result, one
+    waits for the other.
+
+    A subclass implements :meth:`build` and the properties ``raw_paths``,
+    ``settings`` and ``processed_parent``.
+
+    Args:
+        root (str or PathLike): The directory of the data.
+        transform (callable, optional): Applied to the graph at every access.
+            (default: :obj:`None`)
+        pre_transform (callable, optional): Applied to the graph before it is
+            saved. Its ``repr`` has to name all its arguments: that is how a
+            saved result is found again. A plain function, which has no such
+            ``repr``, is applied anew every time. (default: :obj:`None`)
+        force_reload (bool, optional): Whether to ignore what has been saved.
+            (default: :obj:`False`)
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Callable[[HeteroData], Any] | None = None,
+        pre_transform: Callable[[HeteroData], Any] | None = None,
+        force_reload: bool = False,
+    ) -> None:
+        # A memory address does not tell what an object computes:
+        unknown = ' at 0x' in repr((pre_transform, self.settings))
+        super().__init__(
+            os.fspath(root),
+            transform,
+            pre_transform,
+            force_reload=force_reload or unknown,
+        )
+        # `self.load` would unpickle any object, and so execute any code:
+        store, self.slices, data_cls = torch.load(
+            self.processed_paths[0], weights_only=True
+        )
+        self.data = data_cls.from_dict(store)
+
+    @abstractmethod
+    def build(self) -> HeteroData:
+        """Return the graph, from the raw files."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> Any:
+        """What the graph depends on beside its files, told by its ``repr``."""
+
+    @property
+    @abstractmethod
+    def processed_parent(self) -> str:
+        """The folder that holds all results."""
+
+    @cached_property
+    def processed_dir(self) -> str:
+        files = [file_state(path) for path in self.raw_paths]
+        state = repr((self.settings, files, self.pre_transform))
+        text = re.sub(' at 0x[0-9a-fA-F]+', '', state)
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return osp.join(self.processed_parent, key)
+
+    @property
+    def processed_file_names(self) -> str:
+        return 'data.pt'
+
+    def _download(self) -> None:
+        # PyG would create a missing `raw_dir`.
+        if not all(map(osp.exists, self.raw_paths)):
+            self.download()
+
+    def _process(self) -> None:
+        # PyG would also save `pre_transform`, which `processed_dir` encodes.
+        if osp.exists(self.processed_paths[0]) and not self.force_reload:
+            return
+        make_writable(self.processed_parent)
+        with FileLock(f'{self.processed_dir}.lock'):
+            if self.force_reload or not osp.exists(self.processed_paths[0]):
+                self.process()
+
+    def process(self) -> None:
+        data = self.build()
+        if self.pre_transform is not None:
+            data = self.pre_transform(data)
+        with open_atomic(self.processed_paths[0]) as file:
+            # `self.save` would copy the features twice:
+            torch.save((data.to_dict(), None, data.__class__), file)
+
+
+def file_state(path: str) -> list[tuple[str, int, int]]:
+    """Return what tells a file, or a folder of files, from a changed one."""
+    if osp.isdir(path):
+        inside = sorted(entry.path for entry in os.scandir(path))
+        return [state for entry in inside for state in file_state(entry)]
+    stat = os.stat(path)
+    return [(osp.basename(path), stat.st_size, stat.st_mtime_ns)]

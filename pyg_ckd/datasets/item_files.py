@@ -1,0 +1,103 @@
+"""One file an item, in a folder or a zip archive."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+
+
+class ItemFiles:
+    """The files of items, found by the name before their ending.
+
+    Args:
+        path (str or PathLike): A folder, with or without folders in it, or a
+            zip archive. Nothing is unpacked to disk.
+        endings (Collection[str]): The endings that count, such as ``'.jpg'``,
+            in any case.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or archive.
+        ValueError: If the archive is corrupt, or two files have the same name
+            with different endings.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with open(f'{root}/cup.JPG', 'wb') as file:
+        ...         _ = file.write(b'pixels')
+        ...     files = ItemFiles(root, {'.jpg'})
+        ...     'cup' in files, files.read('cup')
+        (True, b'pixels')
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], endings: Collection[str]
+    ) -> None:
+        self.path = os.fspath(path)
+        self.archive: zipfile.ZipFile | None = None
+        if not osp.isdir(self.path):
+            self.archive = _open_zip(self.path)
+        self.names: dict[str, str] = {}
+        for name in sorted(self._list()):
+            stem, ending = posixpath.splitext(posixpath.basename(name))
+            if ending.lower() not in endings:
+                continue
+            if stem in self.names:
+                raise ValueError(
+                    f"'{self.path}' has two files for '{stem}': "
+                    f"'{self.names[stem]}' and '{name}'; remove one of them"
+                )
+            self.names[stem] = name
+
+    def __contains__(self, item: str) -> bool:
+        return item in self.names
+
+    def where(self, item: str) -> str:
+        """Return the path of an item's file, for messages."""
+        return osp.join(self.path, self.names[item])
+
+    def read(self, item: str) -> bytes:
+        """Return the content of an item's file.
+
+        Raises:
+            ValueError: If it is damaged within its archive.
+        """
+        if self.archive is None:
+            with open(self.where(item), 'rb') as file:
+                return file.read()
+        try:
+            return self.archive.read(self.names[item])
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
+            raise ValueError(
+                f"'{self.where(item)}' cannot be unpacked ({error}); make the "
+                f'archive anew'
+            ) from error
+
+    def _list(self) -> Iterator[str]:
+        if self.archive is not None:
+            yield from self.archive.namelist()
+            return
+        for folder, _, names in os.walk(self.path):
+            inside = osp.relpath(folder, self.path).replace(os.sep, '/')
+            yield from (posixpath.normpath(f'{inside}/{n}') for n in names)
+
+
+def _open_zip(path: str) -> zipfile.ZipFile:
+    if not osp.exists(path):
+        raise FileNotFoundError(f"There is no folder or zip archive '{path}'")
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"'{path}' is neither a folder nor a whole zip archive ({error})"
+        ) from error

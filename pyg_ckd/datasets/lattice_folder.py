@@ -1,0 +1,246 @@
+"""Datasets in the folder format of LATTICE."""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+from reprlib import repr as shorten
+from typing import Any, TypeAlias
+
+import torch
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.datasets.feature_files import (
+    FEATURES,
+    count_items,
+    feature_files,
+    read_features,
+)
+from pyg_ckd.datasets.from_interactions import from_interactions
+from pyg_ckd.datasets.graph_dataset import GraphDataset
+
+_Split: TypeAlias = dict[int, list[int]]  # The items of each user.
+
+_VERSION = 1  # Of the processed files, to be raised when their content changes.
+_USER = re.compile('0|[1-9][0-9]{0,17}')  # Any 18 digits fit 64 bits.
+
+
+class LATTICEFolder(GraphDataset):
+    r"""A dataset in the folder format of `"Mining Latent Structures for
+    Multimedia Recommendation" <https://arxiv.org/abs/2104.09036>`_.
+
+    MICRO, MMSSL and the authors of Counterfactual Knowledge Distillation use it
+    as well. The folder ``root/name`` is read in place. It holds the splits
+    ``<core>-core/train.json``, ``val.json`` and ``test.json``, each a JSON
+    object from users to lists of items, such as ``{"0": [4, 2], "1": []}``; and
+    any number of feature matrices ``<modality>_feat.npy``, a row an item. Users
+    and items are counted from 0. A user may be missing in a split. The graph
+    has
+
+    - ``data['item'].x_<modality>`` of shape ``[num_items, num_features]``;
+    - ``data['user', 'rates', 'item'].edge_index``, the interactions of
+      training, users ascending and items in the order of their list, and its
+      reverse ``data['item', 'rated_by', 'user'].edge_index``;
+    - ``.val_edge_label_index`` and ``.test_edge_label_index`` of
+      ``data['user', 'rates', 'item']``, in the same order.
+
+    There are as many items as rows of features, or without features one more
+    than the highest item. There is one user more than the highest user.
+
+    Results are kept below ``processed_root/name/processed``, in one folder for
+    each state of the raw files, each core and each ``pre_transform``. These
+    folders can be deleted at any time.
+
+    Args:
+        root (str or PathLike): The directory that holds the folder.
+        name (str): The name of the folder.
+        core (int, optional): The number in the name of the folder of splits.
+            LATTICE calls its split of cold items 0-core. (default: :obj:`5`)
+        transform (callable, optional): Applied to the graph at every access.
+            (default: :obj:`None`)
+        pre_transform (callable, optional): Applied to the graph before it is
+            saved. Its ``repr`` has to name all its arguments: that is how a
+            saved result is found again. A plain function, which has no such
+            ``repr``, is applied anew every time. (default: :obj:`None`)
+        processed_root (str or PathLike, optional): The directory to save
+            results in. (default: ``root``)
+        force_reload (bool, optional): Whether to ignore what has been saved.
+            (default: :obj:`False`)
+
+    Raises:
+        FileNotFoundError: If a split is missing.
+        PermissionError: If ``processed_root`` cannot be written.
+        ValueError: If a file is malformed or does not fit the others, a split
+            is empty, or a user and an item are paired twice.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     folder = Path(root, 'tiny', '5-core')
+        ...     folder.mkdir(parents=True)
+        ...     _ = (folder / 'train.json').write_text('{"1": [2], "0": [1]}')
+        ...     _ = (folder / 'val.json').write_text('{"0": [2]}')
+        ...     _ = (folder / 'test.json').write_text('{"0": [], "1": [0]}')
+        ...     data = LATTICEFolder(root, 'tiny')[0]
+        >>> data['user', 'rates', 'item'].edge_index
+        tensor([[0, 1],
+                [1, 2]])
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        name: str,
+        core: int = 5,
+        transform: Callable[[HeteroData], Any] | None = None,
+        pre_transform: Callable[[HeteroData], Any] | None = None,
+        processed_root: str | os.PathLike[str] | None = None,
+        force_reload: bool = False,
+    ) -> None:
+        self.name = name
+        self.core = core
+        self.processed_root = osp.expanduser(processed_root or root)
+        super().__init__(root, transform, pre_transform, force_reload)
+
+    @property
+    def settings(self) -> tuple[int, int]:
+        return _VERSION, self.core
+
+    @property
+    def raw_dir(self) -> str:
+        return osp.join(self.root, self.name)
+
+    @property
+    def processed_parent(self) -> str:
+        return osp.join(self.processed_root, self.name, 'processed')
+
+    @property
+    def split_files(self) -> list[str]:
+        """The names of the files of training, validation and test."""
+        return [
+            osp.join(f'{self.core}-core', f'{split}.json')
+            for split in ('train', 'val', 'test')
+        ]
+
+    @property
+    def raw_file_names(self) -> list[str]:
+        return [*self.split_files, *feature_files(self.raw_dir)]
+
+    def download(self) -> None:
+        train, val, test = self.split_files
+        raise FileNotFoundError(
+            f"'{self.raw_dir}' needs to hold the splits '{train}', '{val}' and "
+            f"'{test}', and the features '<modality>{FEATURES}'. Download the "
+            f'processed data of LATTICE (https://github.com/CRIPAC-DIG/LATTICE)'
+            f", choose another 'core', or write these files yourself"
+        )
+
+    def build(self) -> HeteroData:
+        split_paths, feature_paths = self.raw_paths[:3], self.raw_paths[3:]
+        features = read_features(feature_paths)
+        if features:
+            limit = count_items(self.raw_dir, features)
+            expected = (
+                f'an integer counted from 0 and less than {limit}, the number '
+                f"of rows in '{osp.basename(feature_paths[0])}'; write one row "
+                f'for each item in all features'
+            )
+        else:
+            limit = 2**63
+            expected = 'a 64-bit integer counted from 0'
+        splits = [_read_split(path, limit, expected) for path in split_paths]
+        _refuse_twins(split_paths, splits)
+
+        pairs = [_pairs(split) for split in splits]
+        user, item = torch.tensor(list(chain(*pairs))).t()
+        sizes = torch.tensor([len(part) for part in pairs])
+        return from_interactions(
+            user=user,
+            item=item,
+            label=torch.arange(3).repeat_interleave(sizes),
+            num_users=max(chain(*splits)) + 1,
+            num_items=limit if features else int(item.max()) + 1,
+            features=features,
+        )
+
+    def __repr__(self) -> str:
+        return f'{self.name}()'
+
+
+def _read_split(path: str, limit: int, expected: str) -> _Split:
+    """Return the items of each user, all less than ``limit``."""
+    split = {}
+    for key, items in _read_object(path).items():
+        if not _USER.fullmatch(key):
+            raise ValueError(
+                f"'{path}': user {shorten(key)} is not an integer counted from "
+                f"0; write users as '0', '1', '2' and so on"
+            )
+        if not isinstance(items, list):
+            raise ValueError(
+                f"'{path}', user '{key}': expected a list of items, such as "
+                f'[4, 2] (got {shorten(items)})'
+            )
+        for position, item in enumerate(items):
+            if type(item) is not int or not 0 <= item < limit:
+                raise ValueError(
+                    f"'{path}', user '{key}', position {position} (counted "
+                    f'from 0): item is {shorten(item)}, expected {expected}'
+                )
+        split[int(key)] = items
+    if not any(split.values()):
+        raise ValueError(
+            f"'{path}' has no interactions; list an item of at least one user"
+        )
+    return split
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            content = json.load(file, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"'{path}' is not valid JSON in UTF-8 ({error}); write it anew by "
+            f'`json.dump`'
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"'{path}' needs to hold a JSON object from users to lists of "
+            f'items, such as {{"0": [4, 2]}} (got {shorten(content)})'
+        )
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, of which Python would keep the last of twins."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f'the key {shorten(twin)} is there twice')
+    return out
+
+
+def _refuse_twins(paths: Sequence[str], splits: Sequence[_Split]) -> None:
+    for user in sorted(set(chain(*splits))):
+        seen: dict[int, tuple[str, int]] = {}
+        for path, split in zip(paths, splits, strict=True):
+            for position, item in enumerate(split.get(user, [])):
+                if item in seen:
+                    first_path, first = seen[item]
+                    raise ValueError(
+                        f"'{first_path}', user '{user}', position {first} and "
+                        f"'{path}', position {position} (counted from 0): item "
+                        f'{item} is there twice; remove one of the two'
+                    )
+                seen[item] = path, position
+
+
+def _pairs(split: _Split) -> list[tuple[int, int]]:
+    return [(user, item) for user in sorted(split) for item in split[user]]

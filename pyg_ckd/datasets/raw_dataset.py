@@ -1,0 +1,146 @@
+"""The base of data sets from raw content."""
+
+from __future__ import annotations
+
+import json
+import os.path as osp
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.datasets.encode import encode, fill_missing, fill_template
+from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.from_interactions import from_interactions
+from pyg_ckd.datasets.graph_dataset import GraphDataset
+from pyg_ckd.datasets.interactions import Interactions
+from pyg_ckd.datasets.splits import split_interactions
+from pyg_ckd.datasets.text_encoder import TextEncoder
+
+T = TypeVar('T')
+#: The name of a modality, the features of all items, which are zero for items
+#: that lack it, and which items have it.
+Modality: TypeAlias = tuple[str, Tensor, Tensor]
+
+
+class RawDataset(GraphDataset):
+    """A user-item graph from interactions and contents by id.
+
+    A subclass sets ``split`` and ``seed``, and implements
+    :meth:`read_interactions` and :meth:`read_modalities`.
+    """
+
+    split: str
+    seed: int
+
+    @abstractmethod
+    def read_interactions(self) -> Interactions:
+        """Return the interactions, before they are split."""
+
+    @abstractmethod
+    def read_modalities(self, items: list[str]) -> Iterator[Modality]:
+        """Yield the modalities of items, given their ids."""
+
+    def build(self) -> HeteroData:
+        interactions = self.read_interactions()
+        label = split_interactions(interactions, self.split, self.seed)
+        features, present = {}, {}
+        for modality, x, has in self.read_modalities(interactions.items):
+            if not has.any():
+                raise ValueError(
+                    f'No item has the modality {modality!r}; check that ids '
+                    f'are written in the same way, or leave it out'
+                )
+            fill_missing(x, has)
+            features[modality] = x
+            if not has.all():
+                present[modality] = has
+        names = {'user': interactions.users, 'item': interactions.items}
+        with open_atomic(self._names_path) as file:
+            file.write(json.dumps(names).encode())
+        data = from_interactions(
+            interactions.user,
+            interactions.item,
+            label,
+            num_users=len(interactions.users),
+            num_items=len(interactions.items),
+            features=features,
+            present=present,
+            rating=interactions.rating,
+            time=interactions.time,
+        )
+        data.split = f'{self.split}, seed {self.seed}'
+        return data
+
+    @property
+    def users(self) -> list[str]:
+        """The ids of users, in the order of the graph."""
+        return self._names['user']
+
+    @property
+    def items(self) -> list[str]:
+        """The ids of items, in the order of the graph."""
+        return self._names['item']
+
+    def encode_texts(
+        self,
+        encoder: Callable[[list[str]], Tensor],
+        template: str,
+        records: list[dict[str, str]],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of texts, and which records have a text."""
+        texts = [fill_template(template, record) for record in records]
+        return self.encode(
+            encoder,
+            (text for text in texts if text),
+            [text.encode() or None for text in texts],
+            'text',
+        )
+
+    def encode(
+        self,
+        encoder: Callable[[list[T]], Tensor],
+        contents: Iterable[T],
+        keys: Sequence[bytes | None],
+        modality: str,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of contents, and which items have one.
+
+        Args:
+            encoder: From a list of contents to a matrix.
+            contents: The contents of the items that have one.
+            keys: For each item what tells its content from others, ``None``
+                for items without.
+            modality: The name of the modality.
+        """
+        known = [key for key in keys if key is not None]
+        has = torch.tensor([key is not None for key in keys])
+        encoded = encode(encoder, contents, known, modality, self.cache)
+        x = encoded.new_zeros(len(keys), encoded.size(1))
+        x[has] = encoded
+        return x, has
+
+    @property
+    def cache(self) -> str:
+        """The folder that keeps features."""
+        return osp.join(osp.dirname(self.processed_parent), 'features')
+
+    @property
+    def _names_path(self) -> str:
+        return osp.join(self.processed_dir, 'names.json')
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        with open(self._names_path, encoding='utf-8') as file:
+            return json.load(file)
+
+
+def as_text_encoder(
+    encoder: str | Callable[[list[str]], Tensor],
+) -> Callable[[list[str]], Tensor]:
+    """Return an encoder, made from its name unless it is one already."""
+    return encoder if callable(encoder) else TextEncoder(encoder)

@@ -1,0 +1,173 @@
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyg_ckd.data import RATES
+from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
+from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
+from pyg_ckd.datasets.describe import describe
+from pyg_ckd.datasets.export import to_lattice, to_mmrec
+from pyg_ckd.datasets.lattice_folder import LATTICEFolder
+from pyg_ckd.datasets.open_dataset import open_dataset
+
+DATA = FakeMultimodal(num_users=30, num_items=15)[0]
+
+
+def add_splits(folder: Path, core: int) -> None:
+    """Give a folder of LATTICE the splits of one more core, or broken ones."""
+    splits = folder / f'{core}-core'
+    splits.mkdir(parents=True)
+    for name in ('train', 'val', 'test'):
+        (splits / f'{name}.json').write_text(f'not\nJSON of core {core}')
+
+
+def shell(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-m', 'pyg_ckd.datasets', *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_open_dataset_opens_mmrec(tmp_path):
+    to_mmrec(DATA, tmp_path / 'fake')
+    dataset = open_dataset(tmp_path, 'fake')
+    assert type(dataset) is MMRecFolder
+    assert dataset[0][RATES].edge_index.equal(DATA[RATES].edge_index)
+
+
+@pytest.mark.parametrize('core', [0, 5, 10])
+def test_open_dataset_opens_lattice(tmp_path, core):
+    to_lattice(DATA, tmp_path / 'fake', core)
+    dataset = open_dataset(str(tmp_path), 'fake')
+    assert type(dataset) is LATTICEFolder
+    assert dataset.core == core
+    assert dataset[0][RATES].edge_index.equal(DATA[RATES].edge_index)
+
+
+def test_open_dataset_prefers_mmrec(tmp_path):
+    to_mmrec(DATA, tmp_path / 'fake')
+    add_splits(tmp_path / 'fake', core=5)
+    assert type(open_dataset(tmp_path, 'fake')) is MMRecFolder
+
+
+def test_open_dataset_asks_for_a_core(tmp_path):
+    to_lattice(DATA, tmp_path / 'fake', core=10)
+    add_splits(tmp_path / 'fake', core=0)
+    (tmp_path / 'fake' / 'x-core').mkdir()
+    with pytest.raises(ValueError) as info:
+        open_dataset(tmp_path, 'fake')
+    assert str(info.value) == (
+        f"'{tmp_path / 'fake'}' holds the splits of several cores; pass one of "
+        f"them as 'core' (0, 10)"
+    )
+    assert open_dataset(tmp_path, 'fake', core=10).core == 10
+    with pytest.raises(ValueError, match='0-core'):
+        open_dataset(tmp_path, 'fake', core=0)
+
+
+@pytest.mark.parametrize('export', [to_mmrec, to_lattice])
+def test_open_dataset_passes_arguments_on(tmp_path, export):
+    export(DATA, tmp_path / 'raw' / 'fake')
+    dataset = open_dataset(
+        tmp_path / 'raw',
+        'fake',
+        transform=lambda data: data['item'].x_text,
+        processed_root=tmp_path / 'out',
+    )
+    assert dataset[0].equal(DATA['item'].x_text)
+    assert Path(dataset.processed_dir).is_relative_to(tmp_path / 'out')
+    assert not (tmp_path / 'raw' / 'fake' / 'processed').exists()
+
+
+def test_open_dataset_opens_amazon(tmp_path):
+    file = '[files.{0}]\nname = "{0}.gz"\nurls = ["http://localhost/{0}.gz"]\n'
+    recipe = tmp_path / 'mine.toml'
+    recipe.write_text(
+        ''.join(file.format(key) for key in ('reviews', 'metadata', 'image'))
+    )
+    raw = tmp_path / 'Baby' / 'raw'
+    raw.mkdir(parents=True)
+    with gzip.open(raw / 'reviews.gz', 'wt') as out:
+        for time in range(12):
+            review = {
+                'reviewerID': f'user {time % 3}',
+                'asin': f'item {time}',
+                'overall': 5.0,
+                'unixReviewTime': time,
+            }
+            out.write(json.dumps(review) + '\n')
+    dataset = open_dataset(
+        tmp_path, 'Baby', modalities=(), split='leave_one_out', recipe=recipe
+    )
+    assert type(dataset) is AmazonMultimodal
+    rates = dataset[0][RATES]
+    assert rates.edge_index.size(1) == 6
+    assert rates.test_edge_label_index.size(1) == 3
+
+
+def test_open_dataset_refuses_unknown_names(tmp_path):
+    (tmp_path / 'babi').mkdir()
+    (tmp_path / 'babi' / 'baby.inter').write_text('The name of another folder.')
+    with pytest.raises(FileNotFoundError) as info:
+        open_dataset(tmp_path, 'babi')
+    for part in [
+        f"'{tmp_path / 'babi'}' holds neither 'babi.inter' (the format of",
+        "'<core>-core/train.json' (that of LATTICE)",
+        "'babi' is no category of Amazon",
+        ', Baby, Beauty, ',
+        'put the data there, or choose another name',
+    ]:
+        assert part in str(info.value)
+
+
+# In the shell ################################################################
+
+
+def test_shell_describes(tmp_path, capsys):
+    to_lattice(DATA, tmp_path / 'raw' / 'fake', core=3)
+    add_splits(tmp_path / 'raw' / 'fake', core=0)
+    out = shell(
+        *('describe', 'fake', '--core', 3),
+        *('--root', tmp_path / 'raw', '--processed-root', tmp_path / 'out'),
+    )
+    describe(DATA, title='fake')
+    assert out.stdout == capsys.readouterr().out
+    assert (out.returncode, out.stderr) == (0, '')
+    assert (tmp_path / 'out' / 'fake' / 'processed').is_dir()
+
+
+@pytest.mark.parametrize('name', ['missing', 'broken'])
+def test_shell_reports_errors_in_one_line(tmp_path, name):
+    add_splits(tmp_path / 'broken', core=5)
+    with pytest.raises((FileNotFoundError, ValueError)) as info:
+        open_dataset(tmp_path, name)
+    out = shell('describe', name, '--root', tmp_path)
+    assert out.stderr == f'python -m pyg_ckd.datasets: error: {info.value}\n'
+    assert (out.returncode, out.stdout) == (1, '')
+
+
+def test_shell_has_help():
+    for args, words in [
+        (('--help',), ['describe', 'print statistics']),
+        (('describe', '--help'), ['--root', '--processed-root', '--core']),
+    ]:
+        out = shell(*args)
+        assert out.returncode == 0
+        for word in words:
+            assert word in out.stdout
+
+
+def test_open_dataset_opens_amazon_baby(tmp_path, shared):
+    root = shared / 'data'
+    if not (root / 'baby').is_dir():
+        pytest.skip("needs the folder 'baby' in 'shared/data'")
+    data = open_dataset(root, 'baby', processed_root=tmp_path)[0]
+    assert data['user'].num_nodes == 19_445
+    assert data['item'].x_text.dtype == torch.float32
