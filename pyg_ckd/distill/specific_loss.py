@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+Form = Literal['hinge', 'mse', 'kl']
 
-def specific_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the hinge between two margins, see :class:`SpecificLoss`."""
-    return (teacher - student).clamp(min=0)
+
+def specific_loss(
+    student: Tensor, teacher: Tensor, form: Form = 'hinge'
+) -> Tensor:
+    """Return the loss of each margin, see :class:`SpecificLoss`."""
+    if form == 'hinge':
+        return (teacher - student).clamp(min=0)
+    if form == 'mse':
+        return (teacher - student).square()
+    target = teacher.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(
+        student, target, reduction='none'
+    )
+    return cross_entropy - F.binary_cross_entropy_with_logits(
+        teacher, target, reduction='none'
+    )
 
 
 class SpecificLoss(nn.Module):
@@ -22,7 +39,18 @@ class SpecificLoss(nn.Module):
     .. math::
         H_m = \max(0, D^{\mathcal{T}_m} - D_{\mathrm{only}(m)})
 
-    A student that beats its teacher is not pulled back.
+    A student that beats its teacher is not pulled back. Two other forms are
+    there to compare with, which do pull it back: the squared difference, and
+    the divergence :math:`\mathrm{KL}(\sigma(D^{\mathcal{T}_m}) \|
+    \sigma(D_{\mathrm{only}(m)}))` of the probabilities that BPR gives the
+    preference.
+
+    Args:
+        form (str, optional): ``"hinge"``, ``"mse"`` or ``"kl"``.
+            (default: :obj:`"hinge"`)
+
+    Raises:
+        ValueError: If ``form`` is unknown.
 
     Shapes:
         - **student:** margins, any shape
@@ -35,6 +63,19 @@ class SpecificLoss(nn.Module):
         tensor([1., 0.])
     """
 
+    def __init__(self, form: Form = 'hinge') -> None:
+        super().__init__()
+        if form not in ('hinge', 'mse', 'kl'):
+            raise ValueError(
+                f"'form' needs to be 'hinge', 'mse' or 'kl' in "
+                f"'{self.__class__.__name__}' (got '{form}')"
+            )
+        self.form = form
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of each margin."""
-        return specific_loss(student, teacher)
+        return specific_loss(student, teacher, self.form)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"form='{self.form}'"

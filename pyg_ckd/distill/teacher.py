@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import fingerprint, modalities
-from pyg_ckd.evaluation import evaluation
+from pyg_ckd.evaluation import evaluate, evaluation
+from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.views import crossed, only, views
 
 Settings = dict[str, str | int | float | bool | None]
@@ -75,6 +78,137 @@ class Teacher:
             fingerprint(data),
             {'model': repr(model), **(settings or {})},
         )
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        user: Tensor,
+        item: Tensor,
+        data: HeteroData,
+        modality: str,
+        settings: Settings | None = None,
+    ) -> Teacher:
+        """Make a teacher of embeddings from any source, such as a file.
+
+        Args:
+            user: User embeddings of shape ``[num_users, d]``.
+            item: Item embeddings of shape ``[num_items, d]``.
+            data: The data they belong to.
+            modality: The modality to teach.
+            settings: Where they come from, for the record.
+
+        Raises:
+            ValueError: If a shape does not fit the data, or an entry is not
+                finite.
+
+        Example:
+            >>> from pyg_ckd.datasets import FakeMultimodal
+            >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+            >>> Teacher.from_embeddings(
+            ...     torch.rand(20, 4), torch.rand(10, 4), data, 'text'
+            ... )
+            Teacher('text', num_users=20, num_items=10, dim=4)
+        """
+        sides = {'user': user, 'item': item}
+        for side, emb in sides.items():
+            num = data[side].num_nodes
+            if (
+                emb.dim() != 2
+                or len(emb) != num
+                or user.size(-1) != emb.size(1)
+            ):
+                raise ValueError(
+                    f"'{side}' needs the shape [{num}, d], with one d for "
+                    f"both sides, in 'Teacher' (got {list(emb.shape)})"
+                )
+            if not emb.isfinite().all():
+                raise ValueError(
+                    f"'{side}' holds NaN or infinity in the teacher of "
+                    f"'{modality}'"
+                )
+        return cls(
+            modality,
+            user.detach().float().clone(),
+            item.detach().float().clone(),
+            fingerprint(data),
+            settings or {},
+        )
+
+    @classmethod
+    def average(cls, teachers: Sequence[Teacher]) -> Teacher:
+        r"""Return a teacher whose scores are the mean of several.
+
+        The scores of a teacher of another architecture may be far larger:
+        bring them to one :attr:`spread` first, by :meth:`rescaled`.
+
+        Args:
+            teachers: Teachers of one modality, each of any width.
+
+        Raises:
+            ValueError: If there are none, or of several modalities or data.
+
+        Example:
+            >>> from pyg_ckd.datasets import FakeMultimodal
+            >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+            >>> two = [
+            ...     Teacher.from_embeddings(
+            ...         torch.rand(20, dim), torch.rand(10, dim), data, 'text'
+            ...     )
+            ...     for dim in (4, 6)
+            ... ]
+            >>> Teacher.average(two)
+            Teacher('text', num_users=20, num_items=10, dim=10)
+        """
+        kinds = {(t.modality, t.data_fingerprint) for t in teachers}
+        if len(kinds) != 1:
+            raise ValueError(
+                f"'Teacher.average' needs teachers of one modality that were "
+                f'trained on the same data (got '
+                f'{[(m, digest[:12]) for m, digest in sorted(kinds)]})'
+            )
+        [(modality, data_fingerprint)] = kinds
+        return cls(
+            modality,
+            torch.cat([t.user for t in teachers], dim=1) / len(teachers),
+            torch.cat([t.item for t in teachers], dim=1),
+            data_fingerprint,
+            {f'teacher_{i}': str(t.settings) for i, t in enumerate(teachers)},
+        )
+
+    @property
+    def spread(self) -> float:
+        r"""The standard deviation of its margins on random triples.
+
+        For a random user :math:`u` and random items :math:`j, k` it is
+
+        .. math::
+            \sqrt{2 \, \mathrm{mean}_u \left( \mathbf{u}_u^{\top}
+            \mathrm{Cov}(\mathbf{I}) \, \mathbf{u}_u \right)}
+        """
+        item = self.item.double() - self.item.double().mean(dim=0)
+        covariance = item.t() @ item / len(item)  # [d, d]
+        user = self.user.double()
+        return float((2 * ((user @ covariance) * user).sum(1).mean()).sqrt())
+
+    def rescaled(self, spread: float) -> Teacher:
+        """Return the teacher with scores of another :attr:`spread`.
+
+        Its ranking stays the same. The losses compare margins by size, so
+        that a teacher of another architecture needs the scale of the student.
+
+        Args:
+            spread: The spread to have, such as that of another teacher.
+        """
+        return replace(self, user=self.user * (spread / self.spread))
+
+    def evaluate(self, data: HeteroData, **kwargs: Any) -> dict[str, float]:
+        """Return how well the teacher recommends.
+
+        Args:
+            data: The user-item graph.
+            **kwargs: Arguments of :func:`pyg_ckd.evaluation.evaluate`.
+        """
+        return evaluate(FixedEmbeddings(self.user, self.item), data, **kwargs)
 
     def margin(self, user: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
         r"""Return the margins :math:`s(u, i) - s(u, j)` of triples, ``[N]``.

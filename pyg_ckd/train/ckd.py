@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -18,6 +19,7 @@ from pyg_ckd.distill import (
     modality_weights,
 )
 from pyg_ckd.evaluation import evaluation
+from pyg_ckd.train.failure_signs import failure_signs
 from pyg_ckd.train.recommendation import Batch, Recommendation
 from pyg_ckd.views import distinct_views, only, views, without
 
@@ -47,6 +49,10 @@ class CKD(Recommendation):
     code. The paper's text describes ``reference="teacher"`` and
     ``effect="average"``; its exact formula for the weights is not public.
 
+    Each part can be left out, to see what it does: the specific loss
+    (``specific=None``), the generic loss (``gamma=0``), the weights
+    (``reweight=False``, all of them one).
+
     Args:
         model (torch.nn.Module): The student, any recommender whose scores
             depend on the item features.
@@ -70,6 +76,22 @@ class CKD(Recommendation):
         num_generic (int, optional): The number of users a step draws for the
             generic loss, each with a random pair of items.
             (default: :obj:`5000`)
+        specific (str, optional): The form of the specific loss, ``"hinge"``,
+            ``"mse"`` or ``"kl"``, or :obj:`None` to leave it out.
+            (default: :obj:`"hinge"`)
+        reweight (bool, optional): Whether modalities are weighed by their
+            effects. (default: :obj:`True`)
+        gate (bool, optional): Whether a modality is distilled only as long as
+            the student's own view of it is worse than the teacher, by
+            validation Recall@20, checked anew at each evaluation. This is not
+            in the paper. (default: :obj:`False`)
+        detach_shared (bool, optional): Whether distillation leaves alone what
+            all views share (:meth:`~pyg_ckd.views.Triples.detach_shared`), so
+            that it trains the parameters of a modality only. This is not in
+            the paper. (default: :obj:`False`)
+        skip_missing (bool, optional): Whether a triple with an item that
+            lacks a modality, by ``data['item'].has_<modality>``, has no
+            specific loss for that modality. (default: :obj:`False`)
         group_size (int, optional): These users are put in groups of this
             size, in which each user is compared on each pair. Looking up and
             updating users and items is what the generic loss costs; groups get
@@ -107,18 +129,27 @@ class CKD(Recommendation):
         eps: float = 0.0,
         reference: Literal['student', 'teacher'] = 'student',
         effect: Literal['individual', 'average'] = 'individual',
+        specific: Literal['hinge', 'mse', 'kl'] | None = 'hinge',
+        reweight: bool = True,
+        gate: bool = False,
+        detach_shared: bool = False,
+        skip_missing: bool = False,
         num_generic: int = 5000,
         group_size: int = 1,
         **kwargs: Any,
     ) -> None:
-        if 'keep' in kwargs:
-            raise ValueError("'CKD' trains the full view and takes no 'keep'")
-        super().__init__(model, data, **kwargs)
-        self.names = modalities(data)
-        if len(self.names) < 2:
+        for name in {'keep', 'watch'} & kwargs.keys():
+            raise ValueError(
+                f"'CKD' trains the full view, watches each modality alone and "
+                f"takes no '{name}'"
+            )
+        names = modalities(data)
+        super().__init__(model, data, watch=[only(m) for m in names], **kwargs)
+        self.names = names
+        if len(names) < 2:
             raise ValueError(
                 f"'CKD' balances modalities and needs at least two; the data "
-                f'has {self.names}. Train with Recommendation instead'
+                f'has {names}. Train with Recommendation instead'
             )
         for name, value, allowed in (
             ('reference', reference, ('student', 'teacher')),
@@ -145,9 +176,12 @@ class CKD(Recommendation):
         self.gamma = gamma
         self.reference = reference
         self.effect = effect
+        self.reweight = reweight
+        self.gate = gate
+        self.detach_shared = detach_shared
         self.num_generic = num_generic
         self.group_size = group_size
-        self.specific_loss = SpecificLoss()
+        self.specific_loss = SpecificLoss(specific) if specific else None
         self.generic_loss = GenericLoss(tau, eps)
 
         self.keeps = distinct_views(self.names)
@@ -156,6 +190,8 @@ class CKD(Recommendation):
             self.keeps.index(without(self.names, m)) for m in self.names
         ]
         self._users = users
+        self._has = _presence(data, names) if skip_missing else None
+        self._open = torch.ones(len(names))  # the gate of each modality
         self._check_model()
         self.teachers: dict[str, Teacher] = {}
         if teachers is not None:
@@ -186,7 +222,6 @@ class CKD(Recommendation):
     def on_fit_start(self) -> None:
         """Move the data and the teachers to the device of the model."""
         super().on_fit_start()
-        self._users = self._users.to(self.device)
         if not self.teachers:
             raise ValueError(
                 "'CKD' has no teachers yet: train them with 'fit_teachers', "
@@ -196,6 +231,45 @@ class CKD(Recommendation):
             name: teacher.to(self.device)
             for name, teacher in self.teachers.items()
         }
+        self._users = self._users.to(self.device)
+        self._open = torch.ones(len(self.names), device=self.device)
+        self._warned: set[str] = set()
+        if self._has is not None:
+            self._has = self._has.to(self.device)
+        #: Validation Recall@20 of each teacher.
+        self.teacher_level = {
+            name: teacher.evaluate(
+                self.data, split='val', ks=(20,), metrics=('recall',)
+            )['recall@20']
+            for name, teacher in self.teachers.items()
+        }
+
+    def validation(self) -> dict[str, float]:
+        """Return validation metrics, and set the gates accordingly."""
+        values = super().validation()
+        if self.gate:
+            ahead = [
+                self.teacher_level[m] > values[f'val_recall@20/only({m})']
+                for m in self.names
+            ]
+            self._open = torch.tensor(ahead, device=self.device).float()
+        return values
+
+    def on_train_epoch_end(self) -> None:
+        """Keep what was logged, and warn of signs of failure, once each."""
+        evaluated = self._evaluated
+        super().on_train_epoch_end()
+        if not evaluated:
+            return
+        devices = [self.device] if self.device.type == 'cuda' else []
+        with torch.random.fork_rng(devices):  # training goes on as without
+            batch = next(iter(self.train_dataloader()))
+            share = self.gradient_share(batch, self.generic_triples())
+        self.history[-1]['gradient_share'] = share
+        signs = failure_signs(self.history[-1], self.teacher_level)
+        for name in signs.keys() - self._warned:
+            self._warned.add(name)
+            rank_zero_warn(signs[name])
 
     # Loss ###################################################################
 
@@ -219,8 +293,25 @@ class CKD(Recommendation):
 
         Returns:
             The loss, and detached scalars by name: the base loss ``base``, and
-            for each modality ``specific_<m>``, ``generic_<m>`` and the mean
-            weight ``weight_<m>``.
+            for each modality ``specific_<m>``, ``generic_<m>``, the mean
+            weight ``weight_<m>`` and its mean absolute deviation from one,
+            ``spread_<m>``.
+        """
+        base, distillation, parts = self.losses(batch, generic)
+        return base + self.strength * distillation, parts
+
+    def losses(
+        self, batch: Batch, generic: Batch
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the two sides of :meth:`loss`, and what they consist of.
+
+        Args:
+            batch: See :meth:`loss`.
+            generic: See :meth:`loss`.
+
+        Returns:
+            The base loss, the distillation loss without its weight
+            ``strength``, and scalars by name.
         """
         # Compute each embedding that the step needs once:
         user, pos, neg = (
@@ -230,40 +321,75 @@ class CKD(Recommendation):
         triples, random_triples = several.triples(user, pos, neg).split(
             len(batch[0])
         )
-
         student = triples.margin()  # [B, V]
         base = self.recommendation_loss(several, triples, student[:, 0], batch)
 
         teachers = [self.teachers[m] for m in self.names]
         taught = torch.stack([t.margin(*batch) for t in teachers], dim=-1)
-        specific = self.specific_loss(student[:, self._only], taught)  # [B, M]
-        generic_student = random_triples.crossed_margin(self.group_size)
-        generic_taught = torch.stack(
+        taught_generic = torch.stack(
             [t.crossed_margin(*generic, self.group_size) for t in teachers],
             dim=-1,
         )  # [G * group_size, M]
+        if self.detach_shared:
+            random_triples = random_triples.detach_shared()
+            student = triples.detach_shared().margin()
+        alone = student[:, self._only]  # [B, M]
+        generic_margin = random_triples.crossed_margin(self.group_size)
+
+        specific = torch.zeros_like(taught)  # [B, M]
+        if self.specific_loss is not None:
+            specific = self.specific_loss(alone, taught)
+        if self._has is not None:
+            has = self._has[batch[1]] & self._has[batch[2]]  # [B, M]
+            specific = specific * has
         generic_loss = self.generic_loss(
-            generic_student[:, self._only], generic_taught
+            generic_margin[:, self._only], taught_generic
         )  # [M]
 
-        progress = effects(
-            full=student[:, 0],
-            without=student[:, self._without],
-            reference=(
-                student[:, self._only]
-                if self.reference == 'student'
-                else taught
-            ),
-            effect=self.effect,
-        )
-        weight = modality_weights(progress)  # [B, M]
-        distillation = (weight * (specific + self.gamma * generic_loss)).mean(0)
+        weight = torch.ones_like(taught)  # [B, M]
+        if self.reweight:
+            progress = effects(
+                full=student[:, 0],
+                without=student[:, self._without],
+                reference=alone if self.reference == 'student' else taught,
+                effect=self.effect,
+            )
+            weight = modality_weights(progress)
+        distillation = weight * (specific + self.gamma * generic_loss)
         parts = {'base': base.detach()}
         for i, m in enumerate(self.names):
             parts[f'specific_{m}'] = specific[:, i].detach().mean()
             parts[f'generic_{m}'] = generic_loss[i].detach()
             parts[f'weight_{m}'] = weight[:, i].mean()
-        return base + self.strength * distillation.sum(), parts
+            parts[f'spread_{m}'] = (weight[:, i] - 1).abs().mean()
+        return base, (self._open * distillation.mean(0)).sum(), parts
+
+    def gradient_share(self, batch: Batch, generic: Batch) -> float:
+        r"""Return the share of distillation in the gradient.
+
+        .. math::
+            \frac{\|\lambda \nabla \mathcal{L}_{\mathrm{distil}}\|}{\|\nabla
+            \mathcal{L}_{\mathrm{base}}\| + \|\lambda \nabla
+            \mathcal{L}_{\mathrm{distil}}\|}
+
+        Args:
+            batch: See :meth:`loss`.
+            generic: See :meth:`loss`.
+        """
+        with torch.enable_grad():
+            base, distillation, _ = self.losses(batch, generic)
+            parameters = [p for p in self.parameters() if p.requires_grad]
+            norms = [
+                torch.nn.utils.get_total_norm(
+                    g
+                    for g in torch.autograd.grad(
+                        side, parameters, retain_graph=True, allow_unused=True
+                    )
+                    if g is not None
+                )
+                for side in (base, self.strength * distillation)
+            ]
+        return float(norms[1] / (norms[0] + norms[1]))
 
     def generic_triples(self) -> Batch:
         """Draw training users, each at most once, and two items for each."""
@@ -304,3 +430,11 @@ class CKD(Recommendation):
                 f'recommender whose scores depend on the features of each '
                 f'modality, or data without {" and ".join(idle)}'
             )
+
+
+def _presence(data: HeteroData, names: list[str]) -> Tensor:
+    """Return which items have which modality, ``[num_items, M]``."""
+    everything = torch.ones(data['item'].num_nodes, dtype=torch.bool)
+    return torch.stack(
+        [data['item'].get(f'has_{m}', everything) for m in names], dim=-1
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import modalities
-from pyg_ckd.evaluation import evaluate, recommend
+from pyg_ckd.evaluation import evaluate_views, recommend
 from pyg_ckd.transforms import AblateModality
 from pyg_ckd.triplet_loader import TripletLoader
-from pyg_ckd.views import Keep, Triples, Views, full, views
+from pyg_ckd.views import Keep, Triples, Views, full, view_name, views
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -51,6 +52,9 @@ class Recommendation(LightningModule):
         sampling (str, optional): ``"interaction"`` or ``"user"``, see
             :class:`~pyg_ckd.train.TripletLoader`.
             (default: :obj:`"interaction"`)
+        watch (sequence[frozenset[str]], optional): Further views whose
+            validation Recall@20 is logged, as
+            ``"val_recall@20/only(text)"``. (default: none)
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -74,6 +78,7 @@ class Recommendation(LightningModule):
         l2: float = 1e-2,
         batch_size: int = 2048,
         sampling: Literal['user', 'interaction'] = 'interaction',
+        watch: Sequence[Keep] = (),
     ) -> None:
         super().__init__()
         names = modalities(data)
@@ -83,6 +88,7 @@ class Recommendation(LightningModule):
         self.l2 = l2
         self.batch_size = batch_size
         self.sampling = sampling
+        self.watch = list(watch)
         #: What was logged, one entry for each evaluation.
         self.history: list[dict[str, float]] = []
         self._evaluated = False
@@ -160,19 +166,29 @@ class Recommendation(LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log Recall@20 and NDCG@20 of the trained view on validation."""
         for name, value in self.validation().items():
-            self.log(name, value, prog_bar=True, batch_size=1)
+            self.log(name, value, prog_bar='/' not in name, batch_size=1)
 
     def validation(self) -> dict[str, float]:
-        """Return Recall@20 and NDCG@20 of the trained view on validation."""
-        result = evaluate(
+        """Return validation metrics: of the trained view, and watched ones.
+
+        They are ``val_recall@20`` and ``val_ndcg@20``, and
+        ``val_recall@20/<view>`` for each watched view.
+        """
+        result = evaluate_views(
             self.model,
             self.data,
             split='val',
             ks=(20,),
             metrics=('recall', 'ndcg'),
-            view=self.keep,
+            keeps=[self.keep, *self.watch],
         )
-        return {f'val_{name}': value for name, value in result.items()}
+        names = modalities(self.data)
+        trained = result[view_name(self.keep, names)]
+        values = {f'val_{name}': value for name, value in trained.items()}
+        for keep in self.watch:
+            name = view_name(keep, names)
+            values[f'val_recall@20/{name}'] = result[name]['recall@20']
+        return values
 
     def on_validation_epoch_end(self) -> None:
         """Note that this epoch is one for the history."""

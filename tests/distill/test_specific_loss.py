@@ -28,6 +28,31 @@ def test_gradient():
     assert student.grad.tolist() == [-1.0, 0.0, -0.5]
 
 
+def test_other_forms():
+    student, teacher = torch.randn(2, 20)
+    mse = SpecificLoss('mse')(student, teacher)
+    torch.testing.assert_close(mse, (student - teacher) ** 2)
+    p, q = student.sigmoid(), teacher.sigmoid()
+    expected = q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
+    kl = SpecificLoss('kl')(student, teacher)
+    torch.testing.assert_close(kl, expected, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(
+        SpecificLoss('kl')(teacher, teacher), torch.zeros(20)
+    )
+
+
+@pytest.mark.parametrize('form', ['mse', 'kl'])
+def test_other_forms_pull_back(form):
+    student = torch.tensor([3.0, -3.0], requires_grad=True)
+    SpecificLoss(form)(student, torch.zeros(2)).sum().backward()
+    assert student.grad[0] > 0 > student.grad[1]
+
+
+def test_unknown_form():
+    with pytest.raises(ValueError, match=r"'form' needs to be .*'hing'"):
+        SpecificLoss('hing')
+
+
 def test_repr():
-    assert repr(SpecificLoss()) == 'SpecificLoss()'
+    assert repr(SpecificLoss()) == "SpecificLoss(form='hinge')"
     assert list(SpecificLoss().parameters()) == []

@@ -275,3 +275,77 @@ def test_any_width():
     margin = teacher.margin(index, index, torch.tensor([1, 1, 1]))
     assert margin.tolist() == [1, 0, 1]
     assert teacher.settings == {}
+
+
+def test_from_embeddings(data):
+    user, item = torch.randn(8, 5), torch.randn(6, 5)
+    teacher = Teacher.from_embeddings(user, item, data, 'text', {'from': 'a'})
+    assert teacher.data_fingerprint == fingerprint(data)
+    assert teacher.settings == {'from': 'a'}
+    one, two = torch.tensor([3]), torch.tensor([4])
+    expected = user[3] @ item[3] - user[3] @ item[4]
+    assert float(teacher.margin(one, one, two)) == pytest.approx(
+        float(expected)
+    )
+    user.zero_()  # The teacher has a copy.
+    assert teacher.user.any()
+
+
+@pytest.mark.parametrize(
+    ('user', 'item', 'message'),
+    [
+        ((7, 5), (6, 5), r"'user' needs the shape \[8, d\].*\[7, 5\]"),
+        ((8, 5), (6, 4), r"'item' needs the shape \[6, d\].*\[6, 4\]"),
+        ((8,), (6, 5), r"'user' needs the shape \[8, d\].*\[8\]"),
+    ],
+)
+def test_embeddings_of_other_data(user, item, message, data):
+    with pytest.raises(ValueError, match=message):
+        Teacher.from_embeddings(
+            torch.ones(user), torch.ones(item), data, 'text'
+        )
+
+
+def test_embeddings_that_are_not_finite(data):
+    item = torch.ones(6, 2)
+    item[3, 1] = torch.nan
+    with pytest.raises(ValueError, match="'item' holds NaN"):
+        Teacher.from_embeddings(torch.ones(8, 2), item, data, 'text')
+
+
+def test_average(data, teacher):
+    other = Teacher.from_embeddings(
+        torch.randn(8, 3), torch.randn(6, 3), data, 'text'
+    )
+    both = Teacher.average([teacher, other])
+    triple = torch.randint(6, (3, 20))
+    expected = (teacher.margin(*triple) + other.margin(*triple)) / 2
+    torch.testing.assert_close(both.margin(*triple), expected)
+    both.check(data, fingerprint(data))
+
+
+def test_average_of_different_kinds(data, teacher):
+    image = Teacher.from_embeddings(
+        torch.ones(8, 2), torch.ones(6, 2), data, 'image'
+    )
+    with pytest.raises(ValueError, match=r"one modality.*'image'.*'text'"):
+        Teacher.average([teacher, image])
+    with pytest.raises(ValueError, match='one modality'):
+        Teacher.average([])
+
+
+def test_spread(data):
+    teacher = Teacher.from_embeddings(
+        torch.randn(8, 3), torch.randn(6, 3) + 5, data, 'text'
+    )
+    user, first, second = torch.cartesian_prod(
+        torch.arange(8), torch.arange(6), torch.arange(6)
+    ).unbind(dim=1)
+    margin = teacher.margin(user, first, second)
+    assert teacher.spread == pytest.approx(
+        float(margin.square().mean().sqrt()), rel=1e-4
+    )
+    scaled = teacher.rescaled(0.5)
+    assert scaled.spread == pytest.approx(0.5)
+    assert scaled.evaluate(data, ks=(3,)) == teacher.evaluate(data, ks=(3,))
+    assert scaled.settings == teacher.settings

@@ -222,8 +222,8 @@ def naive_loss(
 
     total = torch.zeros(())
     for m in names:
-        parts[f'specific_{m}'] = torch.zeros(())
-        parts[f'weight_{m}'] = torch.zeros(())
+        for part in ('specific', 'weight', 'spread'):
+            parts[f'{part}_{m}'] = torch.zeros(())
     for place, triple in enumerate(batch_triples):
         c = {
             m: min(max(effect[m][place] / reference[m][place], 1e-8), 10.0)
@@ -231,13 +231,31 @@ def naive_loss(
         }
         for m in names:
             weight = len(names) / c[m] / sum(1 / c[n] for n in names)
-            gap = margin(f'teacher_{m}', triple) - margin(f'only_{m}', triple)
-            hinge = gap if gap > 0 else 0 * gap
-            parts[f'specific_{m}'] = parts[f'specific_{m}'] + hinge / size
+            if not task.reweight:
+                weight = 1.0
+            specific = naive_specific(
+                task,
+                margin(f'only_{m}', triple),
+                margin(f'teacher_{m}', triple),
+            )
+            parts[f'specific_{m}'] = parts[f'specific_{m}'] + specific / size
             parts[f'weight_{m}'] = parts[f'weight_{m}'] + weight / size
+            parts[f'spread_{m}'] = parts[f'spread_{m}'] + abs(weight - 1) / size
             generic_loss = task.gamma * parts[f'generic_{m}']
-            total = total + weight * (hinge + generic_loss) / size
+            total = total + weight * (specific + generic_loss) / size
     return base + task.strength * total, parts
+
+
+def naive_specific(task: CKD, own: Tensor, taught: Tensor) -> Tensor:
+    """Recompute the specific loss of one margin."""
+    if task.specific_loss is None:
+        return 0 * own
+    if task.specific_loss.form == 'mse':
+        return (own - taught) ** 2
+    if task.specific_loss.form == 'kl':
+        p, q = torch.sigmoid(own), torch.sigmoid(taught)
+        return q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
+    return taught - own if taught > own else 0 * own
 
 
 @pytest.mark.parametrize('group_size', [1, 3])
@@ -278,6 +296,175 @@ def test_loss(name, num_modalities, reference, effect, group_size):
     for key, value in gradients(expected, model).items():
         assert value.abs().sum() > 0
         torch.testing.assert_close(result[key], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'variant',
+    [
+        {'specific': 'mse'},
+        {'specific': 'kl'},
+        {'specific': None},
+        {'gamma': 0.0},
+        {'reweight': False},
+        {'specific': None, 'reweight': False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('num_modalities', [2, 3])
+def test_loss_of_variants(num_modalities, variant):
+    data = fake(num_modalities)
+    model = Plain(data)
+    settings = {'strength': 0.7, 'tau': 2.0, 'num_generic': 7, **variant}
+    task = CKD(model, data, random_teachers(data), **settings)
+    batch = next(iter(TripletLoader(data, batch_size=5)))
+    generic = task.generic_triples()
+    loss, parts = task.loss(batch, generic)
+    expected, expected_parts = naive_loss(task, batch, generic, tau=2.0)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    for key, value in parts.items():
+        torch.testing.assert_close(
+            value, expected_parts[key].detach(), rtol=1e-4, atol=1e-5
+        )
+    result = gradients(loss, model)
+    for key, value in gradients(expected, model).items():
+        torch.testing.assert_close(result[key], value, rtol=1e-3, atol=1e-4)
+    # The variant differs from CKD itself:
+    itself = CKD(
+        model,
+        data,
+        task.teachers,
+        **{**settings, 'specific': 'hinge', 'gamma': 5.0, 'reweight': True},
+    )
+    assert not torch.isclose(itself.loss(batch, generic)[0], loss)
+
+
+def test_items_that_lack_a_modality_have_no_specific_loss(data):
+    data['item'].has_text = torch.arange(20) >= 8
+    teachers = random_teachers(data)
+    model = wide(Plain(data))
+    batch = next(iter(TripletLoader(data, batch_size=40)))
+    task = CKD(model, data, teachers, skip_missing=True)
+    plain = CKD(model, data, teachers)
+    generic = task.generic_triples()
+    _, parts = task.loss(batch, generic)
+    _, plain_parts = plain.loss(batch, generic)
+
+    user, pos, neg = batch
+    user_emb, item_emb = default_views(model, data, [only('text')]).embedding()
+    own = (user_emb[user] * (item_emb[pos] - item_emb[neg])).sum(dim=1)
+    hinge = (teachers['text'].margin(*batch) - own).clamp(min=0)
+    known = (pos >= 8) & (neg >= 8)
+    assert 0 < known.sum() < len(known)
+    expected = (hinge * known).mean().detach()
+    torch.testing.assert_close(parts['specific_text'], expected)
+    for key, value in plain_parts.items():
+        assert torch.equal(parts[key], value) == (key != 'specific_text')
+
+
+def test_what_views_share_can_be_left_alone(data):
+    model = wide(VBPR.from_data(data, dim=4))
+    batch = next(iter(TripletLoader(data, batch_size=9)))
+    settings = {'strength': 0.7, 'tau': 2.0}
+    teachers = random_teachers(data)
+    task = CKD(model, data, teachers, detach_shared=True, **settings)
+    generic = task.generic_triples()
+    loss, parts = task.loss(batch, generic)
+    itself, itself_parts = CKD(model, data, teachers, **settings).loss(
+        batch, generic
+    )
+    base, _ = CKD(model, data, teachers, strength=0.0).loss(batch, generic)
+    torch.testing.assert_close(loss, itself)
+    assert parts == itself_parts
+    got, plain = gradients(loss, model), gradients(itself, model)
+    for key, value in gradients(base, model).items():
+        shared = key in ('user.weight', 'item.weight')
+        expected = value if shared else plain[key]
+        torch.testing.assert_close(got[key], expected)
+        assert not torch.allclose(value, plain[key])
+
+
+def test_gate(data):
+    """A modality is distilled while its teacher is ahead on validation."""
+    task = CKD(Plain(data), data, random_teachers(data), gate=True)
+    batch = next(iter(TripletLoader(data, batch_size=9)))
+    generic = task.generic_triples()
+    task.teacher_level = {'image': 2.0, 'text': 2.0}
+    own = task.validation()
+    _, both, _ = task.losses(batch, generic)
+
+    # Level is not ahead:
+    task.teacher_level = {'image': 2.0, 'text': own['val_recall@20/only(text)']}
+    task.validation()
+    _, image, parts = task.losses(batch, generic)
+    task.teacher_level = {'image': 0.0, 'text': 0.0}
+    task.validation()
+    _, none, _ = task.losses(batch, generic)
+    assert none == 0
+    assert 0 < image < both
+    plain = CKD(Plain(data), data, task.teachers, reweight=False, gate=True)
+    plain.model = task.model
+    _, ungated, parts = plain.losses(batch, generic)
+    expected = sum(
+        parts[f'specific_{m}'] + 5 * parts[f'generic_{m}']
+        for m in ('image', 'text')
+    )
+    torch.testing.assert_close(ungated.detach(), expected)
+
+
+def test_gradient_share(data):
+    model = wide(Plain(data))
+    task = CKD(model, data, random_teachers(data), strength=0.3)
+    batch = next(iter(TripletLoader(data, batch_size=9)))
+    generic = task.generic_triples()
+    norms = []
+    for side in (0, 1):
+        loss = task.losses(batch, generic)[side] * (1.0, 0.3)[side]
+        grads = gradients(loss, model).values()
+        norms.append(torch.cat([g.flatten() for g in grads]).norm())
+    share = task.gradient_share(batch, generic)
+    assert share == pytest.approx(float(norms[1] / sum(norms)), rel=1e-4)
+    assert 0 < share < 1
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_history_and_warnings(data):
+    """Teachers that know nothing are found out, once each."""
+    task = CKD(VBPR.from_data(data, dim=4), data, random_teachers(data))
+    worst = {
+        m: Teacher.from_embeddings(
+            torch.ones(30, 1), -torch.arange(20.0).unsqueeze(1), data, m
+        )
+        for m in modalities(data)
+    }
+    task.set_teachers(worst)
+    with pytest.warns(UserWarning, match='nothing left to learn') as caught:
+        fit(task, max_epochs=6, eval_every=2, progress=False)
+    found = [str(w.message) for w in caught if 'teacher of' in str(w.message)]
+    assert len(found) <= 2
+    assert [entry['epoch'] for entry in task.history] == [2, 4, 6]
+    for entry in task.history:
+        assert 0 <= entry['gradient_share'] <= 1
+        for m in modalities(data):
+            assert 0 <= entry[f'val_recall@20/only({m})'] <= 1
+            assert 0 <= entry[f'spread_{m}'] <= 1
+    last = task.history[-1]
+    best = max(task.history, key=lambda entry: entry['val_recall@20'])
+    now = task.validation()
+    assert now['val_recall@20'] == pytest.approx(best['val_recall@20'])
+    assert last.keys() == best.keys()
+
+
+def test_measuring_gradients_does_not_change_training(data, monkeypatch):
+    def train() -> Tensor:
+        torch.manual_seed(0)
+        task = CKD(VBPR.from_data(data, dim=4), data, random_teachers(data))
+        return fit(task, max_epochs=4, eval_every=2, progress=False).model(
+            data
+        )[0]
+
+    measured = train()
+    monkeypatch.setattr(CKD, 'gradient_share', lambda *_: 0.0)
+    assert torch.equal(measured, train())
 
 
 def test_loss_with_the_default_arguments(data):

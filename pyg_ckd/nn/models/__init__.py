@@ -4,6 +4,7 @@ from .bm3 import BM3
 from .bpr_mf import BPRMF
 from .ego_gcn import EgoGCN
 from .feature_knn import FeatureKNN
+from .fixed_embeddings import FixedEmbeddings
 from .freedom import FREEDOM
 from .grcn import GRCN
 from .interaction_knn import InteractionKNN
@@ -31,6 +32,7 @@ __all__ = [
     'VBPR',
     'EgoGCN',
     'FeatureKNN',
+    'FixedEmbeddings',
     'InteractionKNN',
     'LGMRec',
     'LightGCN',

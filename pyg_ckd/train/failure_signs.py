@@ -1,0 +1,67 @@
+"""Signs that distillation does not help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Weights that stay this close to one on average weigh nothing.
+MIN_SPREAD = 0.02
+#: A larger share of the gradient leaves BPR little say.
+MAX_SHARE = 0.9
+
+
+def failure_signs(
+    entry: Mapping[str, float], teacher_level: Mapping[str, float]
+) -> dict[str, str]:
+    """Return the signs of failure in one entry of a history of CKD.
+
+    There are three: a teacher that is no better than the student's own view of
+    its modality, effects that do not differ between modalities, and a
+    distillation gradient that leaves BPR little say.
+
+    Args:
+        entry: What :class:`~pyg_ckd.train.CKD` logged in one evaluation.
+        teacher_level: Validation Recall@20 of the teacher of each modality.
+
+    Returns:
+        For each sign that was found what was measured, what it means and what
+        to try, by its name.
+
+    Example:
+        >>> entry = {
+        ...     'epoch': 5, 'gradient_share': 0.2, 'spread_text': 0.3,
+        ...     'val_recall@20/only(text)': 0.09,
+        ... }
+        >>> list(failure_signs(entry, {'text': 0.08}))
+        ['teacher of text']
+    """
+    epoch = f'epoch {entry["epoch"]:.0f}'
+    signs = {}
+    for m, level in teacher_level.items():
+        own = entry[f'val_recall@20/only({m})']
+        if own >= level:
+            signs[f'teacher of {m}'] = (
+                f"The teacher of '{m}' has the validation Recall@20 "
+                f"{level:.4f}, the student's own view of '{m}' {own:.4f} "
+                f'({epoch}). There is nothing left to learn from it, and '
+                f'distillation may hold the student back. If the full view '
+                f"stops rising, try 'gate=True', a stronger teacher, or a "
+                f"smaller 'strength'"
+            )
+    spread = max(entry[f'spread_{m}'] for m in teacher_level)
+    if spread < MIN_SPREAD:
+        signs['effects'] = (
+            f'The weights of the modalities differ from one by {spread:.4f} '
+            f'on average ({epoch}): their effects are all alike, so that '
+            f"re-weighting does nothing. Try 'reweight=False', or find out "
+            f"with 'pyg_ckd.analysis.diagnose' whether a modality is ignored"
+        )
+    share = entry['gradient_share']
+    if share > MAX_SHARE:
+        signs['gradient'] = (
+            f'{share:.0%} of the gradient comes from distillation ({epoch}), '
+            f'so that BPR has little say. If the full view falls behind a '
+            f"model without CKD, try a smaller 'strength' or 'gamma', or a "
+            f"larger 'tau'"
+        )
+    return signs

@@ -1,0 +1,37 @@
+import pytest
+
+from pyg_ckd.train.failure_signs import failure_signs
+
+LEVEL = {'image': 0.05, 'text': 0.07}
+HEALTHY = {
+    'epoch': 5.0,
+    'val_recall@20/only(image)': 0.04,
+    'val_recall@20/only(text)': 0.06,
+    'spread_image': 0.4,
+    'spread_text': 0.4,
+    'gradient_share': 0.3,
+}
+
+
+def test_healthy():
+    assert failure_signs(HEALTHY, LEVEL) == {}
+
+
+@pytest.mark.parametrize(
+    ('change', 'name', 'measured'),
+    [
+        ({'val_recall@20/only(image)': 0.05}, 'teacher of image', '0.0500'),
+        ({'val_recall@20/only(text)': 0.08}, 'teacher of text', '0.0800'),
+        ({'spread_image': 0.0, 'spread_text': 0.01}, 'effects', '0.0100'),
+        ({'gradient_share': 0.95}, 'gradient', '95%'),
+    ],
+)
+def test_signs(change, name, measured):
+    signs = failure_signs({**HEALTHY, **change}, LEVEL)
+    assert list(signs) == [name]
+    assert measured in signs[name]
+    assert 'epoch 5' in signs[name]
+
+
+def test_one_modality_that_differs_is_enough():
+    assert failure_signs({**HEALTHY, 'spread_text': 0.0}, LEVEL) == {}
