@@ -65,7 +65,7 @@ def view_name(keep: Keep, names: Sequence[str]) -> str:
     if keep == full(names):
         return 'full'
     dropped = [name for name in names if name not in keep]
-    if len(dropped) == 1 and len(keep) > 1:
+    if len(dropped) == 1 and len(keep) != 1:
         return f'without({dropped[0]})'
     return f'only({", ".join(name for name in names if name in keep)})'
 

@@ -191,7 +191,8 @@ class CKD(Recommendation):
         ]
         self._users = users
         self._has = _presence(data, names) if skip_missing else None
-        self._open = torch.ones(len(names))  # the gate of each modality
+        # The gate of each modality:
+        self._open = torch.ones(len(names), device=users.device)
         self._check_model()
         self.teachers: dict[str, Teacher] = {}
         if teachers is not None:
@@ -267,9 +268,10 @@ class CKD(Recommendation):
             share = self.gradient_share(batch, self.generic_triples())
         self.history[-1]['gradient_share'] = share
         signs = failure_signs(self.history[-1], self.teacher_level)
-        for name in signs.keys() - self._warned:
-            self._warned.add(name)
-            rank_zero_warn(signs[name])
+        for name, sign in signs.items():
+            if name not in self._warned:
+                self._warned.add(name)
+                rank_zero_warn(f'Epoch {self.current_epoch + 1}: {sign}')
 
     # Loss ###################################################################
 
@@ -294,8 +296,8 @@ class CKD(Recommendation):
         Returns:
             The loss, and detached scalars by name: the base loss ``base``, and
             for each modality ``specific_<m>``, ``generic_<m>``, the mean
-            weight ``weight_<m>`` and its mean absolute deviation from one,
-            ``spread_<m>``.
+            weight ``weight_<m>`` and, if modalities are weighed, its mean
+            absolute deviation from one, ``spread_<m>``.
         """
         base, distillation, parts = self.losses(batch, generic)
         return base + self.strength * distillation, parts
@@ -361,7 +363,8 @@ class CKD(Recommendation):
             parts[f'specific_{m}'] = specific[:, i].detach().mean()
             parts[f'generic_{m}'] = generic_loss[i].detach()
             parts[f'weight_{m}'] = weight[:, i].mean()
-            parts[f'spread_{m}'] = (weight[:, i] - 1).abs().mean()
+            if self.reweight:
+                parts[f'spread_{m}'] = (weight[:, i] - 1).abs().mean()
         return base, (self._open * distillation.mean(0)).sum(), parts
 
     def gradient_share(self, batch: Batch, generic: Batch) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 #: Weights that stay this close to one on average weigh nothing.
@@ -21,6 +22,7 @@ def failure_signs(
 
     Args:
         entry: What :class:`~pyg_ckd.train.CKD` logged in one evaluation.
+            Without ``spread_<m>``, effects are not looked at.
         teacher_level: Validation Recall@20 of the teacher of each modality.
 
     Returns:
@@ -29,37 +31,35 @@ def failure_signs(
 
     Example:
         >>> entry = {
-        ...     'epoch': 5, 'gradient_share': 0.2, 'spread_text': 0.3,
+        ...     'gradient_share': 0.2, 'spread_text': 0.3,
         ...     'val_recall@20/only(text)': 0.09,
         ... }
         >>> list(failure_signs(entry, {'text': 0.08}))
         ['teacher of text']
     """
-    epoch = f'epoch {entry["epoch"]:.0f}'
     signs = {}
     for m, level in teacher_level.items():
         own = entry[f'val_recall@20/only({m})']
         if own >= level:
             signs[f'teacher of {m}'] = (
                 f"The teacher of '{m}' has the validation Recall@20 "
-                f"{level:.4f}, the student's own view of '{m}' {own:.4f} "
-                f'({epoch}). There is nothing left to learn from it, and '
-                f'distillation may hold the student back. If the full view '
-                f"stops rising, try 'gate=True', a stronger teacher, or a "
-                f"smaller 'strength'"
+                f"{level:.4f}, the student's own view of '{m}' {own:.4f}. "
+                f'There is nothing left to learn from it, and distillation '
+                f'may hold the student back. If the full view stops rising, '
+                f"try 'gate=True', a stronger teacher, or a smaller 'strength'"
             )
-    spread = max(entry[f'spread_{m}'] for m in teacher_level)
-    if spread < MIN_SPREAD:
+    spreads = [entry.get(f'spread_{m}', math.inf) for m in teacher_level]
+    if max(spreads) < MIN_SPREAD:
         signs['effects'] = (
-            f'The weights of the modalities differ from one by {spread:.4f} '
-            f'on average ({epoch}): their effects are all alike, so that '
-            f"re-weighting does nothing. Try 'reweight=False', or find out "
-            f"with 'pyg_ckd.analysis.diagnose' whether a modality is ignored"
+            f'The weights of the modalities differ from one by '
+            f'{max(spreads):.4f} on average: their effects are all alike, so '
+            f"that re-weighting does nothing. Try 'reweight=False', and "
+            f"compare 'evaluate_views' to see whether a modality is ignored"
         )
     share = entry['gradient_share']
     if share > MAX_SHARE:
         signs['gradient'] = (
-            f'{share:.0%} of the gradient comes from distillation ({epoch}), '
+            f'{share:.0%} of the gradient comes from distillation, '
             f'so that BPR has little say. If the full view falls behind a '
             f"model without CKD, try a smaller 'strength' or 'gamma', or a "
             f"larger 'tau'"

@@ -2,6 +2,16 @@
 
 from .ablate_modality import AblateModality
 from .item_knn import ItemKNN
+from .missing_modality import MissingModality
+from .noisy_modality import NoisyModality
 from .normalized_adjacency import NormalizedAdjacency
+from .standardize_modality import StandardizeModality
 
-__all__ = ['AblateModality', 'ItemKNN', 'NormalizedAdjacency']
+__all__ = [
+    'AblateModality',
+    'ItemKNN',
+    'MissingModality',
+    'NoisyModality',
+    'NormalizedAdjacency',
+    'StandardizeModality',
+]

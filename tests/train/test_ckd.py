@@ -224,6 +224,8 @@ def naive_loss(
     for m in names:
         for part in ('specific', 'weight', 'spread'):
             parts[f'{part}_{m}'] = torch.zeros(())
+        if not task.reweight:
+            del parts[f'spread_{m}']
     for place, triple in enumerate(batch_triples):
         c = {
             m: min(max(effect[m][place] / reference[m][place], 1e-8), 10.0)
@@ -240,7 +242,8 @@ def naive_loss(
             )
             parts[f'specific_{m}'] = parts[f'specific_{m}'] + specific / size
             parts[f'weight_{m}'] = parts[f'weight_{m}'] + weight / size
-            parts[f'spread_{m}'] = parts[f'spread_{m}'] + abs(weight - 1) / size
+            if task.reweight:
+                parts[f'spread_{m}'] += abs(weight - 1) / size
             generic_loss = task.gamma * parts[f'generic_{m}']
             total = total + weight * (specific + generic_loss) / size
     return base + task.strength * total, parts
@@ -321,6 +324,7 @@ def test_loss_of_variants(num_modalities, variant):
     loss, parts = task.loss(batch, generic)
     expected, expected_parts = naive_loss(task, batch, generic, tau=2.0)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    assert set(parts) == set(expected_parts)
     for key, value in parts.items():
         torch.testing.assert_close(
             value, expected_parts[key].detach(), rtol=1e-4, atol=1e-5

@@ -27,6 +27,9 @@ class FixedEmbeddings(nn.Module):
         FixedEmbeddings(8, 5, dim=4)
     """
 
+    user: Tensor
+    item: Tensor
+
     def __init__(self, user: Tensor, item: Tensor) -> None:
         super().__init__()
         self.register_buffer('user', user)
