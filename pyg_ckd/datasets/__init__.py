@@ -1,6 +1,27 @@
 """Data sets of user-item graphs with multimodal items."""
 
+from .amazon_multimodal import AmazonMultimodal
+from .catalogue import Catalogue
+from .describe import describe, statistics
+from .export import to_lattice, to_mmrec
 from .fake_multimodal import FakeMultimodal
+from .image_encoder import ImageEncoder
+from .lattice_folder import LATTICEFolder
 from .mmrec_folder import MMRecFolder
+from .open_dataset import open_dataset
+from .text_encoder import TextEncoder
 
-__all__ = ['FakeMultimodal', 'MMRecFolder']
+__all__ = [
+    'AmazonMultimodal',
+    'Catalogue',
+    'FakeMultimodal',
+    'ImageEncoder',
+    'LATTICEFolder',
+    'MMRecFolder',
+    'TextEncoder',
+    'describe',
+    'open_dataset',
+    'statistics',
+    'to_lattice',
+    'to_mmrec',
+]

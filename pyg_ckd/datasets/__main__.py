@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path as osp
 from argparse import ArgumentParser
 
 from pyg_ckd.datasets.describe import describe
@@ -14,19 +15,28 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     command = commands.add_parser('describe', help='print statistics')
     add = command.add_argument
-    add('name', metavar='NAME', help='the folder ROOT/NAME, or a category')
-    add('--root', default='datasets', help='(default: %(default)s)')
+    add(
+        'name',
+        metavar='NAME',
+        help='a folder, by its path or below ROOT, or a category',
+    )
+    add('--root', help='(default: datasets)')
     add('--processed-root', help='where to keep results (default: ROOT)')
     add('--core', type=int, help="of LATTICE's folders, if there are several")
     args = parser.parse_args()
 
+    path = args.name
+    if args.root is not None or not (osp.dirname(path) or osp.isdir(path)):
+        path = osp.join(args.root or 'datasets', path)
+    root, name = osp.split(osp.abspath(osp.expanduser(path)))
+
     options = {} if args.core is None else {'core': args.core}
     try:
         dataset = open_dataset(
-            args.root, args.name, processed_root=args.processed_root, **options
+            root, name, processed_root=args.processed_root, **options
         )
-        describe(dataset[0], title=args.name)
-    except (ValueError, OSError) as error:
+        describe(dataset[0], title=name)
+    except (ValueError, OSError, ImportError) as error:
         message = ' '.join(str(error).splitlines())
         parser.exit(1, f'{parser.prog}: error: {message}\n')
 

@@ -8,11 +8,11 @@ import json
 import os
 import os.path as osp
 import re
+import reprlib
 import warnings
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from reprlib import repr as shorten
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,6 @@ _CHUNK = 256  # Records of images that are read at once.
 _TEXTS = ('title', 'brand', 'description')
 _START = re.compile(rb"\{'asin': '(\w+)'[,}]")
 _SURROGATE = re.compile('[\ud800-\udfff]')
-_PARSE_ERRORS = (
-    ValueError,
-    SyntaxError,
-    TypeError,
-    MemoryError,
-    RecursionError,
-)
 
 
 def read_reviews(
@@ -376,10 +369,10 @@ def _parse(
 ) -> dict[Any, Any]:
     try:
         record = parse(text.decode())
-    except _PARSE_ERRORS:
+    except Exception:  # `literal_eval` raises many kinds on damaged lines.
         record = None
     if not isinstance(record, dict):
-        raise ValueError(f'expected {expected}, got {shorten(text)}')
+        raise ValueError(f'expected {expected}, got {_shorten(text)}')
     return record
 
 
@@ -393,7 +386,7 @@ def _get(
         raise ValueError(f"'{key}' is missing")
     if not is_valid(record[key]):
         raise ValueError(
-            f"'{key}' is {shorten(record[key])}, expected {expected}"
+            f"'{key}' is {_shorten(record[key])}, expected {expected}"
         )
     return record[key]
 
@@ -405,6 +398,13 @@ def _get_id(record: dict[Any, Any], key: str) -> str:
         'a string of printable characters',
         lambda x: isinstance(x, str) and x != '' and x.isprintable(),
     )
+
+
+def _shorten(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python prints no integers of thousands of digits.
+        return 'too long to print'
 
 
 def _is_text(value: Any) -> bool:
@@ -420,14 +420,12 @@ def _is_categories(value: Any) -> bool:
 def _find_twins(
     user: NDArray[np.int64], item: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the first row of a pair and a later one, sorted by the later."""
+    """Yield a row and a later one of the same pair, sorted by the later."""
     order = np.lexsort((item, user))  # Stable: equal pairs stay in file order.
     same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-    first: dict[int, int] = {}
-    for row, twin in zip(order[:-1][same], order[1:][same], strict=True):
-        first[twin] = first.get(row, row)
-    for twin in sorted(first):
-        yield first[twin], twin
+    later, earlier = order[1:][same], order[:-1][same]
+    for twin, row in sorted(zip(later.tolist(), earlier.tolist(), strict=True)):
+        yield row, twin
 
 
 def _sort_ids(

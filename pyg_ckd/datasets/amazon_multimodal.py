@@ -18,8 +18,8 @@ from pyg_ckd.datasets.amazon_files import (
 )
 from pyg_ckd.datasets.download import download, verify
 from pyg_ckd.datasets.encode import template_fields
-from pyg_ckd.datasets.graph_dataset import file_state
 from pyg_ckd.datasets.interactions import Interactions
+from pyg_ckd.datasets.published_split import split_state
 from pyg_ckd.datasets.raw_dataset import (
     Modality,
     RawDataset,
@@ -56,7 +56,8 @@ class AmazonMultimodal(RawDataset):
       have the mean of the others;
     - the interactions of training, validation and test, as in
       :class:`MMRecFolder`, with ``.rating`` (1 to 5) and ``.time`` (seconds
-      since 1970) of training.
+      since 1970) of training;
+    - ``data.split``, the rule and the seed that they were split by.
 
     Args:
         root (str or PathLike): The directory that holds the folder ``name``.
@@ -70,8 +71,8 @@ class AmazonMultimodal(RawDataset):
             (default: ``('image', 'text')``)
         text_encoder (str or callable, optional): A model of
             `sentence-transformers`, a folder that holds one, or a function
-            from a list of texts to a matrix. A function is known by its
-            ``repr``, which has to name all its settings.
+            from a list of texts to a tensor with a row for each. A function is
+            known by its ``repr``, which has to name all its settings.
             (default: ``'all-MiniLM-L6-v2'``)
         template (str, optional): The text of an item, with the fields
             ``title``, ``brand``, ``categories`` and ``description``. HTML
@@ -172,7 +173,7 @@ class AmazonMultimodal(RawDataset):
         return (
             _VERSION,
             self.split,
-            file_state(self.split) if osp.exists(self.split) else None,
+            split_state(self.split),
             self.seed,
             self.modalities,
             text if 'text' in self.modalities else None,

@@ -17,7 +17,7 @@ from filelock import FileLock
 from requests import RequestException, Response
 from tqdm.auto import tqdm
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.files import make_writable, not_written, open_atomic
 from pyg_ckd.datasets.recipe import RawFile
 
 _CHECKSUMS = 'SHA256SUMS'
@@ -51,6 +51,7 @@ def download(
     Raises:
         ConnectionError: If all mirrors of a file fail. The others are kept.
         OSError: If a file cannot be written, such as on a full disk.
+        PermissionError: If files are missing and the folder cannot be written.
         ValueError: If a file that was there before is not complete or has
             another checksum, or ``SHA256SUMS`` is malformed.
 
@@ -68,31 +69,28 @@ def download(
         raise ValueError(f"'retries' needs to be at least 0 (got {retries})")
     if timeout <= 0:
         raise ValueError(f"'timeout' needs to be positive (got {timeout})")
-    folder = os.fspath(folder)
-    os.makedirs(folder, exist_ok=True)
+    files = list(files)
+    folder = osp.abspath(osp.expanduser(folder))
+    if _missing(files, folder):
+        make_writable(folder)
     with _alone_in(folder):
-        files = list(files)
-        present = [
-            file for file in files if osp.exists(osp.join(folder, file.name))
-        ]
-        missing = [file for file in files if file not in present]
+        _verify(files, folder)
         failures = [
             failure
-            for file in missing
+            for file in _missing(files, folder)
             for failure in _fetch(file, folder, retries, timeout)
         ]
-        if failures:
-            raise ConnectionError(
-                '\n'.join(
-                    [
-                        'Not all files could be downloaded:',
-                        *failures,
-                        f'Try again later, or put them into '
-                        f"'{osp.abspath(folder)}' under these names yourself",
-                    ]
-                )
+    if failures:
+        raise ConnectionError(
+            '\n'.join(
+                [
+                    'Not all files could be downloaded:',
+                    *failures,
+                    f"Try again later, or put them into '{folder}' under these "
+                    f'names yourself',
+                ]
             )
-        _verify(present, folder)
+        )
 
 
 def verify(files: Iterable[RawFile], folder: str | os.PathLike[str]) -> None:
@@ -120,9 +118,15 @@ def verify(files: Iterable[RawFile], folder: str | os.PathLike[str]) -> None:
         ...     Path(root, 'SHA256SUMS').read_text()
         '...  image.b\n'
     """
-    folder = os.fspath(folder)
+    folder = osp.abspath(osp.expanduser(folder))
     with _alone_in(folder):
         _verify(files, folder)
+
+
+def _missing(files: Iterable[RawFile], folder: str) -> list[RawFile]:
+    return [
+        file for file in files if not osp.exists(osp.join(folder, file.name))
+    ]
 
 
 def _alone_in(folder: str) -> AbstractContextManager[Any]:
@@ -153,11 +157,7 @@ def _fetch(
         except (RequestException, ValueError) as error:
             failures.append(f'    {url}: {error}')
         except OSError as error:
-            raise OSError(
-                error.errno,
-                f"'{path}' could not be written ({error.strerror or error}); "
-                f'make room, or choose another folder',
-            ) from error
+            raise not_written(path, error) from error
         else:
             checksum = known or _checksum(path)
             _note(folder, checksums, file.name, checksum)

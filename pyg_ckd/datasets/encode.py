@@ -7,14 +7,15 @@ import os.path as osp
 import string
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.files import make_writable, open_atomic
 
 T = TypeVar('T')
 
@@ -32,28 +33,37 @@ def fill_template(template: str, record: Mapping[str, str]) -> str:
         >>> fill_template('{title}, by {brand}', {})
         ''
     """
-    names = template_fields(template)
-    fields = {name: record.get(name, '') for name in names}
-    if not any(value.strip() for value in fields.values()):
+    values = {name: record.get(name, '') for name in template_fields(template)}
+    if not any(value.strip() for value in values.values()):
         return ''
-    return ' '.join(template.format_map(fields).split())
+    parts = string.Formatter().parse(template)
+    text = ''.join(
+        literal if name is None else literal + values[name]
+        for literal, name, _, _ in parts
+    )
+    return ' '.join(text.split())
 
 
 def template_fields(template: str) -> list[str]:
     """Return the names of the fields of a template.
 
     Raises:
-        ValueError: If the template has none, or a field is more than a name.
+        ValueError: If the template has none, a brace without its counterpart,
+            or a field that is more than a name.
 
     Example:
         >>> template_fields('{title}, by {brand}')
         ['title', 'brand']
     """
-    parts = string.Formatter().parse(template)
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError:  # A brace without its counterpart.
+        parts = []
     names = [name for _, name, _, _ in parts if name is not None]
-    if not names or not all(name.isidentifier() for name in names):
+    is_more = any(spec or conversion for _, _, spec, conversion in parts)
+    if not names or not all(names) or is_more:
         raise ValueError(
-            f'A template needs fields in braces, each a plain name, such as '
+            f'A template needs fields in braces, each just a name, such as '
             f"'{{title}}' (got {template!r})"
         )
     return names
@@ -70,7 +80,8 @@ def encode(
     """Return the features of contents, from the cache if they are there.
 
     The cache knows features by the ``repr`` of the encoder and the ``keys``. An
-    encoder without a ``repr`` of its own is not cached.
+    encoder without a ``repr`` of its own is not cached. Of two processes that
+    need the same features, one waits for the other.
 
     Args:
         encoder: From a list of contents to a matrix.
@@ -86,27 +97,32 @@ def encode(
 
     Raises:
         ValueError: If the encoder returns something else than a finite matrix
-            with a row for each of the contents and one width for all.
+            with a row for each of the contents and one width for all, or the
+            file in the cache is damaged.
     """
     if not keys:
         return torch.empty(0, 0)
-    digest = hashlib.sha256(repr(encoder).encode())
-    for key in keys:
-        digest.update(hashlib.sha256(key).digest())
-    path = osp.join(cache, f'{modality}_{digest.hexdigest()[:16]}.npy')
-    if ' at 0x' in repr(encoder):
+    name = repr(encoder)
+    if ' at 0x' in name:
         warnings.warn(
             f'The encoder of {modality!r} cannot be told from others, so its '
             f'features are computed anew at every start; give it a `__repr__` '
             f'that names all its settings',
             stacklevel=2,
         )
-    elif osp.exists(path):
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    x = _encode(encoder, contents, len(keys), modality, chunk)
-    if ' at 0x' not in repr(encoder):
+        return _encode(encoder, contents, len(keys), modality, chunk)
+    digest = hashlib.sha256(name.encode())
+    for key in keys:
+        digest.update(hashlib.sha256(key).digest())
+    path = osp.join(cache, f'{modality}_{digest.hexdigest()[:16]}.pt')
+    make_writable(cache)
+    with FileLock(f'{path}.lock'):
+        if osp.exists(path):
+            return _load(path)
+        x = _encode(encoder, contents, len(keys), modality, chunk)
         with open_atomic(path) as file:
-            np.save(file, x.numpy())
+            # `numpy.save` may not notice that the disk is full.
+            torch.save(x, file)
     return x
 
 
@@ -129,6 +145,17 @@ def fill_missing(x: Tensor, present: Tensor) -> None:
     x[~present] = x.sum(dim=0) / present.sum()
 
 
+def _load(path: str) -> Tensor:
+    try:
+        return torch.load(path, weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # PyTorch raises many kinds on a damaged file.
+        raise ValueError(
+            f"'{path}' is damaged; delete it to compute it anew"
+        ) from error
+
+
 def _encode(
     encoder: Callable[[list[T]], Tensor],
     contents: Iterable[T],
@@ -136,36 +163,35 @@ def _encode(
     modality: str,
     chunk: int,
 ) -> Tensor:
-    parts: list[Tensor] = []
-    batch: list[T] = []
-    with tqdm(
-        total=num, desc=f'Encoding {modality}', leave=False, disable=None
-    ) as progress:
-        for content in contents:
-            batch.append(content)
-            if len(batch) == chunk:
-                parts.append(_checked(encoder(batch), batch, parts, modality))
-                progress.update(len(batch))
-                batch = []
-        if batch:
-            parts.append(_checked(encoder(batch), batch, parts, modality))
-    return torch.cat(parts)
+    contents = iter(contents)
+    x = torch.empty(num, 0)
+    for start in tqdm(
+        range(0, num, chunk),
+        desc=f'Encoding {modality}',
+        leave=False,
+        disable=None,
+    ):
+        batch = list(islice(contents, chunk))
+        part = _checked(encoder(batch), batch, modality)
+        if start == 0:
+            x = torch.empty(num, part.size(1))
+        if part.size(1) != x.size(1):
+            raise ValueError(
+                f'The encoder of {modality!r} returned {part.size(1)} features '
+                f'after {x.size(1)} before; it needs to return as many each '
+                f'time'
+            )
+        x[start : start + len(batch)] = part
+    return x
 
 
-def _checked(
-    x: Any, batch: Sequence[Any], parts: list[Tensor], modality: str
-) -> Tensor:
+def _checked(x: Any, batch: Sequence[Any], modality: str) -> Tensor:
     if not isinstance(x, Tensor) or x.dim() != 2 or len(x) != len(batch):
         got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(
             f'The encoder of {modality!r} needs to return a tensor of shape '
             f'({len(batch)}, num_features) for {len(batch)} contents (got '
             f'{got})'
-        )
-    if parts and parts[0].size(1) != x.size(1):
-        raise ValueError(
-            f'The encoder of {modality!r} returned {x.size(1)} features after '
-            f'{parts[0].size(1)} before; it needs to return as many each time'
         )
     x = x.detach().to('cpu', torch.float32)
     is_finite = x.isfinite().all(dim=1)

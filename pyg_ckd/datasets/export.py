@@ -17,6 +17,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.data import RATES, modalities
 from pyg_ckd.datasets.feature_files import FEATURES
+from pyg_ckd.datasets.files import not_written
 
 
 def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
@@ -164,11 +165,7 @@ def _new_folder(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
         yield temporary, osp.basename(folder)
         os.rename(temporary, folder)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"'{folder}' could not be written ({error.strerror}); make room, "
-            f'or choose another folder',
-        ) from error
+        raise not_written(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections.abc import Sequence
+from typing import IO, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import ModuleDict, ParameterDict
 
@@ -48,6 +50,43 @@ def count_items(folder: str, features: dict[str, Tensor]) -> int:
     return num_items
 
 
+def load_floats(
+    path: str, shape: Sequence[str], file: IO[bytes] | None = None
+) -> NDArray[np.float32]:
+    """Return the array in a ``.npy`` file, as ``float32``.
+
+    Args:
+        path: The file.
+        shape: The names of its dimensions, such as ``['num_features']``.
+        file: The file once it is open, such as one in an archive.
+            (default: ``None``)
+
+    Raises:
+        ValueError: If the file does not hold a complete array of floating point
+            numbers with as many dimensions.
+    """
+    mmap_mode: Literal['r'] | None = 'r' if file is None else None
+    try:
+        array = np.load(file or path, mmap_mode, allow_pickle=False)
+    except Exception as error:  # NumPy raises many kinds on a corrupt file.
+        raise ValueError(
+            f"'{path}' is not a complete '.npy' file of numbers ({error}); "
+            f'write it anew by `numpy.save`'
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != len(shape):
+        raise ValueError(
+            f"'{path}' needs to hold one array of shape [{', '.join(shape)}] "
+            f'(got {getattr(array, "shape", "an archive")})'
+        )
+    if array.dtype.type not in (np.float16, np.float32, np.float64):
+        raise ValueError(
+            f"'{path}' holds '{array.dtype}', expected 'float16', 'float32' or "
+            f"'float64'; convert it by `array.astype('float32')`"
+        )
+    with np.errstate(over='ignore'):  # To infinity, which callers refuse.
+        return np.array(array, dtype=np.float32, order='C')
+
+
 def check_modality(name: str) -> str | None:
     """Return why a name cannot be that of a modality, or ``None``."""
     # PyTorch keeps one module or parameter a modality, under its name:
@@ -67,25 +106,7 @@ def _modality(path: str) -> str:
 
 
 def _read(path: str) -> Tensor:
-    try:
-        array = np.load(path, mmap_mode='r', allow_pickle=False)
-    except Exception as error:  # NumPy raises many kinds on a corrupt file.
-        raise ValueError(
-            f"'{path}' is not a complete '.npy' file of numbers ({error}); "
-            f'write it anew by `numpy.save`'
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2:
-        raise ValueError(
-            f"'{path}' needs to hold one array of shape [num_items, "
-            f'num_features] (got {getattr(array, "shape", "an archive")})'
-        )
-    if array.dtype.type not in (np.float16, np.float32, np.float64):
-        raise ValueError(
-            f"'{path}' holds '{array.dtype}', expected 'float16', 'float32' or "
-            f"'float64'; convert it by `array.astype('float32')`"
-        )
-    with np.errstate(over='ignore'):  # To infinity, which is refused below.
-        x = np.array(array, dtype=np.float32, order='C')
+    x = load_floats(path, ['num_items', 'num_features'])
     is_finite = np.isfinite(x).all(axis=1)
     if not is_finite.all():
         raise ValueError(

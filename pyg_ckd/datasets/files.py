@@ -19,8 +19,10 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     Raises:
         PermissionError: If the folder cannot be written.
-        OSError: If writing fails, such as on a full disk. Nothing is left then,
-            and a file that was there before is as it was.
+        OSError: If writing fails, such as on a full disk.
+
+    Whatever is raised inside, no temporary file is left, and a file that was
+    there before is as it was.
 
     Example:
         >>> import tempfile
@@ -38,11 +40,12 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"'{os.fspath(path)}' could not be written ({error.strerror}); "
-            f'make room, or choose another folder',
-        ) from error
+        raise not_written(path, error) from error
+    except RuntimeError as error:
+        # `torch.save` raises one when it cannot write:
+        if isinstance(error.__context__, OSError):
+            raise not_written(path, error.__context__) from error
+        raise
     finally:
         with suppress(FileNotFoundError):
             os.remove(temporary)
@@ -55,5 +58,15 @@ def make_writable(folder: str) -> None:
     if not osp.isdir(folder) or not os.access(folder, os.W_OK):
         raise PermissionError(
             f"'{folder}' cannot be written; pass a directory that can be as "
-            f"'processed_root'"
+            f"'root' or 'processed_root'"
         )
+
+
+def not_written(path: str | os.PathLike[str], error: OSError) -> OSError:
+    """Return an error that names the file and the way out."""
+    message = (
+        f"'{os.fspath(path)}' could not be written ({error.strerror or error})"
+        f'; make room, or choose another folder'
+    )
+    # `numpy.save` gives no number:
+    return OSError(error.errno, message) if error.errno else OSError(message)

@@ -57,11 +57,9 @@ class GraphDataset(InMemoryDataset):
             pre_transform,
             force_reload=force_reload or unknown,
         )
-        # `self.load` would unpickle any object, and so execute any code:
-        store, self.slices, data_cls = torch.load(
-            self.processed_paths[0], weights_only=True
-        )
-        self.data = data_cls.from_dict(store)
+        # PyG would have forgotten it, had it been set before:
+        self.data = self._saved
+        del self._saved
 
     @abstractmethod
     def build(self) -> HeteroData:
@@ -96,12 +94,17 @@ class GraphDataset(InMemoryDataset):
 
     def _process(self) -> None:
         # PyG would also save `pre_transform`, which `processed_dir` encodes.
-        if osp.exists(self.processed_paths[0]) and not self.force_reload:
+        path = self.processed_paths[0]
+        if osp.exists(path) and not self.force_reload:
+            self._saved = _load(path)
             return
         make_writable(self.processed_parent)
         with FileLock(f'{self.processed_dir}.lock'):
-            if self.force_reload or not osp.exists(self.processed_paths[0]):
+            if self.force_reload or not osp.exists(path):
                 self.process()
+            # Another process saves that of another plain function in the same
+            # place, as soon as the lock is released.
+            self._saved = _load(path)
 
     def process(self) -> None:
         data = self.build()
@@ -110,6 +113,21 @@ class GraphDataset(InMemoryDataset):
         with open_atomic(self.processed_paths[0]) as file:
             # `self.save` would copy the features twice:
             torch.save((data.to_dict(), None, data.__class__), file)
+
+
+def _load(path: str) -> HeteroData:
+    try:
+        # Without `weights_only`, as in `self.load`, any code would be executed:
+        store, _, data_cls = torch.load(path, weights_only=True)
+        return data_cls.from_dict(store)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # PyTorch raises many kinds on a damaged file.
+        raise ValueError(
+            f"'{path}' is not a whole file of a graph of tensors; delete it or "
+            f"pass 'force_reload=True', and keep other objects out of what "
+            f"'pre_transform' returns"
+        ) from error
 
 
 def file_state(path: str) -> list[tuple[str, int, int]]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from pyg_ckd.datasets.text_encoder import model_identity
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class ImageEncoder:
@@ -33,9 +31,38 @@ class ImageEncoder:
 
     Raises:
         ImportError: When called, if ``transformers`` is missing.
+        ValueError: When called, if the model lacks weights, which would be
+            random then, or has no pooled output.
 
     Shapes:
         - **output:** ``float32`` of shape ``[num_images, num_features]``
+
+    Example:
+        In its place, :class:`Catalogue` takes any function of a list of
+        pictures, such as this one: of any network from ``[B, 3, H, W]`` to
+        ``[B, D]``, with pixels scaled as it expects, known by its name.
+
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> class NetworkEncoder:
+        ...     def __init__(self, name, network, size=224):
+        ...         self.name, self.network, self.size = name, network, size
+        ...
+        ...     @torch.no_grad()
+        ...     def __call__(self, images):
+        ...         size = (self.size, self.size)
+        ...         x = np.stack([image.resize(size) for image in images])
+        ...         x = torch.from_numpy(x).permute(0, 3, 1, 2) / 255
+        ...         return self.network.eval()((x - 0.5) / 0.5)
+        ...
+        ...     def __repr__(self):
+        ...         return f'NetworkEncoder({self.name}, {self.size})'
+        >>> mean_colour = torch.nn.Sequential(
+        ...     torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+        ... )
+        >>> encoder = NetworkEncoder('mean colour', mean_colour)
+        >>> encoder([Image.new('RGB', (300, 200), 'red')])
+        tensor([[ 1., -1., -1.]])
     """
 
     def __init__(
@@ -71,7 +98,12 @@ class ImageEncoder:
             out = model.get_image_features(pixel_values=pixels)
         else:
             out = model(pixel_values=pixels)
-        x = out if isinstance(out, Tensor) else out.pooler_output
+        x = out if isinstance(out, Tensor) else out.get('pooler_output')
+        if x is None:
+            raise ValueError(
+                f"'{self.model}' has no pooled output; choose another model, "
+                f'or pass any function from a list of PIL images to a matrix'
+            )
         return x.flatten(start_dim=1).float().cpu()
 
     @cached_property
@@ -88,5 +120,14 @@ class ImageEncoder:
         processor = AutoImageProcessor.from_pretrained(
             self.model, backend='pil'
         )
-        model = AutoModel.from_pretrained(self.model).to(self.device).eval()
-        return processor, model
+        model, info = AutoModel.from_pretrained(
+            self.model, output_loading_info=True
+        )
+        if info['missing_keys']:
+            missing = ', '.join(sorted(info['missing_keys']))
+            raise ValueError(
+                f"'{self.model}' has no weights for {missing}, which would be "
+                f'random; choose another model, or pass any function from a '
+                f'list of PIL images to a matrix'
+            )
+        return processor, model.to(self.device).eval()

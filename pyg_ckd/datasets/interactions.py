@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,10 +52,9 @@ class Interactions(NamedTuple):
         user, item = self.user, self.item
         keep = torch.ones_like(user, dtype=torch.bool)
         while True:
-            enough_users = torch.bincount(user[keep], minlength=1) >= k
-            enough_items = torch.bincount(item[keep], minlength=1) >= k
-            stays = keep.clone()
-            stays[keep] = enough_users[user[keep]] & enough_items[item[keep]]
+            users = torch.bincount(user[keep], minlength=len(self.users))
+            items = torch.bincount(item[keep], minlength=len(self.items))
+            stays = keep & (users >= k)[user] & (items >= k)[item]
             if stays.equal(keep):
                 return self._select(keep)
             keep = stays
@@ -65,8 +63,8 @@ class Interactions(NamedTuple):
         users, user = self.user[keep].unique(return_inverse=True)
         items, item = self.item[keep].unique(return_inverse=True)
         return Interactions(
-            [self.users[i] for i in users],
-            [self.items[i] for i in items],
+            [self.users[i] for i in users.tolist()],
+            [self.items[i] for i in items.tolist()],
             user,
             item,
             None if self.rating is None else self.rating[keep],
@@ -75,8 +73,7 @@ class Interactions(NamedTuple):
 
 
 def _number(ids: list[str]) -> tuple[list[str], Tensor]:
-    # Not `numpy.unique`, which strips zero bytes off the ends of strings.
     names = sorted(set(ids))
     position = {name: i for i, name in enumerate(names)}
-    index = np.fromiter((position[name] for name in ids), np.int64, len(ids))
-    return names, torch.from_numpy(index)
+    index = [position[name] for name in ids]
+    return names, torch.tensor(index, dtype=torch.long)

@@ -6,7 +6,6 @@ import os
 import os.path as osp
 import posixpath
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 
 
@@ -17,12 +16,12 @@ class ItemFiles:
         path (str or PathLike): A folder, with or without folders in it, or a
             zip archive. Nothing is unpacked to disk.
         endings (Collection[str]): The endings that count, such as ``'.jpg'``,
-            in any case.
+            in any case. Other files are ignored.
 
     Raises:
         FileNotFoundError: If there is no such folder or archive.
         ValueError: If the archive is corrupt, or two files have the same name
-            with different endings.
+            before their endings.
 
     Example:
         >>> import tempfile
@@ -43,15 +42,15 @@ class ItemFiles:
             self.archive = _open_zip(self.path)
         self.names: dict[str, str] = {}
         for name in sorted(self._list()):
-            stem, ending = posixpath.splitext(posixpath.basename(name))
-            if ending.lower() not in endings:
+            item = item_of(name, endings)
+            if item is None:
                 continue
-            if stem in self.names:
+            if item in self.names:
                 raise ValueError(
-                    f"'{self.path}' has two files for '{stem}': "
-                    f"'{self.names[stem]}' and '{name}'; remove one of them"
+                    f"'{self.path}' has two files for '{item}': "
+                    f"'{self.names[item]}' and '{name}'; remove one of them"
                 )
-            self.names[stem] = name
+            self.names[item] = name
 
     def __contains__(self, item: str) -> bool:
         return item in self.names
@@ -71,16 +70,10 @@ class ItemFiles:
                 return file.read()
         try:
             return self.archive.read(self.names[item])
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
+        except Exception as error:  # Each compression raises its own kinds.
             raise ValueError(
                 f"'{self.where(item)}' cannot be unpacked ({error}); make the "
-                f'archive anew'
+                f'archive anew, without a password'
             ) from error
 
     def _list(self) -> Iterator[str]:
@@ -90,6 +83,17 @@ class ItemFiles:
         for folder, _, names in os.walk(self.path):
             inside = osp.relpath(folder, self.path).replace(os.sep, '/')
             yield from (posixpath.normpath(f'{inside}/{n}') for n in names)
+
+
+def item_of(name: str, endings: Collection[str]) -> str | None:
+    """Return the item that a file is of, ``None`` if its ending is no such.
+
+    Example:
+        >>> item_of('red/cup.JPG', {'.jpg'})
+        'cup'
+    """
+    item, ending = posixpath.splitext(posixpath.basename(name))
+    return item if ending.lower() in endings else None
 
 
 def _open_zip(path: str) -> zipfile.ZipFile:

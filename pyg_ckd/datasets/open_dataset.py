@@ -18,15 +18,16 @@ def open_dataset(
 
     The first of these that fits is opened:
 
-    1. a folder ``root/name`` that holds ``name.inter``: :class:`MMRecFolder`;
-    2. one that holds ``<core>-core/train.json``: :class:`LATTICEFolder`;
-    3. a category of Amazon: :class:`AmazonMultimodal`.
+    1. if ``core`` is given, the folder ``root/name``: :class:`LATTICEFolder`;
+    2. such a folder that holds ``name.inter``: :class:`MMRecFolder`;
+    3. one that holds ``<core>-core/train.json``: :class:`LATTICEFolder`;
+    4. a category of Amazon: :class:`AmazonMultimodal`.
 
     Args:
         root (str or PathLike): The directory that holds the folder.
         name (str): The name of the folder, or of a category.
-        **kwargs: Passed on, such as ``transform``, ``pre_transform`` and
-            ``processed_root``.
+        **kwargs: Passed on, such as ``core``, ``transform``, ``pre_transform``
+            and ``processed_root``.
 
     Raises:
         FileNotFoundError: If ``name`` is none of these.
@@ -44,18 +45,20 @@ def open_dataset(
         >>> type(dataset).__name__, dataset.core
         ('LATTICEFolder', 9)
     """
+    if 'core' in kwargs:
+        return LATTICEFolder(root, name, **kwargs)
     folder = Path(root, name).expanduser()
     if (folder / f'{name}.inter').is_file():
         return MMRecFolder(root, name, **kwargs)
 
     cores = _cores(folder)
-    if len(cores) > 1 and 'core' not in kwargs:
+    if len(cores) > 1:
         raise ValueError(
             f"'{folder}' holds the splits of several cores; pass one of them "
             f"as 'core' ({', '.join(map(str, cores))})"
         )
     if cores:
-        return LATTICEFolder(root, name, **{'core': cores[0], **kwargs})
+        return LATTICEFolder(root, name, core=cores[0], **kwargs)
 
     from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
     from pyg_ckd.datasets.recipe import Recipe

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyg_ckd.datasets.graph_dataset import file_state
 from pyg_ckd.datasets.interactions import Interactions
 from pyg_ckd.datasets.tables import read_table
 
 _LABELS = {'train': 0, 'validation': 1, 'test': 2}
+_NUMBERS = {'0', '1', '2'}
+# Of text that is no JSON, or is JSON of another form:
+_JSON_ERRORS = (
+    ValueError,
+    RecursionError,
+    AttributeError,
+    TypeError,
+    KeyError,
+)
 Rows = Iterator[tuple[str, str, int]]  # user, item, label
 
 
 def read_split(
     path: str | os.PathLike[str], interactions: Interactions
 ) -> Tensor:
-    """Return the split of each interaction, as it was published.
+    r"""Return the split of each interaction, as it was published.
 
     ``path`` is one of
 
-    - a folder of MMRec: ``<name>.inter`` beside the ids ``u_id_mapping.csv``
+    - a folder of MMRec: ``<name>.inter`` (with the columns ``userID``,
+      ``itemID`` and ``x_label``) beside the ids ``u_id_mapping.csv``
       (``user_id``, ``userID``) and ``i_id_mapping.csv`` (``asin``, ``itemID``),
-      each in any order and separated by tabs;
+      all separated by tabs;
     - a folder of LATTICE: ``train.json``, ``val.json`` and ``test.json`` beside
       the ids ``user_list.txt`` and ``item_list.txt``, such as ``5-core``;
     - a table (CSV, TSV or Parquet) of the columns ``user``, ``item`` and
@@ -41,14 +53,33 @@ def read_split(
         For each interaction 0 (training), 1 (validation) or 2 (test).
 
     Raises:
-        FileNotFoundError: If the folder holds neither format.
-        ValueError: If a file is malformed, or does not have the same
-            interactions.
+        FileNotFoundError: If the folder holds neither format, or lacks one of
+            the files.
+        ValueError: If a file is malformed, the folder holds several ``.inter``
+            files, or the split does not have the same interactions.
+
+    Example:
+        >>> import tempfile
+        >>> interactions = Interactions.from_ids(['ann'] * 3, ['a', 'b', 'c'])
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     _ = Path(root, 'split.csv').write_text(
+        ...         'user,item,split\n'
+        ...         'ann,b,train\n'
+        ...         'ann,c,validation\n'
+        ...         'ann,a,test\n'
+        ...     )
+        ...     read_split(f'{root}/split.csv', interactions)
+        tensor([2, 0, 1])
     """
     path = Path(path)
     if path.is_file():
         rows = _table(path)
     elif inter := sorted(path.glob('*.inter')):
+        if len(inter) > 1:
+            raise ValueError(
+                f"'{path}' holds {' and '.join(file.name for file in inter)}; "
+                f'keep one of them'
+            )
         rows = _mmrec(inter[0])
     elif (path / 'train.json').is_file():
         rows = _lattice(path)
@@ -61,12 +92,25 @@ def read_split(
     return _look_up(path, rows, interactions)
 
 
+def split_state(path: str | os.PathLike[str]) -> Any:
+    """Return what tells a published split from a changed one.
+
+    Folders within the folder do not count: results may be kept there.
+
+    Args:
+        path: The path of a split, or the name of a rule, which has no state.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob('*'))
+    return [file_state(str(file)) for file in files if file.is_file()]
+
+
 def _look_up(path: Path, rows: Rows, interactions: Interactions) -> Tensor:
     user = {name: i for i, name in enumerate(interactions.users)}
     item = {name: i for i, name in enumerate(interactions.items)}
     pairs = torch.stack([interactions.user, interactions.item], dim=1)
     row_of = {(u, i): row for row, (u, i) in enumerate(pairs.tolist())}
-    label = [-1] * len(row_of)
+    label = [-1] * len(pairs)
     for user_id, item_id, value in rows:
         row = row_of.get((user.get(user_id, -1), item.get(item_id, -1)))
         if row is None or label[row] >= 0:
@@ -93,40 +137,52 @@ def _table(path: Path) -> Rows:
     for row, (user, item, split) in enumerate(table.itertuples(index=False)):
         if split not in _LABELS:
             raise ValueError(
-                f"'{path}', row {row + 1}: split is '{split}', expected "
-                f'{", ".join(_LABELS)}'
+                f"'{path}', row {row + 1} below the header: split is "
+                f"'{split}', expected one of {', '.join(_LABELS)}"
             )
         yield user, item, _LABELS[split]
 
 
 def _mmrec(path: Path) -> Rows:
-    users = _mapping(path.with_name('u_id_mapping.csv'), 'userID', 'user_id')
-    items = _mapping(path.with_name('i_id_mapping.csv'), 'itemID', 'asin')
-    table = read_table(path, ['userID', 'itemID', 'x_label'])
-    for row, (user, item, label) in enumerate(table.itertuples(index=False)):
-        if user not in users or item not in items or label not in '012':
+    users, items = (
+        {number: name for _, (number, name) in _rows(path.with_name(file), ids)}
+        for file, ids in (
+            ('u_id_mapping.csv', ('userID', 'user_id')),
+            ('i_id_mapping.csv', ('itemID', 'asin')),
+        )
+    )
+    for line, row in _rows(path, ('userID', 'itemID', 'x_label')):
+        user, item, label = row
+        if user not in users or item not in items or label not in _NUMBERS:
             raise ValueError(
-                f"'{path}', line {row + 2}: user '{user}', item '{item}' and "
+                f"'{path}', line {line}: user '{user}', item '{item}' and "
                 f"x_label '{label}' need to be in 'u_id_mapping.csv', in "
                 f"'i_id_mapping.csv' and 0, 1 or 2"
             )
         yield users[user], items[item], int(label)
 
 
-def _mapping(path: Path, number: str, name: str) -> dict[str, str]:
-    # A table of tabs, whatever its ending says:
-    with open(path, encoding='utf-8-sig') as file:
-        rows = [line.rstrip('\n').split('\t') for line in file]
-    if not rows or sorted(rows[0]) != sorted([number, name]):
-        raise ValueError(
-            f"'{path}', line 1: expected the tab-separated columns '{number}' "
-            f"and '{name}'"
-        )
-    key, value = rows[0].index(number), rows[0].index(name)
-    for line, row in enumerate(rows, start=1):
-        if len(row) != 2:
-            raise ValueError(f"'{path}', line {line}: {len(row)} of 2 fields")
-    return {row[key]: row[value] for row in rows[1:]}
+def _rows(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the named columns of each row."""
+    # The separator is a tab, whatever the ending of the file says.
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
+        header = file.readline().rstrip('\n').split('\t')
+        for column in columns:
+            if column not in header:
+                raise ValueError(
+                    f"'{path}', line 1: expected columns separated by tabs, "
+                    f"with '{column}' among them"
+                )
+        for line, text in enumerate(file, start=2):
+            row = dict(zip(header, text.rstrip('\n').split('\t'), strict=False))
+            if len(row) < len(header):
+                raise ValueError(
+                    f"'{path}', line {line}: {len(row)} of {len(header)} "
+                    f'fields; separate them by tabs'
+                )
+            yield line, [row[column] for column in columns]
 
 
 def _lattice(path: Path) -> Rows:
@@ -134,11 +190,11 @@ def _lattice(path: Path) -> Rows:
     for file, label in (('train', 0), ('val', 1), ('test', 2)):
         part = path / f'{file}.json'
         try:
-            lists = json.loads(part.read_text())
+            lists = json.loads(part.read_text(encoding='utf-8-sig'))
             for user, picks in lists.items():
                 for item in picks:
                     yield users[user], items[str(item)], label
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+        except _JSON_ERRORS as error:
             raise ValueError(
                 f"'{part}' does not hold lists of items by user, with numbers "
                 f"from 'user_list.txt' and 'item_list.txt' ({error!r})"
@@ -147,11 +203,12 @@ def _lattice(path: Path) -> Rows:
 
 def _id_list(path: Path) -> dict[str, str]:
     ids = {}
-    for line, text in enumerate(path.read_text().splitlines(), start=1):
-        name, _, number = text.rpartition('\t')
-        if not name:
-            raise ValueError(
-                f"'{path}', line {line}: expected an id, a tab and a number"
-            )
-        ids[number] = name
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
+        for line, text in enumerate(file, start=1):
+            name, _, number = text.rstrip('\n').rpartition('\t')
+            if not name:
+                raise ValueError(
+                    f"'{path}', line {line}: expected an id, a tab and a number"
+                )
+            ids[number] = name
     return ids

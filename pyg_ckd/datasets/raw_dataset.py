@@ -120,6 +120,8 @@ class RawDataset(GraphDataset):
         known = [key for key in keys if key is not None]
         has = torch.tensor([key is not None for key in keys])
         encoded = encode(encoder, contents, known, modality, self.cache)
+        if has.all():
+            return encoded, has
         x = encoded.new_zeros(len(keys), encoded.size(1))
         x[has] = encoded
         return x, has

@@ -117,7 +117,10 @@ class Recipe(NamedTuple):
 
 
 def _unknown(name: str, categories: list[str]) -> str:
-    closest = get_close_matches(name, categories, n=1, cutoff=0.3)
+    part = name.lower()
+    closest = [
+        category for category in categories if part in category.lower()
+    ] or get_close_matches(name, categories, n=1)
     hint = f" (did you mean '{closest[0]}'?)" if closest else ''
     return (
         f"'{name}' is not a category{hint}; choose from "

@@ -72,7 +72,7 @@ def split_interactions(
         if not (label == value).any():
             raise ValueError(
                 f'split={os.fspath(split)!r} leaves no interaction for {name}; '
-                f'choose another rule, or a smaller core'
+                f'choose another rule, or another core'
             )
     return label
 
@@ -114,8 +114,9 @@ _RULES: dict[str, Callable[[Interactions, torch.Generator], Tensor]] = {
 def _known_time(interactions: Interactions) -> Tensor:
     if interactions.time is None:
         raise ValueError(
-            'This split needs the time of each interaction; name the column '
-            'that holds it, or choose a random rule'
+            "'split' needs the time of each interaction to be 'time' or "
+            "'leave_one_out'; name the column that holds it, or choose another "
+            'rule'
         )
     return interactions.time
 
@@ -151,5 +152,7 @@ def _rank_from_last(user: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _label(is_test: Tensor, is_held_out: Tensor, count: Tensor) -> Tensor:
-    label = torch.where(is_test, TEST, torch.where(is_held_out, VALIDATION, 0))
+    label = torch.where(
+        is_test, TEST, torch.where(is_held_out, VALIDATION, TRAIN)
+    )
     return label.masked_fill(count < 3, TRAIN)

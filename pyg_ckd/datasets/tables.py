@@ -15,7 +15,9 @@ def read_table(
 ) -> pd.DataFrame:
     r"""Return columns of a table as text, with missing values as ``''``.
 
-    Numbers in a Parquet file become text as Python writes them.
+    Rows are numbered from zero. Fields of text may be in double quotes. Numbers
+    and dates in a Parquet file become text as Python writes them, where whole
+    numbers stay whole.
 
     Args:
         path: A file that ends in ``.csv``, ``.tsv``, ``.inter`` (separated by
@@ -24,6 +26,7 @@ def read_table(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: If the file is Parquet, and ``pyarrow`` is missing.
         ValueError: If its ending is another one, it is malformed, or a column
             is missing.
 
@@ -50,31 +53,37 @@ def read_table(
     for column in columns:
         if column not in table:
             raise ValueError(
-                f"'{path}' has no column '{column}' (it has "
-                f'{", ".join(map(str, table.columns))}); name another'
+                f"'{path}' has no column {column!r} (it has "
+                f'{", ".join(map(repr, table.columns))}); name another'
             )
-    return table[list(dict.fromkeys(columns))]
+    table = table[list(dict.fromkeys(columns))]
+    return _as_text(table) if ending == '.parquet' else table
 
 
 def _read_text(path: str, separator: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding='utf-8-sig',
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False
         )
-    except (ValueError, pd.errors.ParserError) as error:
+    except ValueError as error:  # Wrong bytes, a longer line or an open quote.
         raise ValueError(
-            f"'{path}' is not a table of UTF-8 text ({str(error).strip()}); "
-            f'give each line as many fields as the header has'
+            f"'{path}' is not a table ({str(error).strip()}); save it as UTF-8 "
+            f'with as many fields in each line as in the first'
         ) from error
+    # If already the second line is longer, pandas takes its first fields for
+    # the names of rows.
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(
+            f"'{path}' has more fields in line 2 than in line 1; name each "
+            f'column in line 1'
+        )
+    return table
 
 
 def _read_parquet(path: str) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path)
+        # Other types would turn whole numbers beside missing ones into floats.
+        table = pd.read_parquet(path, dtype_backend='numpy_nullable')
     except ImportError:
         raise ImportError(
             f"'{path}': Parquet files need 'pyarrow'; `pip install pyarrow`"
@@ -83,4 +92,9 @@ def _read_parquet(path: str) -> pd.DataFrame:
         raise ValueError(
             f"'{path}' is not a complete Parquet file ({error}); write it anew"
         ) from error
+    # Names of rows that pandas kept in the file are a column like others.
+    return table.reset_index(drop=table.index.names == [None])
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object).where(table.notna(), '').map(str)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -48,7 +49,7 @@ class TextEncoder:
             batch_size=self.batch_size,
             convert_to_tensor=True,
             show_progress_bar=False,
-        ).cpu()
+        ).to('cpu', torch.float32)
 
     def __repr__(self) -> str:
         """Name what the features depend on: the content of a local folder."""
@@ -75,7 +76,7 @@ def model_identity(model: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob('*')):
         if path.is_file():
-            digest.update(str(path.relative_to(folder)).encode())
+            digest.update(path.relative_to(folder).as_posix().encode())
             with path.open('rb') as file:
                 while block := file.read(1 << 20):
                     digest.update(block)

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -220,6 +221,25 @@ def test_export_leaves_nothing_half_written(tmp_path, export):
         export(data, tmp_path / 'out')
     assert str(tmp_path / 'out') in str(info.value)
     assert 'could not be written (No such file' in str(info.value)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('export', [to_mmrec, to_lattice])
+@pytest.mark.parametrize('num_bytes', [20, 1000])
+def test_export_leaves_nothing_on_a_full_disk(tmp_path, export, num_bytes):
+    data = tiny()
+    data['item'].x_text = torch.rand(4, 1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        with pytest.raises(OSError) as info:
+            export(data, tmp_path / 'out')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    start, end = str(info.value).split(' (')
+    assert start.endswith(f"'{tmp_path / 'out'}' could not be written")
+    assert not end.startswith('None')  # A reason is told.
+    assert end.endswith('); make room, or choose another folder')
     assert os.listdir(tmp_path) == []
 
 

@@ -1,7 +1,5 @@
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,6 @@ import torch
 from pyg_ckd.data import RATES
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
-from pyg_ckd.datasets.describe import describe
 from pyg_ckd.datasets.export import to_lattice, to_mmrec
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.datasets.open_dataset import open_dataset
@@ -24,15 +21,6 @@ def add_splits(folder: Path, core: int) -> None:
     splits.mkdir(parents=True)
     for name in ('train', 'val', 'test'):
         (splits / f'{name}.json').write_text(f'not\nJSON of core {core}')
-
-
-def shell(*args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, '-m', 'pyg_ckd.datasets', *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_open_dataset_opens_mmrec(tmp_path):
@@ -55,6 +43,26 @@ def test_open_dataset_prefers_mmrec(tmp_path):
     to_mmrec(DATA, tmp_path / 'fake')
     add_splits(tmp_path / 'fake', core=5)
     assert type(open_dataset(tmp_path, 'fake')) is MMRecFolder
+
+
+def test_open_dataset_prefers_lattice_if_a_core_is_given(tmp_path):
+    (tmp_path / 'fake').mkdir()
+    to_lattice(DATA, tmp_path / 'lattice', core=10)
+    (tmp_path / 'lattice' / '10-core').rename(tmp_path / 'fake' / '10-core')
+    (tmp_path / 'fake' / 'fake.inter').write_text('That of MMRec, not read.')
+    dataset = open_dataset(tmp_path, 'fake', core=10)
+    assert type(dataset) is LATTICEFolder
+    assert dataset.core == 10
+
+
+@pytest.mark.parametrize('name', ['fake', 'Baby', 'missing'])
+def test_open_dataset_has_no_cores_but_those_of_lattice(tmp_path, name):
+    to_mmrec(DATA, tmp_path / 'fake')
+    with pytest.raises(FileNotFoundError) as info:
+        open_dataset(tmp_path, name, core=7)
+    assert f"'{tmp_path / name}' needs to hold the splits '7-core" in str(
+        info.value
+    )
 
 
 def test_open_dataset_asks_for_a_core(tmp_path):
@@ -125,43 +133,6 @@ def test_open_dataset_refuses_unknown_names(tmp_path):
         'put the data there, or choose another name',
     ]:
         assert part in str(info.value)
-
-
-# In the shell ################################################################
-
-
-def test_shell_describes(tmp_path, capsys):
-    to_lattice(DATA, tmp_path / 'raw' / 'fake', core=3)
-    add_splits(tmp_path / 'raw' / 'fake', core=0)
-    out = shell(
-        *('describe', 'fake', '--core', 3),
-        *('--root', tmp_path / 'raw', '--processed-root', tmp_path / 'out'),
-    )
-    describe(DATA, title='fake')
-    assert out.stdout == capsys.readouterr().out
-    assert (out.returncode, out.stderr) == (0, '')
-    assert (tmp_path / 'out' / 'fake' / 'processed').is_dir()
-
-
-@pytest.mark.parametrize('name', ['missing', 'broken'])
-def test_shell_reports_errors_in_one_line(tmp_path, name):
-    add_splits(tmp_path / 'broken', core=5)
-    with pytest.raises((FileNotFoundError, ValueError)) as info:
-        open_dataset(tmp_path, name)
-    out = shell('describe', name, '--root', tmp_path)
-    assert out.stderr == f'python -m pyg_ckd.datasets: error: {info.value}\n'
-    assert (out.returncode, out.stdout) == (1, '')
-
-
-def test_shell_has_help():
-    for args, words in [
-        (('--help',), ['describe', 'print statistics']),
-        (('describe', '--help'), ['--root', '--processed-root', '--core']),
-    ]:
-        out = shell(*args)
-        assert out.returncode == 0
-        for word in words:
-            assert word in out.stdout
 
 
 def test_open_dataset_opens_amazon_baby(tmp_path, shared):

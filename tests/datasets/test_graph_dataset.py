@@ -1,0 +1,357 @@
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock, Timeout
+from torch_geometric.data import Data, HeteroData
+
+from pyg_ckd.datasets import graph_dataset
+from pyg_ckd.datasets.graph_dataset import GraphDataset, file_state
+
+
+class Numbers(GraphDataset):
+    """Items with one feature each, from a file of numbers.
+
+    Whenever it is built, a line is added to a file ``built`` beside it.
+    """
+
+    def __init__(self, root, width=1, setting=None, **kwargs):
+        self.width = width
+        self.setting = setting
+        super().__init__(root, **kwargs)
+
+    @property
+    def settings(self):
+        return self.width, self.setting
+
+    @property
+    def raw_paths(self):
+        return [os.path.join(self.root, 'numbers.txt')]
+
+    @property
+    def processed_parent(self):
+        return os.path.join(self.root, 'processed')
+
+    def download(self):
+        raise FileNotFoundError(f"There is no file '{self.raw_paths[0]}'")
+
+    def build(self):
+        with open(os.path.join(self.root, 'built'), 'a') as file:
+            file.write('.')
+        time.sleep(float(os.environ.get('SECONDS_TO_BUILD', 0)))
+        numbers = Path(self.raw_paths[0]).read_text().split()
+        data = HeteroData()
+        data['item'].x_text = torch.tensor([*map(float, numbers)]).view(-1, 1)
+        data['item'].x_text = data['item'].x_text.repeat(1, self.width)
+        return data
+
+
+class Times:
+    """Multiply features, with a ``repr`` that tells by what."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, data):
+        data['item'].x_text *= self.factor
+        return data
+
+    def __repr__(self):
+        return f'Times({self.factor})'
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / 'numbers.txt').write_text('1 2 3')
+    return tmp_path
+
+
+def values(dataset: GraphDataset) -> list[float]:
+    return dataset[0]['item'].x_text[:, 0].tolist()
+
+
+def times_built(root: Path) -> int:
+    return len((root / 'built').read_text()) if (root / 'built').exists() else 0
+
+
+def results(root: Path) -> list[str]:
+    """Return what is left of building: all but locks."""
+    files = (root / 'processed').rglob('*')
+    return sorted(
+        path.name for path in files if path.is_file() and path.suffix != '.lock'
+    )
+
+
+# What is kept ################################################################
+
+
+def test_graph_dataset_is_built_once(root):
+    for _ in range(3):
+        dataset = Numbers(root)
+        assert len(dataset) == 1
+        assert isinstance(dataset[0], HeteroData)
+        assert values(dataset) == [1, 2, 3]
+    assert times_built(root) == 1
+    assert results(root) == ['data.pt']
+    assert not (root / 'raw').exists()
+
+
+def test_graph_dataset_is_built_for_each_state_of_its_files(root):
+    Numbers(root)
+    file = root / 'numbers.txt'
+    before = file.stat()
+    file.write_text('1 2 4')  # Of the same size.
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert values(Numbers(root)) == [1, 2, 4]
+
+    file.write_text('1 2 5 6')
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert values(Numbers(root)) == [1, 2, 5, 6]
+
+    file.write_text('1 2 3')
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert values(Numbers(root)) == [1, 2, 3]
+    assert times_built(root) == 3
+
+
+def test_graph_dataset_is_built_for_each_setting(root):
+    for _ in range(2):
+        for width in (1, 2):
+            assert Numbers(root, width)[0]['item'].x_text.size(1) == width
+    assert times_built(root) == 2
+
+
+def test_graph_dataset_is_built_for_each_pre_transform(root):
+    for _ in range(2):
+        for factor in (1, 5):
+            dataset = Numbers(root, pre_transform=Times(factor))
+            assert values(dataset) == [factor, 2 * factor, 3 * factor]
+        assert values(Numbers(root)) == [1, 2, 3]
+    assert times_built(root) == 3
+
+
+@pytest.mark.parametrize('in_settings', [False, True])
+def test_graph_dataset_applies_plain_functions_anew(root, in_settings):
+    for factor in (2, 3, 4):
+        function = lambda data, k=factor: Times(k)(data)  # noqa: E731
+        if in_settings:
+            Numbers(root, setting=function)
+        else:
+            dataset = Numbers(root, pre_transform=function)
+            assert values(dataset) == [factor, 2 * factor, 3 * factor]
+    assert times_built(root) == 3
+    assert results(root) == ['data.pt']  # All in the same place.
+
+
+def test_graph_dataset_loads_before_another_process_replaces(root, monkeypatch):
+    load = graph_dataset._load
+
+    def load_while_locked(path):
+        with (
+            pytest.raises(Timeout),
+            FileLock(f'{os.path.dirname(path)}.lock', timeout=0),
+        ):
+            pass
+        return load(path)
+
+    monkeypatch.setattr(graph_dataset, '_load', load_while_locked)
+    assert values(Numbers(root, pre_transform=lambda data: data)) == [1, 2, 3]
+
+
+def test_graph_dataset_force_reload(root):
+    dataset = Numbers(root)
+    before = os.stat(dataset.processed_paths[0]).st_ino
+    Numbers(root, force_reload=True)
+    assert os.stat(dataset.processed_paths[0]).st_ino != before
+    assert times_built(root) == 2
+    assert results(root) == ['data.pt']
+
+
+def test_graph_dataset_transforms_at_every_access(root):
+    for _ in range(2):
+        dataset = Numbers(root, transform=lambda data: data['item'].x_text + 1)
+        assert dataset[0].view(-1).tolist() == [2, 3, 4]
+    assert times_built(root) == 1
+
+
+def test_graph_dataset_keeps_graphs_of_other_kinds(root):
+    class ToData(Times):
+        def __call__(self, data):
+            return Data(x=self.factor * data['item'].x_text)
+
+    for _ in range(2):
+        data = Numbers(root, pre_transform=ToData(7))[0]
+        assert type(data) is Data
+        assert data.x.view(-1).tolist() == [7, 14, 21]
+    assert times_built(root) == 1
+
+
+def test_graph_dataset_without_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match='There is no file'):
+        Numbers(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+# Two processes at once #######################################################
+
+SCRIPT = """
+import importlib.util
+import sys
+
+spec = importlib.util.spec_from_file_location('test', sys.argv[1])
+test = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(test)
+print('ready', flush=True)
+input()
+print(test.values(test.Numbers(sys.argv[2])))
+"""
+
+
+def test_graph_dataset_is_built_once_by_two_processes(root, monkeypatch):
+    monkeypatch.setenv('SECONDS_TO_BUILD', '0.2')
+    with subprocess.Popen(
+        [sys.executable, '-c', SCRIPT, __file__, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == 'ready\n'
+        other.stdin.write('go\n')
+        other.stdin.flush()
+        assert values(Numbers(root)) == [1, 2, 3]
+        assert other.communicate()[0] == '[1.0, 2.0, 3.0]\n'
+    assert other.returncode == 0
+    assert times_built(root) == 1
+    assert results(root) == ['data.pt']
+
+
+# Errors ######################################################################
+
+
+def test_graph_dataset_leaves_nothing_after_an_error(root):
+    (root / 'numbers.txt').write_text('1 two')
+    with pytest.raises(ValueError, match='two'):
+        Numbers(root)
+    assert results(root) == []
+
+    (root / 'numbers.txt').write_text('1 2')
+    with pytest.raises(TypeError):
+        Numbers(root, pre_transform=Times(None))
+    assert results(root) == []
+    assert values(Numbers(root)) == [1, 2]
+
+
+def test_graph_dataset_keeps_what_is_there_after_an_error(root):
+    Numbers(root, pre_transform=Times(2))
+
+    class Broken(Times):
+        def __call__(self, data):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Numbers(root, pre_transform=Broken(2), force_reload=True)
+    assert values(Numbers(root, pre_transform=Times(2))) == [2, 4, 6]
+    assert times_built(root) == 2
+    assert results(root) == ['data.pt']
+
+
+@contextmanager
+def full_disk(num_bytes: int):
+    """Let no file grow beyond a number of bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize('num_bytes', [10, 1000])
+def test_graph_dataset_leaves_nothing_on_a_full_disk(root, num_bytes):
+    with full_disk(num_bytes), pytest.raises(OSError) as info:
+        Numbers(root, width=1000)
+    for part in ["/data.pt' could not be written (", 'make room, or choose']:
+        assert part in str(info.value)
+    assert results(root) == []
+    assert values(Numbers(root)) == [1, 2, 3]
+
+
+class Bomb:
+    """An object that would create a file while it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize('save', ['torch.save', 'pickle.dump'])
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_graph_dataset_executes_nothing(root, save):
+    path = Numbers(root).processed_paths[0]
+    bomb = (Bomb(root / 'boom'), None, HeteroData)
+    with open(path, 'wb') as file:
+        (torch.save if save == 'torch.save' else pickle.dump)(bomb, file)
+    with pytest.raises(ValueError) as info:
+        Numbers(root)
+    assert f"'{path}' is not a whole file of a graph" in str(info.value)
+    assert not (root / 'boom').exists()
+
+    assert values(Numbers(root, force_reload=True)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize('share', [0, 0.5, 0.99])
+def test_graph_dataset_refuses_damaged_files(root, share):
+    path = Path(Numbers(root).processed_paths[0])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError) as info:
+        Numbers(root)
+    assert str(info.value).startswith(f"'{path}' is not a whole file")
+    assert "delete it or pass 'force_reload=True'" in str(info.value)
+
+
+def test_graph_dataset_refuses_what_cannot_be_loaded(root):
+    class AddArray(Times):
+        def __call__(self, data):
+            data['item'].x_text = np.ones((3, self.factor))
+            return data
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="of what 'pre_transform' returns"):
+            Numbers(root, pre_transform=AddArray(2))
+
+
+# The state of files ##########################################################
+
+
+def test_file_state(tmp_path):
+    folder = tmp_path / 'pictures'
+    (folder / 'more').mkdir(parents=True)
+    for name in ('a.jpg', 'b.jpg', 'more/c.jpg'):
+        (folder / name).write_bytes(b'123')
+        os.utime(folder / name, ns=(0, 5))
+    before = file_state(str(folder))
+    assert before == [('a.jpg', 3, 5), ('b.jpg', 3, 5), ('c.jpg', 3, 5)]
+    assert file_state(str(folder / 'a.jpg')) == before[:1]
+
+    os.utime(folder / 'more' / 'c.jpg', ns=(0, 6))
+    assert file_state(str(folder)) != before
+    os.utime(folder / 'more' / 'c.jpg', ns=(0, 5))
+    assert file_state(str(folder)) == before
+    (folder / 'b.jpg').rename(folder / 'd.jpg')
+    assert file_state(str(folder)) != before
+
+
+def test_file_state_of_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'missing\.txt'):
+        file_state(str(tmp_path / 'missing.txt'))

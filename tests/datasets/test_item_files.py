@@ -1,0 +1,116 @@
+import zipfile
+
+import pytest
+
+from pyg_ckd.datasets.item_files import ItemFiles, item_of
+
+FILES = {
+    'cup.jpg': b'red',
+    'deep/er/pot.JPG': b'blue',
+    'deep/mug.v2.png': b'green',
+    'deep/notes.txt': b'none',
+    '.hidden': b'none',
+}
+
+
+def write(root, files=FILES, archive=False):
+    """Write files into a folder, or into a zip archive."""
+    if archive:
+        with zipfile.ZipFile(root / 'files.zip', 'w') as file:
+            file.mkdir('deep')
+            for name, content in files.items():
+                file.writestr(name, content)
+        return root / 'files.zip'
+    for name, content in files.items():
+        path = root / 'files' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root / 'files'
+
+
+@pytest.mark.parametrize('archive', [False, True])
+def test_item_files(tmp_path, archive):
+    path = write(tmp_path, archive=archive)
+    files = ItemFiles(path, {'.jpg', '.png'})
+
+    assert sorted(files.names) == ['cup', 'mug.v2', 'pot']
+    assert 'notes' not in files
+    assert [files.read(item) for item in ('cup', 'pot', 'mug.v2')] == [
+        b'red',
+        b'blue',
+        b'green',
+    ]
+    assert files.where('pot') == str(path / 'deep' / 'er' / 'pot.JPG')
+
+
+@pytest.mark.parametrize('archive', [False, True])
+@pytest.mark.parametrize('other', ['deep/cup.jpg', 'cup.JPG', 'cup.png'])
+def test_item_files_refuses_two_for_an_item(tmp_path, archive, other):
+    path = write(tmp_path, {'cup.jpg': b'1', other: b'2'}, archive)
+
+    with pytest.raises(ValueError, match=r"files.* has two files for 'cup'"):
+        ItemFiles(path, {'.jpg', '.png'})
+    if other.endswith('png'):
+        assert ItemFiles(path, {'.jpg'}).read('cup') == b'1'
+
+
+def test_item_files_refuses_what_is_no_folder_or_archive(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"archive '.*nowhere'"):
+        ItemFiles(tmp_path / 'nowhere', {'.jpg'})
+
+    path = write(tmp_path, archive=True)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"files.zip' is neither a folder"):
+        ItemFiles(path, {'.jpg'})
+
+
+@pytest.mark.parametrize(
+    'method', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]
+)
+def test_item_files_names_the_damaged_file(tmp_path, method):
+    path = tmp_path / 'files.zip'
+    with zipfile.ZipFile(path, 'w', method) as file:
+        file.writestr('cup.jpg', bytes(range(100)))
+        file.writestr('deep/pot.jpg', bytes(range(100)))
+        start = file.getinfo('deep/pot.jpg').header_offset
+    content = bytearray(path.read_bytes())
+    first = start + 30 + len('deep/pot.jpg')  # After the header of the file.
+    content[first : first + 12] = b'\xff' * 12
+    path.write_bytes(content)
+
+    files = ItemFiles(path, {'.jpg'})
+    assert files.read('cup') == bytes(range(100))
+    with pytest.raises(ValueError, match=r'files.zip.deep.pot.jpg. cannot be'):
+        files.read('pot')
+
+
+def test_item_files_refuses_a_password(tmp_path):
+    path = write(tmp_path, archive=True)
+    content = bytearray(path.read_bytes())
+    # The first bit of the flags, here and in the directory at the end, says
+    # that the content is encrypted.
+    for mark, flags in ((b'PK\3\4', 6), (b'PK\1\2', 8)):
+        at = -1
+        while (at := content.find(mark, at + 1)) >= 0:
+            content[at + flags] |= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r'cup.jpg.*without a password'):
+        ItemFiles(path, {'.jpg'}).read('cup')
+
+
+@pytest.mark.parametrize(
+    ('name', 'item'),
+    [
+        ('cup.jpg', 'cup'),
+        ('a/b/cup.JPG', 'cup'),
+        ('007.v1.jpg', '007.v1'),
+        ('cup', None),
+        ('cup.png', None),
+        ('jpg', None),
+        ('.jpg', None),
+        ('', None),
+    ],
+)
+def test_item_of(name, item):
+    assert item_of(name, {'.jpg'}) == item
