@@ -5,11 +5,13 @@
         --method base teachers ckd --seed 0 1 2
 
 Without arguments it runs a synthetic data set, offline, in a few minutes. A
-data set is a folder `ROOT/NAME` in MMRec's format. Baselines that CKD cannot
-teach come first in the table, as a base only. Each cell of the table
-(data set, backbone, method, seed) is written to `results/<run>/` as soon as it
-is finished and is not run again; an interrupted run goes on where it stopped.
-Settings come from `settings.toml`.
+data set is a folder `ROOT/NAME` in the format of MMRec or of LATTICE, or
+whatever else `open_dataset` finds by its name. Baselines that CKD cannot teach
+come first in the table, as a base only. Each cell of the table (data set,
+backbone, method, seed) is written to `results/<run>/` as soon as it is
+finished, with the test metrics of each user, and is not run again; an
+interrupted run goes on where it stopped. Settings come from `settings.toml`.
+It ends with a table, `report.md` and `report.html`, a page to look at.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,21 +40,27 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
+from torch import nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd import __version__
 from pyg_ckd.analysis import (
     Result,
+    load_results,
     markdown_table,
     plot_views,
     plot_weights,
+    report,
+    save_result,
     summarize,
 )
 from pyg_ckd.data import fingerprint, modalities
-from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
+from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.datasets.open_dataset import open_dataset
 from pyg_ckd.distill import Teacher
-from pyg_ckd.evaluation import evaluate, evaluate_views
+from pyg_ckd.evaluation import evaluate, evaluate_users, evaluate_views
 from pyg_ckd.nn import (
     BM3,
     BPRMF,
@@ -73,7 +81,7 @@ from pyg_ckd.nn import (
     Recommender,
 )
 from pyg_ckd.train import CKD, Recommendation, fit
-from pyg_ckd.views import full, only
+from pyg_ckd.views import Keep, only
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -125,12 +133,18 @@ def main(argv: list[str] | None = None) -> None:
         )
     if not cells:
         raise SystemExit('Nothing to run')
+    run_cells(bench, cells, console)
+    finish(bench, cells, console)
+
+
+def run_cells(bench: Benchmark, cells: list[Cell], console: Console) -> None:
+    """Run the cells that are not finished, and show how far they are."""
     console.print(
         f'{len(cells)} cells, {sum(map(bench.done, cells))} of them finished '
-        f'before; results in {folder}'
+        f'before; results in {bench.folder}'
     )
     with Progress(
-        TextColumn('{task.description}'),
+        TextColumn('{task.description}', markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -144,26 +158,54 @@ def main(argv: list[str] | None = None) -> None:
                 epochs = progress.add_task(name, total=None, note='')
                 bench.run(cell, ShowEpochs(progress, epochs))
                 progress.remove_task(epochs)
+                if not console.is_terminal:  # where no bar is shown
+                    console.print(f'{name} is finished', markup=False)
             progress.advance(total)
 
+
+def finish(
+    bench: Benchmark, cells: list[Cell], console: Console, name: str = 'report'
+) -> list[Result]:
+    """Print the table of finished cells and write reports of them."""
     results = [bench.finished[bench.key(cell)] for cell in cells]
     rows = summarize(results)
-    console.print(terminal_table(rows, f'{args.dataset}, test'))
-    write_report(folder, results, rows, bench.about())
-    console.print(f'Report: {folder / "report.md"}')
+    console.print(terminal_table(rows, f'{bench.args.dataset}, test'))
+    page = bench.folder / f'{name}.html'
+    write_report(page.with_suffix('.md'), results, rows, bench.about())
+    report(
+        results,
+        page,
+        title=f'Recommenders on {bench.args.dataset}',
+        about=bench.about(),
+        data=bench.data(None),
+    )
+    console.print(f'Report: {page}')
+    return results
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Train recommenders with and without CKD.'
     )
-    add = parser.add_argument
-    add('--dataset', default='fake', help="'fake', or a folder below --root")
-    add('--root', default='datasets', type=Path)
     quick = [*BASELINES, 'VBPR', 'LightGCN', 'FREEDOM']
     quick.remove('BM3')
-    add('--backbone', nargs='+', default=quick, choices=MODELS)
-    add('--method', nargs='+', default=list(METHODS), choices=METHODS)
+    add_arguments(parser, backbones=MODELS, default=quick)
+    parser.add_argument(
+        '--method', nargs='+', default=list(METHODS), choices=METHODS
+    )
+    return parser.parse_args(argv)
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    backbones: Iterable[str],
+    default: list[str],
+) -> None:
+    """Add the arguments that benchmarks have in common."""
+    add = parser.add_argument
+    add('--dataset', default='fake', help="'fake', or a name below --root")
+    add('--root', default='datasets', type=Path)
+    add('--backbone', nargs='+', default=default, choices=backbones)
     add('--seed', nargs='+', default=[0, 1, 2], type=int)
     add('--device', default='auto', help="'auto', 'cpu' or 'cuda'")
     add('--max-epochs', default=1000, type=int)
@@ -171,29 +213,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--results', default=REPOSITORY / 'results', type=Path)
     add('--run', help='name of the folder below --results; the data set')
     add('--note', default='', help='a remark for the report')
-    return parser.parse_args(argv)
 
 
 class Benchmark:
     """Runs cells and remembers the finished ones."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        folder: Path,
+        variants: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+    ) -> None:
         self.args = args
         self.folder = folder
-        self.log = folder / 'results.jsonl'
+        self.variants = variants
         sections = tomllib.loads(Path(args.settings).read_text())
         self.settings = {
             **sections.get('default', {}),
             **sections.get(args.dataset, {}),
         }
-        self.finished: dict[str, Result] = {}
-        if self.log.exists():
-            for line in self.log.read_text().splitlines():
-                try:
-                    result = Result(**json.loads(line))
-                except json.JSONDecodeError:
-                    continue  # cut off when a run was killed; runs again
-                self.finished[self._key(result)] = result
+        self.finished = {result.key: result for result in load_results(folder)}
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells in an order in which teachers precede students."""
@@ -221,7 +260,7 @@ class Benchmark:
     def _data(self, transform: BaseTransform | None) -> HeteroData:
         if self.args.dataset == 'fake':
             return FakeMultimodal(pre_transform=transform)[0]
-        return MMRecFolder(
+        return open_dataset(
             self.args.root,
             self.args.dataset,
             pre_transform=transform,
@@ -231,33 +270,23 @@ class Benchmark:
     def key(self, cell: Cell) -> str:
         """Return what tells a cell from others: its name and settings."""
         backbone, method, seed = cell
-        return self._key(
-            Result(
-                self.args.dataset,
-                backbone,
-                method,
-                seed,
-                self.all_settings(backbone, method),
-            )
-        )
-
-    @staticmethod
-    def _key(result: Result) -> str:
-        key = asdict(result)
-        for field in ('test', 'val', 'history', 'epochs', 'seconds'):
-            del key[field]
-        return json.dumps(key, sort_keys=True)
+        return Result(
+            self.args.dataset,
+            backbone,
+            method,
+            seed,
+            self.all_settings(backbone, method),
+        ).key
 
     def all_settings(self, backbone: str, method: str) -> dict[str, Any]:
         """Return all that the result of a cell depends on but its seed."""
+        kind, variant = split_method(method)
         own = self.settings[backbone]
-        settings = {part: own.get(part, {}) for part in ('model', 'train')}
-        settings['fit'] = {
-            'max_epochs': self.args.max_epochs,
-            **own.get('fit', {}),
-        }
-        if method == 'ckd':
-            settings['ckd'] = own.get('ckd', {})
+        parts = ['model', 'train', 'fit'] + ['ckd'] * (kind == 'ckd')
+        settings = {part: dict(own.get(part, {})) for part in parts}
+        settings['fit'].setdefault('max_epochs', self.args.max_epochs)
+        for part, changes in self.variants.get(variant, {}).items():
+            settings[part] = {**settings.get(part, {}), **changes}
         settings['data'] = self._fingerprint()
         return settings
 
@@ -282,20 +311,21 @@ class Benchmark:
         torch.manual_seed(seed)
         model = MODELS[backbone].from_data(data, **settings['model'])
         task: Recommendation
-        if method == 'ckd':
-            teachers = {
-                m: Teacher.load(
-                    self._teacher_path(backbone, f'teacher({m})', seed)
-                )
-                for m in names
-            }
+        kind, _ = split_method(method)
+        if kind == 'ckd':
+            teachers = self.teachers(backbone, seed)
             task = CKD(
                 model, data, teachers, **settings['train'], **settings['ckd']
             )
+        elif kind == 'base':
+            task = Recommendation(
+                model, data, watch=map(only, names), **settings['train']
+            )
         else:
             modality = method.removeprefix('teacher(').rstrip(')')
-            keep = full(names) if method == 'base' else only(modality)
-            task = Recommendation(model, data, keep=keep, **settings['train'])
+            task = Recommendation(
+                model, data, keep=only(modality), **settings['train']
+            )
 
         start = time.perf_counter()
         fit(
@@ -306,26 +336,48 @@ class Benchmark:
             **settings['fit'],
         )
         seconds = time.perf_counter() - start
-        if method not in ('base', 'ckd'):
+        if kind == 'teacher':
             teacher = Teacher.from_model(model, data, modality)
             teacher.save(self._teacher_path(backbone, method, seed))
 
-        keeps = [task.keep] if method.startswith('teacher') else None
+        self.save(cell, model, task.keep, task.history, seconds)
+
+    def save(
+        self,
+        cell: Cell,
+        model: nn.Module,
+        keep: Keep,
+        history: list[dict[str, float]],
+        seconds: float,
+    ) -> None:
+        """Evaluate the model of a cell, and write down what came out."""
+        backbone, method, seed = cell
+        data = self.data(backbone)
+        keeps = [keep] if method.startswith('teacher') else None
         result = Result(
             self.args.dataset,
             backbone,
             method,
             seed,
-            settings,
+            self.all_settings(backbone, method),
             test=evaluate_views(model, data, 'test', keeps=keeps),
-            val=evaluate(model, data, 'val', view=task.keep),
-            history=task.history,
-            epochs=round(task.history[-1]['epoch']),
+            val=evaluate(model, data, 'val', view=keep),
+            history=history,
+            epochs=round(history[-1]['epoch']) if history else 0,
             seconds=round(seconds, 1),
+            users=evaluate_users(
+                model, data, 'test', metrics=('recall', 'ndcg'), view=keep
+            ),
         )
-        with self.log.open('a') as file:
-            file.write(f'\n{json.dumps(asdict(result))}')
-        self.finished[self._key(result)] = result
+        save_result(result, self.folder)
+        self.finished[result.key] = result
+
+    def teachers(self, backbone: str, seed: int) -> dict[str, Teacher]:
+        """Return the teachers that were trained before."""
+        return {
+            m: Teacher.load(self._teacher_path(backbone, f'teacher({m})', seed))
+            for m in modalities(self.data(None))
+        }
 
     def _teacher_path(self, backbone: str, method: str, seed: int) -> Path:
         folder = self.folder / 'teachers'
@@ -361,6 +413,12 @@ class Benchmark:
         return [*lines, self.args.note] if self.args.note else lines
 
 
+def split_method(method: str) -> tuple[str, str]:
+    """Return the kind of a method and its variant, ``'ckd[gate]'`` as two."""
+    kind, _, variant = method.partition('[')
+    return kind.partition('(')[0], variant.rstrip(']')
+
+
 class ShowEpochs(Callback):
     """Shows epochs and validation in the progress display."""
 
@@ -382,33 +440,50 @@ class ShowEpochs(Callback):
 
 def terminal_table(rows: list[dict[str, str]], title: str) -> Table:
     """Return the columns of most interest, narrow enough for a terminal."""
-    columns = ['method', 'recall@20', 'ndcg@20', 'recall@20 against base']
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    for name in ('backbone', *columns[:3], 'against base'):
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
+    for name in ('backbone', 'method', 'recall@20'):
         table.add_column(name, no_wrap=True)
+    table.add_column('against base')
     previous = ''
     for row in rows:
         if previous not in ('', row['backbone']):
             table.add_section()
         name = '' if row['backbone'] == previous else row['backbone']
-        table.add_row(name, *(row[column] for column in columns))
+        change = row['recall@20 against base'].replace(' (', '\n(')
+        # As `Text`, so that brackets are no markup:
+        cells = (name, row['method'], row['recall@20'], change)
+        table.add_row(*map(Text, cells))
         previous = row['backbone']
     return table
 
 
 def write_report(
-    folder: Path,
+    path: Path,
     results: list[Result],
     rows: list[dict[str, str]],
     about: list[str],
 ) -> None:
-    """Write `report.md` and its plots."""
+    """Write a report in Markdown and its plots."""
+    folder = path.parent
     lines = [f'# Results: {results[0].dataset}', '']
     lines += [*(f'- {line}' for line in about), '']
     lines += [markdown_table(rows), '']
     lines += [
         'Means over seeds, ± standard deviation. A teacher is tested in the '
         'one view that it was trained on.',
+        '',
+        'Against base: the relative change of mean Recall@20 against the base '
+        'of the same seeds, with an interval of 95 % in brackets; it is called '
+        'a gain only where the interval excludes zero. Intervals come from '
+        '10,000 bootstrap resamples of the test users, paired, and of the '
+        'seeds where there are several, widened for how few these are. With '
+        'one seed they say nothing about training again; where metrics of '
+        'users are missing, they are over seeds only. p (users): signed-rank '
+        'test of Wilcoxon, users averaged over seeds. p (seeds): paired t-test '
+        'over the means of seeds. Neither is adjusted for the number of rows, '
+        'which `pyg_ckd.analysis.holm` does.',
         '',
     ]
     balanced = [result for result in results if result.backbone in BACKBONES]
@@ -438,7 +513,7 @@ def write_report(
                 f'- {result.backbone}, {result.method}: '
                 f'`{json.dumps(result.settings)}`'
             )
-    (folder / 'report.md').write_text('\n'.join(lines) + '\n')
+    path.write_text('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':

@@ -1,10 +1,16 @@
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from pyg_ckd.analysis import Result, load_results
+from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.datasets.export import to_lattice
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -15,22 +21,22 @@ SCRIPT = Path(__file__).resolve().parents[1] / 'benchmarks' / 'run_all.py'
 
 
 @pytest.fixture(scope='module')
-def main():
-    """The benchmark's entry point."""
+def script():
+    """The benchmark, as a module."""
     spec = importlib.util.spec_from_file_location('run_all', SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    return module
 
 
 @pytest.fixture
-def run(main, tmp_path, capsys):
+def run(script, tmp_path, capsys):
     """Run the benchmark for an epoch and return what it prints."""
 
     def run(*arguments: str) -> str:
         fixed = ['--max-epochs', '1', '--device', 'cpu', '--seed', '0']
         fixed += ['--results', str(tmp_path / 'results')]
-        main([*fixed, *arguments])
+        script.main([*fixed, *arguments])
         return capsys.readouterr().out
 
     return run
@@ -57,6 +63,8 @@ def test_offline_default_resumes(run, tmp_path):
     report = (folder / 'report.md').read_text()
     for text in ('| VBPR | ckd |', 'views.png', 'weights.png', '1,000 users'):
         assert text in report
+    for text in ('p (users)', 'p (seeds)', '10,000 bootstrap resamples'):
+        assert text in report
     for plot in ('views.png', 'weights.png'):
         assert (folder / plot).read_bytes().startswith(b'\x89PNG')
 
@@ -67,6 +75,75 @@ def test_offline_default_resumes(run, tmp_path):
     out = run('--backbone', 'VBPR')
     assert '4 cells, 2 of them finished before' in out
     assert '4 cells, 4 of them' in run('--backbone', 'VBPR')
+
+
+def test_metrics_of_users(run, shop, tmp_path):
+    folder = tmp_path / 'results' / 'corner'
+    arguments = [*arguments_for(shop), '--backbone', 'VBPR']
+    out = run(*arguments)
+    assert max(map(len, out.split('\n')[-40:])) <= 80
+    results = load_results(folder)
+    assert len(results) == 5
+    for result in results:
+        users = result.users
+        names = ['recall@10', 'recall@20', 'ndcg@10', 'ndcg@20']
+        assert list(users) == ['user', *names]
+        assert users['user'].tolist() == list(range(30))
+        for name in names:
+            mean = result.test[result.trained_view][name]
+            assert users[name].double().mean().item() == pytest.approx(mean)
+    report = (folder / 'report.md').read_text()
+    assert 'not tested' not in report
+    assert 'bootstrap' in report
+
+    # What was finished before metrics of users were kept stays finished:
+    shutil.rmtree(folder / 'users')
+    assert '5 cells, 5 of them finished' in run(*arguments)
+    assert '| not tested (' in (folder / 'report.md').read_text()
+
+
+def test_tables_of_several_seeds_are_narrow(script, capsys):
+    runs = []
+    for method, gain in (('base', 0.0), ('ckd[generic only]', 0.01)):
+        for seed in (0, 1):
+            recall = torch.rand(50) + gain
+            mean = {
+                f'{name}@{k}': recall.mean().item()
+                for name in ('recall', 'ndcg')
+                for k in (10, 20)
+            }
+            users = {'user': torch.arange(50), 'recall@20': recall}
+            runs.append(
+                Result(
+                    'shop',
+                    'InteractionKNN',
+                    method,
+                    seed,
+                    test={'full': mean},
+                    users=users,
+                )
+            )
+    rows = script.summarize(runs)
+    console = script.Console(width=80)
+    console.print(script.terminal_table(rows, 'shop, test'))
+    out = capsys.readouterr().out
+    assert max(map(len, out.split('\n'))) <= 80
+    for text in ('InteractionKNN', 'ckd[generic only]', rows[1]['recall@20']):
+        assert text in out
+    first, second = rows[1]['recall@20 against base'].split(' (')
+    assert first.startswith('no significant')
+    assert first in out
+    assert f'({second}' in out
+
+
+def test_folder_of_lattice(run, tmp_path):
+    data = FakeMultimodal(num_users=40, num_items=25)[0]
+    to_lattice(data, tmp_path / 'shops' / 'kiosk')
+    arguments = ['--dataset', 'kiosk', '--root', str(tmp_path / 'shops')]
+    out = run(*arguments, '--backbone', 'VBPR', '--method', 'base')
+    assert '1 cells, 0 of them finished before' in out
+    report = (tmp_path / 'results' / 'kiosk' / 'report.md').read_text()
+    assert 'kiosk, 40 users, 25 items' in report
 
 
 def test_changed_settings_run_again(run, tmp_path):

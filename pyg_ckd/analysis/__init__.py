@@ -1,12 +1,51 @@
 """What came out: tables, plots and reports."""
 
-from .plots import plot_views, plot_weights
-from .results import Result, markdown_table, summarize
+from .diagnose import Diagnosis, diagnose
+from .explain import Explanation, explain
+from .plots import (
+    plot_curves,
+    plot_degrees,
+    plot_gains,
+    plot_views,
+    plot_weights,
+)
+from .report import report
+from .results import (
+    Result,
+    load_results,
+    markdown_table,
+    save_result,
+    summarize,
+)
+from .significance import (
+    Comparison,
+    bootstrap_interval,
+    compare,
+    holm,
+    paired_test_seeds,
+    paired_test_users,
+)
 
 __all__ = [
+    'Comparison',
+    'Diagnosis',
+    'Explanation',
     'Result',
+    'bootstrap_interval',
+    'compare',
+    'diagnose',
+    'explain',
+    'holm',
+    'load_results',
     'markdown_table',
+    'paired_test_seeds',
+    'paired_test_users',
+    'plot_curves',
+    'plot_degrees',
+    'plot_gains',
     'plot_views',
     'plot_weights',
+    'report',
+    'save_result',
     'summarize',
 ]

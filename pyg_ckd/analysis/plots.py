@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from itertools import cycle
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from pyg_ckd.analysis.results import Result
+from pyg_ckd.data import RATES
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from pyg_ckd.analysis.significance import Comparison
+
 #: Colours that remain apart for the colour-blind and in grey.
 COLORS = {'trained alone': '#999999', 'base': '#56b4e9', 'CKD': '#d55e00'}
-CYCLE = ('#0072b2', '#e69f00', '#009e73', '#cc79a7')
+CYCLE = ('#0072b2', '#c98500', '#009e73', '#cc79a7', '#882255', '#56b4e9')
+
+#: The number of panels in a row.
+COLUMNS = 3
 
 
 def plot_views(results: Sequence[Result], metric: str = 'recall@20') -> Figure:
@@ -30,20 +44,20 @@ def plot_views(results: Sequence[Result], metric: str = 'recall@20') -> Figure:
         metric: What to plot.
     """
     backbones = list(dict.fromkeys(run.backbone for run in results))
-    figure, panels = _panels(len(backbones), width=3.6)
+    figure, panels = _panels(backbones)
     for panel, backbone in zip(panels, backbones, strict=True):
         runs = [run for run in results if run.backbone == backbone]
         _view_bars(panel, runs, metric)
-        panel.set_title(backbone)
-    panels[0].set_ylabel(f'test {metric}')
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc='outside upper center',
-        ncols=len(labels),
-        frameon=False,
-    )
+    for panel in panels[::COLUMNS]:
+        panel.set_ylabel(f'test {metric}')
+    shown = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(
+            *panel.get_legend_handles_labels(), strict=True
+        )
+    }
+    _legend(figure, {label: shown[label] for label in COLORS if label in shown})
     return figure
 
 
@@ -52,30 +66,32 @@ def _view_bars(panel: Axes, runs: Sequence[Result], metric: str) -> None:
         {view for run in runs for view in run.test if view.startswith('only')}
     )
     width = 0.26
-    for offset, (label, color) in enumerate(COLORS.items()):
-        labelled = False
-        for place, view in enumerate(['full', *views]):
-            values = [
+    labelled = set()
+    for place, view in enumerate(['full', *views]):
+        bars = {
+            label: [
                 run.test[view][metric]
                 for run in runs
                 if view in run.test and _kind(run) == label
             ]
-            if not values:
-                continue
-            x = place + (offset - 1) * width
-            if view == 'full':  # no teacher: two bars, side by side
-                x -= width / 2
+            for label in COLORS
+        }
+        bars = {label: values for label, values in bars.items() if values}
+        for number, (label, values) in enumerate(bars.items()):
+            x = place + (number - (len(bars) - 1) / 2) * width
             panel.bar(
                 x,
                 fmean(values),
                 width * 0.92,
-                color=color,
-                label=None if labelled else label,
+                color=COLORS[label],
+                label=None if label in labelled else label,
             )
-            labelled = True
+            labelled.add(label)
             panel.plot([x] * len(values), values, '.', color='black', ms=4)
     panel.set_xticks(range(1 + len(views)), ['full', *views])
-    panel.spines[['top', 'right']].set_visible(False)
+    panel.set_xlim(-0.6, len(views) + 0.6)
+    if len(views) > 2:
+        panel.tick_params('x', rotation=30)
 
 
 def _kind(run: Result) -> str:
@@ -84,7 +100,10 @@ def _kind(run: Result) -> str:
     return 'CKD' if run.method == 'ckd' else 'base'
 
 
-def plot_weights(results: Sequence[Result]) -> Figure:
+def plot_weights(
+    results: Sequence[Result],
+    part: Literal['weight', 'specific', 'generic'] = 'weight',
+) -> Figure:
     """Plot the weight of each modality over the training of CKD.
 
     One panel a backbone, a line a seed. Weights sum to the number of
@@ -93,37 +112,297 @@ def plot_weights(results: Sequence[Result]) -> Figure:
 
     Args:
         results: Results of one data set.
+        part: What to plot of each modality: its weight, or its specific or
+            generic loss, which say how far its view is from its teacher.
     """
-    runs = [run for run in results if run.method == 'ckd']
+    runs = [run for run in results if run.method == 'ckd' and run.history]
     backbones = list(dict.fromkeys(run.backbone for run in runs))
-    figure, panels = _panels(len(backbones), width=3.2)
+    figure, panels = _panels(backbones)
+    shown = {}
     for panel, backbone in zip(panels, backbones, strict=True):
         own = [run for run in runs if run.backbone == backbone]
-        names = [key for key in own[0].history[0] if key.startswith('weight_')]
-        for name, color in zip(sorted(names), CYCLE, strict=False):
-            for i, run in enumerate(own):
-                panel.plot(
+        names = [key for key in own[0].history[0] if key.startswith(f'{part}_')]
+        for name, color in zip(sorted(names), cycle(CYCLE), strict=False):
+            for run in own:
+                (shown[name.removeprefix(f'{part}_')],) = panel.plot(
                     [entry['epoch'] for entry in run.history],
                     [entry[name] for entry in run.history],
                     color=color,
                     alpha=0.8,
-                    label=None if i else name.removeprefix('weight_'),
                 )
-        panel.axhline(1, color='#999999', linewidth=0.8, zorder=0)
-        panel.set_title(backbone)
-        panel.set_xlabel('epoch')
         panel.set_ylim(bottom=0)
-        panel.spines[['top', 'right']].set_visible(False)
-    panels[0].set_ylabel('weight of a modality')
-    panels[0].legend(frameon=False)
+        if part == 'weight':
+            panel.axhline(1, color='#999999', linewidth=0.8, zorder=0)
+            panel.set_ylim(top=len(names))
+        panel.set_xlabel('epoch')
+    label = 'weight' if part == 'weight' else f'{part} loss'
+    for panel in panels[::COLUMNS]:
+        panel.set_ylabel(f'{label} of a modality')
+    _legend(figure, shown)
     return figure
 
 
-def _panels(count: int, width: float) -> tuple[Figure, list[Axes]]:
+def plot_curves(
+    results: Sequence[Result], metric: str = 'val_recall@20'
+) -> Figure:
+    """Plot how good each view is over training, with and without CKD.
+
+    One panel a backbone, a colour a view. A line is the mean over seeds, as
+    far as all of them were trained; a dotted line is the level that the
+    teacher ended at.
+
+    Args:
+        results: Results of one data set.
+        metric: What to plot, as it is called in the history; of a view, it is
+            followed by the view, such as ``val_recall@20/only(text)``.
+    """
+    from matplotlib.lines import Line2D
+
+    backbones = list(dict.fromkeys(run.backbone for run in results))
+    figure, panels = _panels(backbones)
+    views = {
+        key.removeprefix(f'{metric}/')
+        for run in results
+        for entry in run.history
+        for key in entry
+        if key.startswith(f'{metric}/only')
+    }
+    views |= {run.trained_view for run in results} - {'full'}
+    colors = {'full': 'black'}
+    colors |= dict(zip(sorted(views), cycle(CYCLE), strict=False))
+    for panel, backbone in zip(panels, backbones, strict=True):
+        runs = [run for run in results if run.backbone == backbone]
+        for view, color in colors.items():
+            key = metric if view == 'full' else f'{metric}/{view}'
+            for method, style in (('base', '--'), ('ckd', '-')):
+                own = [run for run in runs if run.method == method]
+                panel.plot(*_mean_curve(own, key), style, color=color)
+            levels = [
+                run.val[metric.removeprefix('val_')]
+                for run in runs
+                if run.method == view.replace('only', 'teacher') and run.val
+            ]
+            if levels:
+                panel.axhline(fmean(levels), color=color, linestyle=':')
+    for panel in panels:
+        panel.set_xlabel('epoch')
+    for panel in panels[::COLUMNS]:
+        panel.set_ylabel(metric.replace('val_', 'validation '))
+    shown = {view: Line2D([], [], color=c) for view, c in colors.items()}
+    shown['CKD'] = Line2D([], [], color='#999999')
+    shown['base'] = Line2D([], [], color='#999999', linestyle='--')
+    shown['teacher'] = Line2D([], [], color='#999999', linestyle=':')
+    _legend(figure, shown)
+    return figure
+
+
+def _mean_curve(
+    runs: Sequence[Result], key: str
+) -> tuple[list[float], list[float]]:
+    """Return epochs, and means over seeds as far as all were trained."""
+    curves = [
+        {entry['epoch']: entry[key] for entry in run.history if key in entry}
+        for run in runs
+    ]
+    epochs = sorted(set.intersection(*map(set, curves))) if curves else []
+    return epochs, [fmean(curve[epoch] for curve in curves) for epoch in epochs]
+
+
+def plot_gains(gains: Mapping[str, Comparison]) -> Figure:
+    """Plot gains with their intervals, one row each.
+
+    Args:
+        gains: Comparisons by backbone.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((max(count, 1) * width + 0.8, 3.4), layout='constrained')
+    figure = Figure((4.4, 0.8 + 0.28 * len(gains)), layout='constrained')
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, max(count, 1), squeeze=False)[0]
-    return figure, list(panels)
+    panel = figure.subplots()
+    for place, gain in enumerate(gains.values()):
+        color = COLORS['CKD'] if gain.significant else COLORS['trained alone']
+        ends = [100 * gain.low, 100 * gain.high]
+        panel.plot(ends, [place] * 2, color=color, lw=3)
+        panel.plot(100 * gain.gain, place, 'o', color=color)
+    panel.axvline(0, color='black', linewidth=0.8)
+    panel.set_yticks(range(len(gains)), list(gains))
+    panel.set_ylim(len(gains) - 0.5, -0.5)
+    panel.set_xlabel('change against base, %')
+    panel.spines[['top', 'right', 'left']].set_visible(False)
+    return figure
+
+
+def plot_degrees(
+    results: Sequence[Result], data: HeteroData, metric: str = 'recall@20'
+) -> Figure:
+    """Plot what CKD changes for users with few and with many interactions.
+
+    One panel a backbone. Users are in up to four groups of about the same
+    size, by their number of training interactions. A bar is the mean
+    difference of CKD and base over the users of a group and over the seeds
+    that both have; its line is the interval of 1.96 standard errors of the
+    mean over users.
+
+    Args:
+        results: Results of one data set, with metrics of each user.
+        data: The user-item graph.
+        metric: What to plot.
+    """
+    backbones = list(dict.fromkeys(run.backbone for run in results))
+    figure, panels = _panels(backbones)
+    for panel, backbone in zip(panels, backbones, strict=True):
+        runs = [run for run in results if run.backbone == backbone]
+        ticks = []
+        for place, (label, change) in enumerate(
+            degree_changes(runs, data, metric)
+        ):
+            panel.bar(
+                place,
+                float(change.mean()),
+                0.7,
+                yerr=1.96 * float(change.std()) / len(change) ** 0.5,
+                color=COLORS['CKD'],
+                capsize=3,
+            )
+            ticks.append(f'{label}\n({len(change):,})')
+        panel.axhline(0, color='black', linewidth=0.8)
+        panel.set_xticks(range(len(ticks)), ticks)
+        panel.set_xlabel('training interactions of a user (users)')
+    for panel in panels[::COLUMNS]:
+        panel.set_ylabel(f'test {metric}, CKD − base')
+    return figure
+
+
+def degree_changes(
+    runs: Sequence[Result], data: HeteroData, metric: str, num_groups: int = 4
+) -> list[tuple[str, Tensor]]:
+    """Return what CKD changes for each user, in groups of users by degree.
+
+    Args:
+        runs: Results of one backbone, with metrics of each user.
+        data: The user-item graph.
+        metric: The metric.
+        num_groups: The number of groups, which are of about the same size;
+            users of the same degree are in the same group, so that there may
+            be fewer.
+
+    Returns:
+        For each group its degrees, such as ``3–5``, and the differences of CKD
+        and base of its users, means over seeds.
+
+    Raises:
+        ValueError: If no seed has metrics of each user of both.
+    """
+    pairs = user_pairs(runs, metric)
+    if not pairs:
+        raise ValueError(
+            f"'runs' needs a base and a CKD run of the same seed with "
+            f"'{metric}' of each user (got none)"
+        )
+    changes = torch.stack(
+        [_by_user(ckd, metric) - _by_user(base, metric) for base, ckd in pairs]
+    )
+    change, user = changes.mean(dim=0), _by_user(pairs[0][0], 'user')
+    num_users = data['user'].num_nodes
+    degree = data[RATES].edge_index[0].bincount(minlength=num_users)[user]
+
+    shares = torch.linspace(0, 1, num_groups + 1)[1:-1]
+    bounds = degree.float().quantile(shares, interpolation='lower').unique()
+    group = torch.bucketize(degree.float(), bounds)
+    members = [group == number for number in group.unique()]
+    return [(_span(degree[own]), change[own]) for own in members]
+
+
+def user_pairs(
+    runs: Sequence[Result], metric: str
+) -> list[tuple[Result, Result]]:
+    """Return base and CKD of each seed that has a metric of each user of both.
+
+    Args:
+        runs: Results of one backbone.
+        metric: The metric.
+    """
+    base, ckd = (
+        {
+            run.seed: run
+            for run in runs
+            if run.method == method and metric in run.users
+        }
+        for method in ('base', 'ckd')
+    )
+    return [(base[seed], ckd[seed]) for seed in sorted(base.keys() & ckd)]
+
+
+def _by_user(run: Result, metric: str) -> Tensor:
+    """Return a metric of each user, in the order of their ids."""
+    return run.users[metric][run.users['user'].argsort()]
+
+
+def _span(values: Tensor) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f'{low}' if low == high else f'{low}–{high}'
+
+
+def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each title, in rows of `COLUMNS`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(max(len(titles), 1), COLUMNS)
+    rows = -(-max(len(titles), 1) // columns)
+    size = (columns * 3.6 + 0.8, rows * 2.9 + 0.5)
+    figure = Figure(size, layout='constrained')
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, title in zip(panels, titles, strict=False):
+        panel.set_title(title)
+        panel.spines[['top', 'right']].set_visible(False)
+    for panel in panels[len(titles) :]:
+        panel.remove()
+    return figure, list(panels[: len(titles)])
+
+
+def _legend(figure: Figure, shown: Mapping[str, Artist]) -> None:
+    """Put one legend above all panels."""
+    columns = len(shown)
+    if len(figure.axes) == 1 and columns > COLUMNS:
+        columns = 2
+    figure.legend(
+        shown.values(),
+        shown.keys(),
+        loc='outside upper center',
+        ncols=max(columns, 1),
+        frameon=False,
+    )
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an SVG element to be put into a page.
+
+    Text stays text, in the font of the page. Black becomes ``currentColor``
+    and any other colour, such as ``#d55e00``, a variable with this default,
+    ``var(--d55e00, #d55e00)``, so that a style sheet can set both for dark
+    screens. The same figure gives the same text.
+
+    Args:
+        figure: The figure.
+        name: What the ids in the element start with; they are unique in a page
+            if this is.
+    """
+    from matplotlib import rc_context
+
+    file = StringIO()
+    with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'pyg_ckd'}):
+        figure.savefig(file, format='svg', transparent=True)
+    svg = file.getvalue()
+    # Leave out the header, and what has a date or styles the whole page:
+    svg = svg[svg.index('<svg') :]
+    svg = re.sub(r'<(metadata|style).*?</\1>', '', svg, flags=re.DOTALL)
+    svg = re.sub(
+        r' (xmlns(:xlink)?|width|height)="[^"]*(pt|http[^"]*)"', '', svg
+    )
+    svg = re.sub(r'( id="| xlink:href="#|url\(#)', rf'\1{name}-', svg)
+    svg = svg.replace(' xlink:href=', ' href=')
+    svg = svg.replace(': #000000', ': currentColor')
+    return re.sub(r': #([0-9a-f]{6})\b', r': var(--\1, #\1)', svg)

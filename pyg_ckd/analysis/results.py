@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyg_ckd.analysis.significance import compare
+from pyg_ckd.datasets.files import open_atomic
 
 
 @dataclass
@@ -25,6 +36,9 @@ class Result:
         history (list): What was logged in each evaluation.
         epochs (int): The number of epochs until training stopped.
         seconds (float): How long training took.
+        users (dict): Test metrics of each user in the trained view, as
+            :func:`~pyg_ckd.evaluation.evaluate_users` returns them. Without
+            them, gains are tested over seeds only.
     """
 
     dataset: str
@@ -37,6 +51,17 @@ class Result:
     history: list[dict[str, float]] = field(default_factory=list)
     epochs: int = 0
     seconds: float = 0.0
+    users: dict[str, Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def key(self) -> str:
+        """What tells one run from another: its name and settings, as JSON."""
+        names = ('dataset', 'backbone', 'method', 'seed', 'settings')
+        return json.dumps(
+            {name: getattr(self, name) for name in names}, sort_keys=True
+        )
 
     @property
     def trained_view(self) -> str:
@@ -46,6 +71,95 @@ class Result:
         return 'full'
 
 
+def save_result(result: Result, folder: str | os.PathLike[str]) -> None:
+    """Append a result to those of a folder.
+
+    It becomes a line of ``results.jsonl``. The metrics of users go to
+    ``users/<hash of the key>.npz`` first, in single precision, so that a line
+    is there only once they are.
+
+    Args:
+        result: What to save.
+        folder: Where to save it. It is created if needed.
+
+    Raises:
+        OSError: If writing fails, such as on a full disk.
+    """
+    path = _users_path(result, folder)
+    if result.users:
+        with open_atomic(path) as file:
+            np.savez_compressed(
+                file, **{name: _array(x) for name, x in result.users.items()}
+            )
+    else:  # those of an earlier run are not its own
+        path.unlink(missing_ok=True)
+    line = json.dumps(
+        {
+            one.name: getattr(result, one.name)
+            for one in fields(result)
+            if one.name != 'users'
+        }
+    )
+    log = Path(folder, 'results.jsonl')
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # A line that was cut off earlier ends here:
+    with log.open('a', encoding='utf-8') as lines:
+        lines.write(f'\n{line}')
+
+
+def load_results(folder: str | os.PathLike[str]) -> list[Result]:
+    """Return the results of a folder, none if it holds none.
+
+    A line that was cut off when a run was killed is skipped. Of two results
+    with the same key, the later one counts.
+
+    Args:
+        folder: Where :func:`save_result` saved them.
+
+    Raises:
+        ValueError: If a line is no result.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_result(Result('fake', 'VBPR', 'base', seed=0), folder)
+        ...     load_results(folder)[0].backbone
+        'VBPR'
+    """
+    log = Path(folder, 'results.jsonl')
+    if not log.exists():
+        return []
+    results = {}
+    for number, line in enumerate(log.read_text('utf-8').split('\n'), 1):
+        try:
+            result = Result(**json.loads(line))
+        except json.JSONDecodeError:
+            continue
+        except TypeError as error:
+            raise ValueError(
+                f"'{log}', line {number}, is no result: {error}"
+            ) from error
+        results[result.key] = result
+    for result in results.values():
+        path = _users_path(result, folder)
+        if path.exists():
+            with np.load(path, allow_pickle=False) as arrays:
+                result.users = {
+                    name: torch.from_numpy(x) for name, x in arrays.items()
+                }
+    return list(results.values())
+
+
+def _users_path(result: Result, folder: str | os.PathLike[str]) -> Path:
+    name = hashlib.sha256(result.key.encode()).hexdigest()[:16]
+    return Path(folder, 'users', f'{name}.npz')
+
+
+def _array(value: Tensor) -> Any:
+    value = value.cpu()
+    return (value.float() if value.is_floating_point() else value).numpy()
+
+
 def summarize(
     results: Iterable[Result],
     metrics: Sequence[str] = ('recall@10', 'recall@20', 'ndcg@10', 'ndcg@20'),
@@ -53,12 +167,19 @@ def summarize(
     """Return a table with a row for each data set, backbone and method.
 
     Entries are means over seeds, with the standard deviation where there are
-    several seeds. CKD's rows end with the relative change of Recall@20
-    against the base with the same seed.
+    several seeds. A row that is neither a base nor a teacher ends with its
+    comparison against the base of the same backbone and seeds, see
+    :func:`~pyg_ckd.analysis.significance.compare`: the relative change of
+    Recall@20 with its interval of 95 %, or that there is none that is
+    significant, and p-values, which are not adjusted for the number of rows.
 
     Args:
         results: Results of runs.
         metrics: The columns.
+
+    Raises:
+        ValueError: If a row to compare, or its base, has two runs of a seed,
+            such as with two settings.
 
     Example:
         >>> runs = [Result('fake', 'VBPR', 'base', seed=0,
@@ -79,21 +200,33 @@ def summarize(
             row[metric] = spread(
                 [run.test[run.trained_view][metric] for run in runs]
             )
-        base = {
-            run.seed: run.test['full']['recall@20']
-            for run in groups.get((dataset, backbone, 'base'), [])
-        }
-        gains = [
-            100 * (run.test['full']['recall@20'] / base[run.seed] - 1)
-            for run in runs
-            if method == 'ckd' and base.get(run.seed)
-        ]
-        row['recall@20 against base'] = (
-            f'{spread(gains, "+.1f")} %' if gains else ''
-        )
+        alone = method == 'base' or method.startswith('teacher')
+        base = [] if alone else groups.get((dataset, backbone, 'base'), [])
+        row |= _against(base, runs)
         row['minutes'] = f'{fmean(run.seconds for run in runs) / 60:.1f}'
         rows.append(row)
     return rows
+
+
+def _against(base: Sequence[Result], other: Sequence[Result]) -> dict[str, str]:
+    """Return the columns that compare a row with the base."""
+    metric = 'recall@20'
+    seeds = {run.seed for run in other}
+    # Without a base of a seed, or with one that hits nothing, there is no gain:
+    if not any(run.test['full'][metric] for run in base if run.seed in seeds):
+        return {f'{metric} against base': '', 'p (users)': '', 'p (seeds)': ''}
+    comparison = compare(base, other, metric)
+    return {
+        f'{metric} against base': comparison.verdict,
+        'p (users)': _p_value(comparison.p_users),
+        'p (seeds)': _p_value(comparison.p_seeds),
+    }
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return ''
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:

@@ -1,6 +1,21 @@
-import pytest
+import re
 
-from pyg_ckd.analysis import Result, plot_views, plot_weights
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.analysis import Comparison, Result, plot_views, plot_weights
+from pyg_ckd.analysis.plots import (
+    COLORS,
+    degree_changes,
+    plot_curves,
+    plot_degrees,
+    plot_gains,
+    to_svg,
+)
 
 
 @pytest.fixture
@@ -67,3 +82,189 @@ def test_one_backbone_without_teachers(results):
     runs = [run for run in results if run.backbone == 'VBPR']
     figure = plot_views([run for run in runs if run.method != 'ckd'])
     assert len(figure.axes) == 1
+
+
+def test_rows_of_three_panels():
+    runs = [
+        Result('shop', f'model{i}', 'base', 0, test={'full': {'recall@20': i}})
+        for i in range(7)
+    ]
+    figure = plot_views(runs)
+    places = [panel.get_subplotspec() for panel in figure.axes]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [
+        (i // 3, i % 3) for i in range(7)
+    ]
+    labelled = [bool(panel.get_ylabel()) for panel in figure.axes]
+    assert labelled == [i % 3 == 0 for i in range(7)]
+
+
+def test_views_legend_names_what_any_panel_has(results):
+    runs = [Result('shop', 'BM3', 'base', 0, test={'full': {'recall@20': 1}})]
+    figure = plot_views([*runs, *results])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == list(COLORS)
+
+
+def test_weights_of_many_modalities():
+    entry = {'epoch': 1.0, **{f'weight_{i:02}': i / 10 for i in range(12)}}
+    run = Result('shop', 'VBPR', 'ckd', 0, history=[entry])
+    (panel,) = plot_weights([run]).axes
+    drawn = [line.get_ydata()[0] for line in panel.lines]
+    assert drawn == [*(i / 10 for i in range(12)), 1]  # and the line at 1
+    assert panel.get_ylim() == (0, 12)
+
+
+def test_distances_to_teachers():
+    entry = {'epoch': 1.0, 'weight_text': 1.0, 'specific_text': 0.7}
+    run = Result('shop', 'VBPR', 'ckd', 0, history=[entry])
+    (panel,) = plot_weights([run], part='specific').axes
+    assert [list(line.get_ydata()) for line in panel.lines] == [[0.7]]
+    assert panel.get_ylabel() == 'specific loss of a modality'
+
+
+def test_curves():
+    def run(method: str, seed: int, *values: float) -> Result:
+        history = [
+            {
+                'epoch': 5 * i,
+                'val_recall@20': value,
+                'val_recall@20/only(text)': value / 2,
+            }
+            for i, value in enumerate(values)
+        ]
+        return Result('shop', 'VBPR', method, seed, history=history)
+
+    teacher = Result('shop', 'VBPR', 'teacher(text)', 0)
+    teacher.val = {'recall@20': 0.35}
+    runs = [
+        run('base', 0, 0.1, 0.2, 0.3),
+        run('base', 1, 0.3, 0.4),  # stopped early
+        run('ckd', 0, 0.5),
+        teacher,
+    ]
+    (panel,) = plot_curves(runs).axes
+    drawn = {
+        (line.get_color(), line.get_linestyle()): [
+            round(float(y), 4) for y in line.get_ydata()
+        ]
+        for line in panel.lines
+    }
+    color = next(color for color, _ in drawn if color != 'black')
+    assert drawn == {
+        ('black', '--'): [0.2, 0.3],
+        ('black', '-'): [0.5],
+        (color, '--'): [0.1, 0.15],
+        (color, '-'): [0.25],
+        (color, ':'): [0.35, 0.35],
+    }
+    assert list(panel.lines[0].get_xdata()) == [0, 5]
+
+
+def test_gains():
+    gains = {
+        'VBPR': Comparison(0.1, 0.05, 0.2, 0.01, None, 1, 9),
+        'MGCN': Comparison(0.1, -0.05, 0.2, 0.4, None, 1, 9),
+    }
+    (panel,) = plot_gains(gains).axes
+    ends = [list(line.get_xdata()) for line in panel.lines[:4:2]]
+    assert ends == [[5, 20], [-5, 20]]
+    assert [line.get_color() for line in panel.lines[:4:2]] == [
+        COLORS['CKD'],
+        COLORS['trained alone'],
+    ]
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    assert names == ['VBPR', 'MGCN']
+
+
+def shop(degree: list[int]) -> HeteroData:
+    data = HeteroData()
+    data['user'].num_nodes = len(degree)
+    user = torch.arange(len(degree)).repeat_interleave(torch.tensor(degree))
+    data['user', 'rates', 'item'].edge_index = torch.stack([user, user])
+    return data
+
+
+def run_of(method: str, seed: int, user: Tensor, recall: Tensor) -> Result:
+    users = {'user': user, 'recall@20': recall}
+    return Result('shop', 'VBPR', method, seed, users=users)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
+def test_groups_of_users(degree):
+    num_users = len(degree)
+    order = torch.randperm(num_users)
+    recall = torch.rand(4, num_users)
+    runs = [
+        run_of('base', 0, torch.arange(num_users), recall[0]),
+        run_of('base', 1, torch.arange(num_users), recall[1]),
+        run_of('ckd', 0, order, recall[2][order]),  # in another order
+        run_of('ckd', 1, order, recall[3][order]),
+        run_of('ckd', 2, order, recall[0]),  # no such base
+    ]
+    groups = degree_changes(runs, shop(degree), 'recall@20')
+    assert 1 <= len(groups) <= 4
+
+    expected = ((recall[2] - recall[0]) + (recall[3] - recall[1])) / 2
+    seen = []
+    for label, change in groups:
+        low, *_, high = label.split('–') * 2
+        own = [int(low) <= d <= int(high) for d in degree]
+        torch.testing.assert_close(change, expected[own])
+        seen += [user for user in range(num_users) if own[user]]
+    assert sorted(seen) == list(range(num_users))  # each in one group
+
+
+def test_groups_have_about_the_same_size():
+    user, zero = torch.arange(80), torch.zeros(80)
+    runs = [run_of('base', 0, user, zero), run_of('ckd', 0, user, zero)]
+    groups = degree_changes(runs, shop(list(range(80))), 'recall@20')
+    assert [label for label, _ in groups] == ['0–19', '20–39', '40–59', '60–79']
+
+
+def test_degrees():
+    user = torch.arange(4)
+    runs = [
+        run_of('base', 0, user, torch.tensor([0.0, 0.0, 0.5, 0.5])),
+        run_of('ckd', 0, user, torch.tensor([0.2, 0.4, 0.5, 0.3])),
+    ]
+    figure = plot_degrees(runs, shop([1, 1, 9, 9]), 'recall@20')
+    (panel,) = figure.axes
+    heights = [round(bar.get_height(), 4) for bar in panel.patches]
+    assert heights == [0.3, -0.1]
+    ends = panel.collections[0].get_segments()[0][:, 1]
+    # The standard error of two values is half of their difference:
+    assert ends == pytest.approx([0.3 - 1.96 * 0.1, 0.3 + 1.96 * 0.1])
+    labels = [label.get_text() for label in panel.get_xticklabels()]
+    assert labels == ['1\n(2)', '9\n(2)']
+
+
+def test_degrees_need_metrics_of_users(results):
+    with pytest.raises(ValueError, match="with 'recall@20' of each user"):
+        plot_degrees(results, shop([1]), 'recall@20')
+
+
+def test_svg(results):
+    one, again, other = (
+        to_svg(plot_views(results), name) for name in ('a', 'a', 'b')
+    )
+    assert one == again
+    ids, others = (set(re.findall(r' id="(.+?)"', x)) for x in (one, other))
+    assert len(ids) > 20
+    assert not ids & others
+    assert len(ids) == one.count(' id="')
+    used = re.findall(r' href="#(.+?)"|url\(#(.+?)\)', one)
+    assert used
+    assert {a or b for a, b in used} <= ids
+
+    assert one.startswith('<svg ')
+    assert one.rstrip().endswith('</svg>')
+    assert '>FREEDOM</text>' in one
+    assert 'http' not in one
+    assert '<style' not in one
+    colors = set(re.findall(r'(?:fill|stroke): ([^;"]+)', one))
+    assert colors == {
+        'none',
+        'currentColor',
+        *(f'var(--{color[1:]}, {color})' for color in COLORS.values()),
+    }
