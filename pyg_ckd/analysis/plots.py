@@ -94,10 +94,11 @@ def _view_bars(panel: Axes, runs: Sequence[Result], metric: str) -> None:
         panel.tick_params('x', rotation=30)
 
 
-def _kind(run: Result) -> str:
+def _kind(run: Result) -> str | None:
+    """Return the label of a run; a variant such as ``ckd[gate]`` has none."""
     if run.method.startswith('teacher'):
         return 'trained alone'
-    return 'CKD' if run.method == 'ckd' else 'base'
+    return {'base': 'base', 'ckd': 'CKD'}.get(run.method)
 
 
 def plot_weights(

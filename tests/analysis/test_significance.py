@@ -194,6 +194,16 @@ def test_users_without_a_difference_say_nothing():
     assert paired_test_users(more, gain) == pytest.approx(expected)
 
 
+def test_equal_differences_of_users_are_ties():
+    rng = np.random.default_rng(9)
+    base = rng.integers(8, size=(3, 20)) / 8
+    difference = rng.choice([-1, 1, 2], 20) / 8
+    other = base.copy()
+    other[1] += difference
+    expected = stats.wilcoxon(difference).pvalue
+    assert paired_test_users(base, other) == pytest.approx(expected)
+
+
 def test_seeds_without_variation_are_not_tested():
     base = np.array([[0.1, 0.2], [0.3, 0.4]])
     assert paired_test_seeds(base, base + 0.1) is None

@@ -42,18 +42,20 @@ pot,A pot,,p2
 
 
 class MeanColour:
-    """Encodes a picture by the mean of each colour, from 0 to 1."""
+    """Encodes a picture by the mean of each colour, from 0 to `scale`."""
 
-    def __init__(self) -> None:
+    def __init__(self, scale: int = 1) -> None:
+        self.scale = scale
         self.num_encoded = 0
 
     def __call__(self, images: list[Image.Image]) -> Tensor:
         self.num_encoded += len(images)
         assert all(image.mode == 'RGB' for image in images)
-        return torch.tensor([Stat(image).mean for image in images]) / 255
+        means = torch.tensor([Stat(image).mean for image in images])
+        return means / 255 * self.scale
 
     def __repr__(self) -> str:
-        return 'MeanColour()'
+        return f'MeanColour({self.scale})'
 
 
 class BagOfWords:
@@ -573,6 +575,14 @@ def test_catalogue_refuses_arguments(shop, options, expected):
     assert expected in error_of(shop, **options)
 
 
+@pytest.mark.parametrize(
+    'options', [{'k_core': 0}, {'template': 'text'}, {'image_column': 'a'}]
+)
+def test_catalogue_checks_arguments_before_files(tmp_path, options):
+    with pytest.raises(ValueError, match=r'k_core|template|image_column'):
+        Catalogue(tmp_path, 'no/sales.csv', 'no/items.csv', **options)
+
+
 def test_catalogue_names_missing_columns_of_pictures(shop):
     images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
     error = error_of(shop, images=images, image_column='file')
@@ -633,8 +643,10 @@ def test_catalogue_encodes_contents_once(shop):
         shop, {f'{name}.png': picture(c) for name, c in COLOURS.items()}
     )
 
-    def num_encoded(dim: int = 16, **kwargs: object) -> tuple[int, int]:
-        text, image = BagOfWords(dim), MeanColour()
+    def num_encoded(
+        dim: int = 16, scale: int = 1, **kwargs: object
+    ) -> tuple[int, int]:
+        text, image = BagOfWords(dim), MeanColour(scale)
         dataset = open_catalogue(
             shop,
             images=images,
@@ -644,7 +656,7 @@ def test_catalogue_encodes_contents_once(shop):
         )
         x = dataset[0]['item']
         assert x.x_text[0].equal(BagOfWords(dim)([texts['cup']])[0])
-        assert x.x_image[0].equal(torch.tensor(colours['cup']) / 255)
+        assert x.x_image[0].equal(torch.tensor(colours['cup']) / 255 * scale)
         return text.num_encoded, image.num_encoded
 
     texts, colours = {'cup': 'A red cup'}, dict(COLOURS)
@@ -664,6 +676,7 @@ def test_catalogue_encodes_contents_once(shop):
     texts['cup'] = 'A blue cup'
     assert num_encoded() == (2, 0)
     assert num_encoded(dim=8) == (2, 0)
+    assert num_encoded(scale=2) == (0, 3)
     texts['cup'] = 'Acme'
     assert num_encoded(template='{brand}') == (2, 0)
 
