@@ -1,7 +1,7 @@
 """From raw text and pictures to recommendations: films with posters.
 
     python benchmarks/films.py DATA --text-model FOLDER --image-weights FILE
-    python benchmarks/run_all.py --root results --dataset films --seed 0
+    python benchmarks/run_all.py --dataset films --backbone VBPR FREEDOM
 
 DATA holds MovieLens-1M with plots and posters: a table `items.tsv`, an archive
 `posters_128x192.zip` and the items of each user in the order of time. The
@@ -140,8 +140,8 @@ def main() -> None:
     parser.add_argument('data', type=Path)
     parser.add_argument('--text-model', required=True)
     parser.add_argument('--image-weights', required=True)
-    parser.add_argument('--root', type=Path, default=Path('results/films-raw'))
-    parser.add_argument('--out', type=Path, default=Path('results/films'))
+    parser.add_argument('--root', type=Path, default=Path('datasets/films-raw'))
+    parser.add_argument('--out', type=Path, default=Path('datasets/films'))
     parser.add_argument('--sheet', type=Path, help='a picture to write')
     args = parser.parse_args()
 
