@@ -5,8 +5,8 @@
         --variant 'only generic' 'no weights' --seed 0 1 2
 
 Variants of CKD share one base and one set of teachers a seed. Beside them stand
-honest comparators: the ensemble of the teachers, a base that is trained for
-longer, and the base without CKD. Cells are kept and resumed as by `run_all.py`,
+honest comparators: the ensemble of the teachers, and a base with the patience
+to train for longer. Cells are kept and resumed as by `run_all.py`,
 in the same folder, so that neither runs again what the other has finished. It
 ends with a table and a plot of gains over the base, with intervals of 95 %.
 """
@@ -65,7 +65,7 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
     'gate': {'gate': True},
     'detached': {'detach_shared': True},
 }
-#: The base with patience for as many epochs as CKD costs, and more.
+#: Instead of the 10 evaluations that are the default.
 LONGER = {'patience': 40}
 VARIANTS = {
     **{name: {'ckd': changes} for name, changes in CKD_VARIANTS.items()},

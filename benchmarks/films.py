@@ -26,6 +26,7 @@ from torch import Tensor
 
 from pyg_ckd.data import RATES
 from pyg_ckd.datasets import Catalogue, TextEncoder, describe, to_mmrec
+from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.nn import VBPR
 from pyg_ckd.train import CKD, Recommendation, fit
 
@@ -36,7 +37,7 @@ class EfficientNetLite:
     """Pooled features of EfficientNet-Lite0, of shape ``[num_images, 1280]``.
 
     An image encoder is any function from a list of pictures to a matrix. This
-    one is known by its weights, so that features are computed only once.
+    one is known by the name of its weights: features are computed only once.
     """
 
     def __init__(self, weights: str) -> None:
@@ -68,10 +69,9 @@ def write_interactions(source: Path, target: Path) -> None:
         for user, *items in [line.split()]
         for time, item in enumerate(items)
     ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=['user', 'itemID', 'time']).to_csv(
-        target, index=False
-    )
+    table = pd.DataFrame(rows, columns=['user', 'itemID', 'time'])
+    with open_atomic(target) as file:
+        table.to_csv(file, index=False)
 
 
 def load(args: argparse.Namespace) -> Catalogue:

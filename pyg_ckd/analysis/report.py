@@ -26,7 +26,7 @@ from pyg_ckd.analysis.plots import (
     to_svg,
     user_pairs,
 )
-from pyg_ckd.analysis.results import Result, spread
+from pyg_ckd.analysis.results import Result, p_value, spread
 from pyg_ckd.analysis.significance import Comparison, compare
 from pyg_ckd.datasets.files import open_atomic
 
@@ -230,8 +230,8 @@ def _table(
             gain = gains[name] if method == 'ckd' else None
             against = _interval(gain) if gain else 'not tested'
             row[f'{METRIC} against base'] = against if method == 'ckd' else ''
-            row['p (users)'] = _p_value(gain.p_users) if gain else ''
-            row['p (seeds)'] = _p_value(gain.p_seeds) if gain else ''
+            row['p (users)'] = p_value(gain.p_users) if gain else ''
+            row['p (seeds)'] = p_value(gain.p_seeds) if gain else ''
             minutes = fmean(run.seconds for run in own) / 60
             row['minutes'] = f'{minutes:.1f}'
             section.table[name].append(row)
@@ -241,12 +241,6 @@ def _table(
 def _mean(tests: Iterable[dict[str, float]], metric: str = METRIC) -> str:
     values = [test[metric] for test in tests if metric in test]
     return spread(values) if values else ''
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return ''
-    return '< 0.001' if value < 0.001 else f'{value:.3f}'
 
 
 def _views(groups: dict[str, list[Result]]) -> _Section | None:

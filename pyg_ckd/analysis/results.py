@@ -218,12 +218,18 @@ def _against(base: Sequence[Result], other: Sequence[Result]) -> dict[str, str]:
     comparison = compare(base, other, metric)
     return {
         f'{metric} against base': comparison.verdict,
-        'p (users)': _p_value(comparison.p_users),
-        'p (seeds)': _p_value(comparison.p_seeds),
+        'p (users)': p_value(comparison.p_users),
+        'p (seeds)': p_value(comparison.p_seeds),
     }
 
 
-def _p_value(p: float | None) -> str:
+def p_value(p: float | None) -> str:
+    """Return a p-value as tables show it, and nothing if there is none.
+
+    Example:
+        >>> p_value(0.0123), p_value(1e-9), p_value(None)
+        ('0.012', '< 0.001', '')
+    """
     if p is None:
         return ''
     return '< 0.001' if p < 0.001 else f'{p:.3f}'
