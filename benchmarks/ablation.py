@@ -4,17 +4,20 @@
     python benchmarks/ablation.py --dataset baby --root data --backbone VBPR \
         --variant 'only generic' 'no weights' --seed 0 1 2
 
-Variants of CKD share one base and one set of teachers a seed. Beside them stand
-honest comparators: the ensemble of the teachers, and a base with the patience
-to train for longer. Cells are kept and resumed as by `run_all.py`,
-in the same folder, so that neither runs again what the other has finished. It
-ends with a table and a plot of gains over the base, with intervals of 95 %.
+Variants of CKD share one base and one set of teachers a seed; some are taught
+by others: the base itself, the ensemble of the teachers, or teachers of another
+architecture. Beside them stand honest comparators: the ensemble of the
+teachers, a base with the patience to train for longer, and one on standardised
+features. Cells are kept and resumed as by `run_all.py`, in the same folder, so
+that neither runs again what the other has finished. It ends with a table, a
+plot of gains over the base with intervals of 95 %, and a page to look at.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -28,16 +31,21 @@ from run_all import (
     split_method,
     terminal_table,
 )
+from torch import nn
 
 from pyg_ckd.analysis import (
     compare,
     holm,
     markdown_table,
     plot_gains,
+    report,
     summarize,
 )
 from pyg_ckd.data import modalities
+from pyg_ckd.distill import Teacher
+from pyg_ckd.evaluation import evaluation
 from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.transforms import StandardizeModality
 from pyg_ckd.views import full
 
 #: Arguments of `CKD` that differ from those in the settings.
@@ -65,13 +73,21 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
     'gate': {'gate': True},
     'detached': {'detach_shared': True},
 }
-#: Instead of the 10 evaluations that are the default.
-LONGER = {'patience': 40}
-VARIANTS = {
-    **{name: {'ckd': changes} for name, changes in CKD_VARIANTS.items()},
-    'longer': {'fit': LONGER},
+#: Who teaches instead of models of the same class, each trained on a modality.
+TEACHERS = {
+    'base as teachers': 'base',
+    'ensemble as teachers': 'ensemble',
+    'VBPR teachers': 'VBPR',
+    'LightGCN teachers': 'LightGCN',
+    'FREEDOM teachers': 'FREEDOM',
 }
-CHOICES = [*CKD_VARIANTS, 'longer', 'ensemble']
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{name: {'ckd': changes} for name, changes in CKD_VARIANTS.items()},
+    **{name: {'teachers': {'of': source}} for name, source in TEACHERS.items()},
+    'longer': {'fit': {'patience': 40}},  # instead of 10
+    'standardized': {},  # by a transform
+}
+CHOICES = [*VARIANTS, 'ensemble']
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,11 +100,18 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.results / (args.run or args.dataset)
     folder.mkdir(parents=True, exist_ok=True)
     bench = Ablation(args, folder, VARIANTS)
-    cells = list(bench.cells())
+    standardized = Ablation(args, folder, VARIANTS, StandardizeModality())
     console = Console()
-    run_cells(bench, cells, console)
+    results = []
+    for part, cells in (
+        (bench, list(bench.cells())),
+        (standardized, list(standardized.cells_on_other_data())),
+    ):
+        run_cells(part, cells, console)
+        results += [part.finished[part.key(cell)] for cell in cells]
+    order = [*args.backbone, *BACKBONES]
+    results.sort(key=lambda result: order.index(result.backbone))
 
-    results = [bench.finished[bench.key(cell)] for cell in cells]
     rows = summarize(results)
     console.print(terminal_table(rows, f'{args.dataset}, test'))
     lines = ['# Ablation', '', *(f'- {line}' for line in bench.about()), '']
@@ -121,7 +144,14 @@ def main(argv: list[str] | None = None) -> None:
         lines.append('')
     path = folder / 'ablation.md'
     path.write_text('\n'.join(lines))
-    console.print(f'Report: {path}')
+    page = report(
+        results,
+        path.with_suffix('.html'),
+        title=f'Ablation on {args.dataset}',
+        about=bench.about(),
+        data=bench.data(None),
+    )
+    console.print(f'Report: {page}')
 
 
 class Ablation(Benchmark):
@@ -129,31 +159,80 @@ class Ablation(Benchmark):
 
     def cells(self) -> Iterator[Cell]:
         """Yield the base, the teachers, CKD and the variants of each seed."""
-        methods = [
-            'base',
-            *(f'teacher({m})' for m in modalities(self.data(None))),
-        ]
-        methods.append('ckd')
-        for name in self.args.variant:
-            methods.append(
-                {'longer': 'base[longer]', 'ensemble': 'ensemble'}.get(
-                    name, f'ckd[{name}]'
-                )
-            )
+        names = modalities(self.data(None))
         for backbone in self.args.backbone:
             for seed in self.args.seed:
-                for method in methods:
-                    yield backbone, method, seed
+                yield backbone, 'base', seed
+                for m in names:
+                    yield backbone, f'teacher({m})', seed
+                yield backbone, 'ckd', seed
+                for variant in self.args.variant:
+                    if variant == 'ensemble':
+                        yield backbone, variant, seed
+                    elif variant == 'longer':
+                        yield backbone, f'base[{variant}]', seed
+                    elif variant != 'standardized':
+                        source = TEACHERS.get(variant)
+                        if source in BACKBONES and source != backbone:
+                            for m in names:
+                                yield source, f'teacher({m})', seed
+                        yield backbone, f'ckd[{variant}]', seed
+
+    def cells_on_other_data(self) -> Iterator[Cell]:
+        """Yield the bases on standardised features."""
+        if 'standardized' in self.args.variant:
+            for backbone in self.args.backbone:
+                for seed in self.args.seed:
+                    yield backbone, 'base[standardized]', seed
+
+    def done(self, cell: Cell) -> bool:
+        """Return whether the cell was finished before, and what it taught."""
+        needed = cell[1] == 'base' and 'base as teachers' in self.args.variant
+        lost = needed and not self.teacher_path(*cell).exists()
+        return super().done(cell) and not lost
 
     def run(self, cell: Cell, show: Callback) -> None:
         """Train a cell, or put the teachers' scores together."""
-        backbone, method, seed = cell
-        if split_method(method)[0] != 'ensemble':
+        if cell[1] != 'ensemble':
             return super().run(cell, show)
-        teachers = self.teachers(backbone, seed).values()
+        teachers = self.teachers(cell).values()
         model = FixedEmbeddings.ensemble([(t.user, t.item) for t in teachers])
-        names = modalities(self.data(None))
-        return self.save(cell, model, full(names), history=[], seconds=0.0)
+        keep = full(modalities(self.data(None)))
+        return self.save(cell, model, keep, history=[], seconds=0.0)
+
+    def save(
+        self, cell: Cell, model: nn.Module, *args: Any, **kwargs: Any
+    ) -> None:
+        """Keep the embeddings of a base, which may teach, beside the result."""
+        backbone, method, _ = cell
+        if method == 'base':
+            with evaluation(model):
+                user, item = model(self.data(backbone))
+            teacher = Teacher.from_embeddings(user, item, self.data(None), '')
+            teacher.save(self.teacher_path(*cell))
+        super().save(cell, model, *args, **kwargs)
+
+    def teachers(self, cell: Cell) -> dict[str, Teacher]:
+        """Return the teachers of a cell, with the spread of its own ones."""
+        backbone, method, seed = cell
+        own = super().teachers(cell)
+        source = TEACHERS.get(split_method(method)[1], backbone)
+        if source == backbone:
+            return own
+        if source == 'base':
+            base = Teacher.load(self.teacher_path(backbone, 'base', seed))
+            others = dict.fromkeys(own, base)
+        elif source == 'ensemble':
+            scaled = [
+                replace(t.rescaled(1.0), modality='') for t in own.values()
+            ]
+            others = dict.fromkeys(own, Teacher.average(scaled))
+        else:
+            others = super().teachers((source, method, seed))
+        return {
+            m: replace(others[m].rescaled(own[m].spread), modality=m)
+            for m in own
+        }
 
 
 if __name__ == '__main__':

@@ -43,7 +43,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
+from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd import __version__
 from pyg_ckd.analysis import (
@@ -112,6 +112,14 @@ BASELINES: dict[str, type[Recommender]] = {
     'BM3': BM3,
 }
 MODELS = BASELINES | BACKBONES
+#: Synthetic data sets; `fake3` has three modalities, each weaker than the last.
+FAKES: dict[str, dict[str, dict[str, float]]] = {
+    'fake': {},
+    'fake3': {
+        'taste': {'text': 1.0, 'image': 0.7, 'audio': 0.5},
+        'noise': {'text': 0.25, 'image': 0.5, 'audio': 1.0},
+    },
+}
 METHODS = ('base', 'teachers', 'ckd')
 REPOSITORY = Path(__file__).resolve().parents[1]
 Cell = tuple[str, str, int]  # backbone, method, seed
@@ -203,7 +211,11 @@ def add_arguments(
 ) -> None:
     """Add the arguments that benchmarks have in common."""
     add = parser.add_argument
-    add('--dataset', default='fake', help="'fake', or a name below --root")
+    add(
+        '--dataset',
+        default='fake',
+        help="'fake', 'fake3' with three modalities, or a name below --root",
+    )
     add('--root', default='datasets', type=Path)
     add('--backbone', nargs='+', default=default, choices=backbones)
     add('--seed', nargs='+', default=[0, 1, 2], type=int)
@@ -223,10 +235,12 @@ class Benchmark:
         args: argparse.Namespace,
         folder: Path,
         variants: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+        transform: BaseTransform | None = None,
     ) -> None:
         self.args = args
         self.folder = folder
         self.variants = variants
+        self.transform = transform
         sections = tomllib.loads(Path(args.settings).read_text())
         self.settings = {
             **sections.get('default', {}),
@@ -251,6 +265,8 @@ class Benchmark:
                         yield backbone, f'teacher({m})', seed
                 if 'ckd' in methods:
                     yield backbone, 'ckd', seed
+                    for variant in self.variants:
+                        yield backbone, f'ckd[{variant}]', seed
 
     def data(self, backbone: str | None) -> HeteroData:
         """Return the data set with the graphs that a backbone needs."""
@@ -258,8 +274,12 @@ class Benchmark:
 
     @cache  # noqa: B019
     def _data(self, transform: BaseTransform | None) -> HeteroData:
-        if self.args.dataset == 'fake':
-            return FakeMultimodal(pre_transform=transform)[0]
+        if self.transform:  # before graphs are built from features
+            steps = [self.transform, *([transform] if transform else [])]
+            transform = Compose(steps)
+        if self.args.dataset in FAKES:
+            sides = FAKES[self.args.dataset]
+            return FakeMultimodal(**sides, pre_transform=transform)[0]
         return open_dataset(
             self.args.root,
             self.args.dataset,
@@ -297,7 +317,7 @@ class Benchmark:
     def done(self, cell: Cell) -> bool:
         """Return whether the cell was finished before."""
         backbone, method, seed = cell
-        path = self._teacher_path(backbone, method, seed)
+        path = self.teacher_path(backbone, method, seed)
         lost = method.startswith('teacher') and not path.exists()
         return self.key(cell) in self.finished and not lost
 
@@ -313,9 +333,12 @@ class Benchmark:
         task: Recommendation
         kind, _ = split_method(method)
         if kind == 'ckd':
-            teachers = self.teachers(backbone, seed)
             task = CKD(
-                model, data, teachers, **settings['train'], **settings['ckd']
+                model,
+                data,
+                self.teachers(cell),
+                **settings['train'],
+                **settings['ckd'],
             )
         elif kind == 'base':
             task = Recommendation(
@@ -338,7 +361,7 @@ class Benchmark:
         seconds = time.perf_counter() - start
         if kind == 'teacher':
             teacher = Teacher.from_model(model, data, modality)
-            teacher.save(self._teacher_path(backbone, method, seed))
+            teacher.save(self.teacher_path(backbone, method, seed))
 
         self.save(cell, model, task.keep, task.history, seconds)
 
@@ -372,14 +395,16 @@ class Benchmark:
         save_result(result, self.folder)
         self.finished[result.key] = result
 
-    def teachers(self, backbone: str, seed: int) -> dict[str, Teacher]:
-        """Return the teachers that were trained before."""
+    def teachers(self, cell: Cell) -> dict[str, Teacher]:
+        """Return the teachers of a cell, which were trained before."""
+        backbone, _, seed = cell
         return {
-            m: Teacher.load(self._teacher_path(backbone, f'teacher({m})', seed))
+            m: Teacher.load(self.teacher_path(backbone, f'teacher({m})', seed))
             for m in modalities(self.data(None))
         }
 
-    def _teacher_path(self, backbone: str, method: str, seed: int) -> Path:
+    def teacher_path(self, backbone: str, method: str, seed: int) -> Path:
+        """Return where a teacher is kept."""
         folder = self.folder / 'teachers'
         folder.mkdir(exist_ok=True)
         return folder / f'{backbone}-{method}-{seed}.pt'

@@ -6,6 +6,7 @@ from .plots import (
     plot_curves,
     plot_degrees,
     plot_gains,
+    plot_levels,
     plot_views,
     plot_weights,
 )
@@ -43,6 +44,7 @@ __all__ = [
     'plot_curves',
     'plot_degrees',
     'plot_gains',
+    'plot_levels',
     'plot_views',
     'plot_weights',
     'report',

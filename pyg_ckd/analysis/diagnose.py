@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.analysis.plots import COLORS, CYCLE
 from pyg_ckd.evaluation import Split, evaluate_views, evaluation
-from pyg_ckd.views import only, views, without
+from pyg_ckd.views import views
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -386,21 +386,12 @@ def _batches(task: CKD, num: int) -> list[Batch]:
 
 def _progress(task: CKD, batches: Sequence[Batch]) -> Tensor:
     """Return the learning progress on each triple, ``[N, M]``."""
-    from pyg_ckd.distill import effects
-
     several = views(task.model, task.data, task.keeps)
-    alone = [task.keeps.index(only(m)) for m in task.names]
-    rest = [task.keeps.index(without(task.names, m)) for m in task.names]
     progress = []
     for batch in batches:
-        margin = several.triples(*batch).margin()  # [B, V]
-        reference = margin[:, alone]
-        if task.reference == 'teacher':
-            taught = [t.margin(*batch) for t in task.teachers.values()]
-            reference = torch.stack(taught, dim=-1)
-        progress.append(
-            effects(margin[:, 0], margin[:, rest], reference, task.effect)
-        )
+        taught = [t.margin(*batch) for t in task.teachers.values()]
+        student = several.triples(*batch).margin()  # [B, V]
+        progress.append(task.progress(student, torch.stack(taught, dim=-1)))
     return torch.cat(progress).cpu()
 
 

@@ -234,6 +234,43 @@ def plot_gains(gains: Mapping[str, Comparison]) -> Figure:
     return figure
 
 
+def plot_levels(
+    levels: Mapping[float, Sequence[Result]],
+    label: str,
+    metric: str = 'recall@20',
+) -> Figure:
+    """Plot how good each method is at each level of something.
+
+    A line a method, means over seeds, with dots for single seeds: of the
+    trained view, and of the view of one modality for its teacher.
+
+    Args:
+        levels: Results of one backbone at each level, such as the share of
+            items that lack a modality.
+        label: What the level is.
+        metric: What to plot.
+    """
+    figure, (panel,) = _panels([''])
+    methods: dict[str, dict[float, list[float]]] = {}
+    for level, runs in levels.items():
+        for run in runs:
+            values = methods.setdefault(run.method, {}).setdefault(level, [])
+            values.append(run.test[run.trained_view][metric])
+    for (method, curve), color in zip(
+        methods.items(), cycle(CYCLE), strict=False
+    ):
+        style = ':' if method.startswith('teacher') else '-'
+        means = [fmean(values) for values in curve.values()]
+        panel.plot(list(curve), means, style, color=color, label=method)
+        for level, values in curve.items():
+            panel.plot([level] * len(values), values, '.', color=color, ms=4)
+    panel.set_xlabel(label)
+    panel.set_ylabel(f'test {metric}')
+    handles, names = panel.get_legend_handles_labels()
+    _legend(figure, dict(zip(names, handles, strict=True)))
+    return figure
+
+
 def plot_degrees(
     results: Sequence[Result], data: HeteroData, metric: str = 'recall@20'
 ) -> Figure:

@@ -350,13 +350,7 @@ class CKD(Recommendation):
 
         weight = torch.ones_like(taught)  # [B, M]
         if self.reweight:
-            progress = effects(
-                full=student[:, 0],
-                without=student[:, self._without],
-                reference=alone if self.reference == 'student' else taught,
-                effect=self.effect,
-            )
-            weight = modality_weights(progress)
+            weight = modality_weights(self.progress(student, taught))
         distillation = weight * (specific + self.gamma * generic_loss)
         parts = {'base': base.detach()}
         for i, m in enumerate(self.names):
@@ -366,6 +360,26 @@ class CKD(Recommendation):
             if self.reweight:
                 parts[f'spread_{m}'] = (weight[:, i] - 1).abs().mean()
         return base, (self._open * distillation.mean(0)).sum(), parts
+
+    def progress(self, student: Tensor, taught: Tensor) -> Tensor:
+        """Return the learning progress of each modality on each triple.
+
+        See :func:`~pyg_ckd.distill.effects`.
+
+        Args:
+            student: Margins of the student in each of its views, ``[B, V]``.
+            taught: Margins of the teachers, ``[B, M]``.
+
+        Returns:
+            The progress, ``[B, M]``.
+        """
+        alone = student[:, self._only]
+        return effects(
+            full=student[:, 0],
+            without=student[:, self._without],
+            reference=alone if self.reference == 'student' else taught,
+            effect=self.effect,
+        )
 
     def gradient_share(self, batch: Batch, generic: Batch) -> float:
         r"""Return the share of distillation in the gradient.
