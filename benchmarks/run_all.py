@@ -60,7 +60,12 @@ from pyg_ckd.data import fingerprint, modalities
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.datasets.open_dataset import open_dataset
 from pyg_ckd.distill import Teacher
-from pyg_ckd.evaluation import evaluate, evaluate_users, evaluate_views
+from pyg_ckd.evaluation import (
+    evaluate,
+    evaluate_hits,
+    evaluate_users,
+    evaluate_views,
+)
 from pyg_ckd.nn import (
     BM3,
     BPRMF,
@@ -391,6 +396,7 @@ class Benchmark:
             users=evaluate_users(
                 model, data, 'test', metrics=('recall', 'ndcg'), view=keep
             ),
+            hits=evaluate_hits(model, data, view=keep),
         )
         save_result(result, self.folder)
         self.finished[result.key] = result

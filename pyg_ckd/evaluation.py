@@ -157,6 +157,57 @@ def evaluate_users(
         )
 
 
+def evaluate_hits(
+    model: nn.Module,
+    data: HeteroData,
+    split: Split = 'test',
+    k: int = 20,
+    *,
+    view: Keep | None = None,
+    block_size: int = 1024,
+) -> dict[str, Tensor]:
+    """Return which held-out interactions are found, for breakdowns by item.
+
+    Args:
+        model: See :func:`evaluate`.
+        data: See :func:`evaluate`.
+        split: ``"val"`` or ``"test"``.
+        k: The length of the list in which they are looked for.
+        view: The modalities to keep; all by default.
+        block_size: The number of users whose scores are held at once.
+
+    Returns:
+        The interactions as ``user`` and ``item``, sorted by both, and one for
+        those whose item is among the ``k`` best of the user, else zero, as
+        ``hit@k``; each of shape ``[num_held_out]``.
+
+    Raises:
+        ValueError: If an argument is unknown or out of range, or the split is
+            empty.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> hits = evaluate_hits(VBPR.from_data(data), data, k=10)
+        >>> hits['hit@10'].unique()
+        tensor([1.])
+    """
+    _check_k(k, data['item'].num_nodes)
+    keep = full(modalities(data)) if view is None else view
+    label = _held_out(data, split, 'standard')
+    with evaluation(model):
+        embedding = views(model, data, [keep]).embedding()
+        hits = [
+            (item[row] == of_row.unsqueeze(1)).any(dim=1)
+            for item, row, of_row in _rankings(
+                *embedding, data, label, k, block_size
+            )
+        ]
+    user, item = label
+    return {'user': user, 'item': item, f'hit@{k}': torch.cat(hits).float()}
+
+
 def evaluate_views(
     model: nn.Module,
     data: HeteroData,
@@ -238,8 +289,7 @@ def recommend(
             f"'user' needs ids from 0 to {num_users - 1} "
             f'(got {int(user.min())} to {int(user.max())})'
         )
-    if not 1 <= k <= num_items:
-        raise ValueError(f"'k' needs to be from 1 to {num_items} (got {k})")
+    _check_k(k, num_items)
     keep = full(modalities(data)) if view is None else view
     with evaluation(model):
         user_emb, item_emb = views(model, data, [keep]).embedding()
@@ -262,6 +312,33 @@ def _ranked(
 ) -> dict[str, Tensor]:
     num_items = item_emb.size(0)
     measures = _measures(ks, tuple(metrics), protocol, num_items)
+    label = _held_out(data, split, protocol)
+    blocks: dict[str, list[Tensor]] = {name: [] for name in measures}
+    for item, row, of_row in _rankings(
+        user_emb, item_emb, data, label, max(ks), block_size
+    ):
+        ranking = LinkPredMetricData(
+            pred_index_mat=item, edge_label_index=(row, of_row)
+        )
+        for name, measure in measures.items():
+            blocks[name].append(measure.to(item.device)._compute(ranking))
+    result = {name: torch.cat(block) for name, block in blocks.items()}
+    return {'user': label[0].unique(), **result}
+
+
+def _rankings(
+    user_emb: Tensor,
+    item_emb: Tensor,
+    data: HeteroData,
+    label: tuple[Tensor, Tensor],
+    k: int,
+    block_size: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield rankings of blocks of users, and the held-out items of these.
+
+    They are the best items of the users that have any held-out item, of shape
+    ``[block, k]``, and pairs of a row in it and a held-out item of that user.
+    """
     if block_size < 1:
         raise ValueError(
             f"'block_size' needs to be positive (got {block_size})"
@@ -272,29 +349,23 @@ def _ranked(
             'Lower the learning rate'
         )
 
-    items = _columns(item_emb)
-    # Sort held-out pairs by user, and number the users that have any:
-    known = interaction_keys(data)
-    label_user, label_item = _held_out(data, split, protocol)
-    users, count = label_user.unique_consecutive(return_counts=True)
-    end = count.cumsum(0)
-
-    blocks: dict[str, list[Tensor]] = {name: [] for name in measures}
-    for rows in torch.arange(len(users), device=users.device).split(block_size):
-        score = _scores(user_emb, items, users[rows])  # [block, num_items]
-        _mask_known(score, users[rows], known)
-        labels = slice(int(end[rows[0]] - count[rows[0]]), int(end[rows[-1]]))
-        row = torch.searchsorted(users[rows], label_user[labels])
-        score, item = stable_topk(score, max(ks))
+    items, known = _columns(item_emb), interaction_keys(data)
+    label_user, label_item = label  # by user
+    for user in label_user.unique().split(block_size):
+        score = _scores(user_emb, items, user)  # [block, num_items]
+        _mask_known(score, user, known)
+        score, item = stable_topk(score, k)
         # A place that no item is left for is no hit; no label has this id:
-        item[score == -torch.inf] = num_items
-        ranking = LinkPredMetricData(
-            pred_index_mat=item, edge_label_index=(row, label_item[labels])
-        )
-        for name, measure in measures.items():
-            blocks[name].append(measure.to(score.device)._compute(ranking))
-    result = {name: torch.cat(block) for name, block in blocks.items()}
-    return {'user': users, **result}
+        item[score == -torch.inf] = len(item_emb)
+        start = int(torch.searchsorted(label_user, user[0]))
+        end = int(torch.searchsorted(label_user, user[-1], right=True))
+        row = torch.searchsorted(user, label_user[start:end])
+        yield item, row, label_item[start:end]
+
+
+def _check_k(k: int, num_items: int) -> None:
+    if not 1 <= k <= num_items:
+        raise ValueError(f"'k' needs to be from 1 to {num_items} (got {k})")
 
 
 def _columns(item_emb: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.evaluation import (
     METRICS,
     evaluate,
+    evaluate_hits,
     evaluate_users,
     evaluate_views,
     recommend,
@@ -208,6 +209,33 @@ def test_evaluate_matches_a_loop(case, split, protocol, ks, block_size):
         assert total == {name: round(x, 4) for name, x in total.items()}
         tolerance += 5e-5
     assert total == pytest.approx(mean_of(expected), abs=tolerance)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    case=cases(),
+    split=st.sampled_from(['val', 'test']),
+    k=st.integers(1, 7),
+    block_size=st.sampled_from([1, 2, 1024]),
+)
+def test_hits_match_a_loop(case, split, k, block_size):
+    model, data = case
+    k = min(k, data['item'].num_nodes)
+    train = pairs_of(data, 'edge_index')
+    label = pairs_of(data, f'{split}_edge_label_index')
+    if not label:
+        with pytest.raises(ValueError, match=f"'{split}' holds no interact"):
+            evaluate_hits(model, data, split, k)
+        return
+    result = evaluate_hits(model, data, split, k, block_size=block_size)
+    ends = (result['user'].tolist(), result['item'].tolist())
+    pairs = list(zip(*ends, strict=True))
+    assert pairs == sorted(set(label))
+    score = model.user @ model.item.t()
+    hits = result[f'hit@{k}'].tolist()
+    for (user, item), hit in zip(pairs, hits, strict=True):
+        known = {i for u, i in train if u == user}
+        assert hit == (item in naive_ranking(score[user], known)[:k])
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)

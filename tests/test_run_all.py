@@ -99,7 +99,7 @@ def test_metrics_of_users(run, shop, tmp_path):
     # What was finished before metrics of users were kept stays finished:
     shutil.rmtree(folder / 'users')
     assert '5 cells, 5 of them finished' in run(*arguments)
-    assert '| not tested (' in (folder / 'report.md').read_text()
+    assert '| not tested |' in (folder / 'report.md').read_text()
 
 
 def test_tables_of_several_seeds_are_narrow(script, capsys):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 COLORS = {'trained alone': '#999999', 'base': '#56b4e9', 'CKD': '#d55e00'}
 CYCLE = ('#0072b2', '#c98500', '#009e73', '#cc79a7', '#882255', '#56b4e9')
 
+Side = Literal['user', 'item']
+
 #: The number of panels in a row.
 COLUMNS = 3
 
@@ -272,20 +274,21 @@ def plot_levels(
 
 
 def plot_degrees(
-    results: Sequence[Result], data: HeteroData, metric: str = 'recall@20'
+    results: Sequence[Result], data: HeteroData, side: Side = 'user'
 ) -> Figure:
-    """Plot what CKD changes for users with few and with many interactions.
+    """Plot what CKD changes for users, or items, of few and many interactions.
 
-    One panel a backbone. Users are in up to four groups of about the same
-    size, by their number of training interactions. A bar is the mean
-    difference of CKD and base over the users of a group and over the seeds
-    that both have; its line is the interval of 1.96 standard errors of the
-    mean over users.
+    One panel a backbone. Users, or the items of test interactions, are in up
+    to four groups of about the same size, by their number of training
+    interactions. A bar is the mean difference of CKD and base over a group and
+    over the seeds that both have; its line is the interval of 1.96 standard
+    errors of the mean.
 
     Args:
-        results: Results of one data set, with metrics of each user.
+        results: Results of one data set, with metrics of each user, or hits.
         data: The user-item graph.
-        metric: What to plot.
+        side: ``"user"`` for Recall@20 of users, ``"item"`` for the share of
+            test interactions whose item is found among the first 20.
     """
     backbones = list(dict.fromkeys(run.backbone for run in results))
     figure, panels = _panels(backbones)
@@ -293,7 +296,7 @@ def plot_degrees(
         runs = [run for run in results if run.backbone == backbone]
         ticks = []
         for place, (label, change) in enumerate(
-            degree_changes(runs, data, metric)
+            degree_changes(runs, data, side)
         ):
             panel.bar(
                 place,
@@ -306,44 +309,51 @@ def plot_degrees(
             ticks.append(f'{label}\n({len(change):,})')
         panel.axhline(0, color='black', linewidth=0.8)
         panel.set_xticks(range(len(ticks)), ticks)
-        panel.set_xlabel('training interactions of a user (users)')
+        counted = 'users' if side == 'user' else 'test interactions'
+        panel.set_xlabel(f'training interactions of the {side} ({counted})')
+    what = 'recall@20' if side == 'user' else 'hit@20'
     for panel in panels[::COLUMNS]:
-        panel.set_ylabel(f'test {metric}, CKD − base')
+        panel.set_ylabel(f'test {what}, CKD − base')
     return figure
 
 
 def degree_changes(
-    runs: Sequence[Result], data: HeteroData, metric: str, num_groups: int = 4
+    runs: Sequence[Result],
+    data: HeteroData,
+    side: Side = 'user',
+    num_groups: int = 4,
 ) -> list[tuple[str, Tensor]]:
-    """Return what CKD changes for each user, in groups of users by degree.
+    """Return what CKD changes, in groups of users or items by degree.
 
     Args:
-        runs: Results of one backbone, with metrics of each user.
+        runs: Results of one backbone, with metrics of each user, or hits.
         data: The user-item graph.
-        metric: The metric.
+        side: ``"user"`` or ``"item"``, see :func:`plot_degrees`.
         num_groups: The number of groups, which are of about the same size;
-            users of the same degree are in the same group, so that there may
-            be fewer.
+            users or items of the same degree are in the same group, so that
+            there may be fewer.
 
     Returns:
         For each group its degrees, such as ``3–5``, and the differences of CKD
-        and base of its users, means over seeds.
+        and base of its users, or of the test interactions with its items;
+        means over seeds.
 
     Raises:
-        ValueError: If no seed has metrics of each user of both.
+        ValueError: If no seed has metrics of each user, or hits, of both.
     """
-    pairs = user_pairs(runs, metric)
+    pairs = [
+        (_values(base, side), _values(ckd, side))
+        for base, ckd in paired_runs(runs, side)
+    ]
     if not pairs:
         raise ValueError(
-            f"'runs' needs a base and a CKD run of the same seed with "
-            f"'{metric}' of each user (got none)"
+            f"'runs' needs a base and a CKD run of the same seed with metrics "
+            f'of each {side} (got none)'
         )
-    changes = torch.stack(
-        [_by_user(ckd, metric) - _by_user(base, metric) for base, ckd in pairs]
-    )
-    change, user = changes.mean(dim=0), _by_user(pairs[0][0], 'user')
-    num_users = data['user'].num_nodes
-    degree = data[RATES].edge_index[0].bincount(minlength=num_users)[user]
+    changes = torch.stack([ckd[1] - base[1] for base, ckd in pairs])
+    change, node = changes.mean(dim=0), pairs[0][0][0]
+    ends = data[RATES].edge_index[0 if side == 'user' else 1]
+    degree = ends.bincount(minlength=data[side].num_nodes)[node]
 
     shares = torch.linspace(0, 1, num_groups + 1)[1:-1]
     bounds = degree.float().quantile(shares, interpolation='lower').unique()
@@ -352,29 +362,33 @@ def degree_changes(
     return [(_span(degree[own]), change[own]) for own in members]
 
 
-def user_pairs(
-    runs: Sequence[Result], metric: str
+def paired_runs(
+    runs: Sequence[Result], side: Side
 ) -> list[tuple[Result, Result]]:
-    """Return base and CKD of each seed that has a metric of each user of both.
+    """Return base and CKD of each seed that has values of both.
 
     Args:
         runs: Results of one backbone.
-        metric: The metric.
+        side: ``"user"`` for metrics of users, ``"item"`` for hits.
     """
     base, ckd = (
         {
             run.seed: run
             for run in runs
-            if run.method == method and metric in run.users
+            if run.method == method
+            and (run.users if side == 'user' else run.hits)
         }
         for method in ('base', 'ckd')
     )
     return [(base[seed], ckd[seed]) for seed in sorted(base.keys() & ckd)]
 
 
-def _by_user(run: Result, metric: str) -> Tensor:
-    """Return a metric of each user, in the order of their ids."""
-    return run.users[metric][run.users['user'].argsort()]
+def _values(run: Result, side: Side) -> tuple[Tensor, Tensor]:
+    """Return users and their recall, or items and whether they are found."""
+    if side == 'item':
+        return run.hits['item'], run.hits['hit@20']
+    order = run.users['user'].argsort()
+    return run.users['user'][order], run.users['recall@20'][order]
 
 
 def _span(values: Tensor) -> str:

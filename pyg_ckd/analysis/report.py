@@ -17,17 +17,18 @@ from markupsafe import Markup
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.analysis.plots import (
+    Side,
     degree_changes,
+    paired_runs,
     plot_curves,
     plot_degrees,
     plot_gains,
     plot_views,
     plot_weights,
     to_svg,
-    user_pairs,
 )
-from pyg_ckd.analysis.results import Result, p_value, spread
-from pyg_ckd.analysis.significance import Comparison, compare
+from pyg_ckd.analysis.results import Result, against_base, spread, summarize
+from pyg_ckd.analysis.significance import Comparison
 from pyg_ckd.datasets.files import open_atomic
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def report(
         path: The file to write. It is either whole or not there.
         title: The title. (default: the name of the data set)
         about: How the results came about, a sentence or more each.
-        data: The user-item graph, for the section on users with few and many
-            interactions, which needs metrics of each user as well.
+        data: The user-item graph, for the sections on users and items with
+            few and many interactions, which need metrics of each user, and
+            hits, as well.
 
     Raises:
         ValueError: If there are no results, or of several data sets, or
@@ -118,15 +120,16 @@ def report(
     groups: dict[str, list[Result]] = {}
     for run in runs:
         groups.setdefault(run.backbone, []).append(run)
-    gains = {name: _gain(group) for name, group in groups.items()}
+    gains = _gains(groups)
     with rc_context({'text.parse_math': False}):  # names are no formulas
         sections = [
             _headline(groups, gains),
-            _table(groups, gains),
+            _table(groups),
             _views(groups),
             _weights(groups),
             _curves(groups),
-            _users(groups, data),
+            _degrees(groups, data, 'user'),
+            _degrees(groups, data, 'item'),
             _costs(groups),
             _settings(groups, about),
         ]
@@ -146,6 +149,21 @@ def report(
     return Path(path)
 
 
+def _gains(groups: dict[str, list[Result]]) -> dict[str, Comparison | None]:
+    """Compare methods with the base, by backbone and method if not CKD.
+
+    It is :obj:`None` if there is not what an interval needs.
+    """
+    gains = {}
+    for name, runs in groups.items():
+        for method, own in _by_method(runs).items():
+            if own[0].compared:
+                label = name if method == 'ckd' else f'{name} {method}'
+                gain = against_base(_of(runs, 'base'), own, METRIC)
+                gains[label] = gain if gain and isfinite(gain.low) else None
+    return gains
+
+
 def _headline(
     groups: dict[str, list[Result]], gains: dict[str, Comparison | None]
 ) -> _Section:
@@ -156,12 +174,15 @@ def _headline(
         f'trained without CKD, and in brackets the interval that holds the '
         f'true change with 95 % confidence. It is significant if the interval '
         f'leaves out zero. An interval needs several seeds, or metrics of each '
-        f'user; without it no change is named.',
+        f'user; without it no change is named. A name by itself stands for '
+        f'CKD as it is by default.',
+        points=[_verdict(name, gain) for name, gain in gains.items()],
     )
-    for name, runs in groups.items():
-        if _of(runs, 'ckd'):
-            section.points.append(_verdict(name, gains[name]))
-    alone = [name for name, runs in groups.items() if not _of(runs, 'ckd')]
+    alone = [
+        name
+        for name, runs in groups.items()
+        if not any(run.compared for run in runs)
+    ]
     if alone:
         section.points.append(('', 'Without CKD', ', '.join(alone)))
     tested = {name: gain for name, gain in gains.items() if gain}
@@ -196,45 +217,25 @@ def _verdict(name: str, gain: Comparison | None) -> tuple[str, str, str]:
     return 'loss', name, text
 
 
-def _gain(runs: Runs) -> Comparison | None:
-    """Compare CKD with the base, if there is what an interval needs."""
-    base, ckd = _of(runs, 'base'), _of(runs, 'ckd')
-    seeds = {run.seed for run in ckd if METRIC in _test(run)}
-    if not any(_test(run).get(METRIC) for run in base if run.seed in seeds):
-        return None
-    gain = compare(base, ckd, METRIC)
-    return gain if isfinite(gain.low) and isfinite(gain.high) else None
-
-
 def _interval(gain: Comparison) -> str:
     return str(gain).replace('-', '−')
 
 
-def _table(
-    groups: dict[str, list[Result]], gains: dict[str, Comparison | None]
-) -> _Section:
+def _table(groups: dict[str, list[Result]]) -> _Section:
     section = _Section(
         'table',
         'All figures',
         'Test metrics with all modalities, higher is better: means over '
         'seeds, ± standard deviation. A teacher is tested in the one view that '
         'it was trained on. p is the chance of a difference at least this '
-        'large if CKD changed nothing, over users and over seeds.',
+        'large if the method changed nothing, over users and over seeds.',
     )
     for name, runs in groups.items():
-        section.table[name] = []
-        for method, own in _by_method(runs).items():
-            row = {'method': method, 'seeds': str(len(own))}
-            for metric in METRICS:
-                row[metric] = _mean(map(_test, own), metric)
-            gain = gains[name] if method == 'ckd' else None
-            against = _interval(gain) if gain else 'not tested'
-            row[f'{METRIC} against base'] = against if method == 'ckd' else ''
-            row['p (users)'] = p_value(gain.p_users) if gain else ''
-            row['p (seeds)'] = p_value(gain.p_seeds) if gain else ''
-            minutes = fmean(run.seconds for run in own) / 60
-            row['minutes'] = f'{minutes:.1f}'
-            section.table[name].append(row)
+        section.table[name] = summarize(runs, METRICS)
+        for row in section.table[name]:
+            del row['data set'], row['backbone']
+            change = f'{METRIC} against base'
+            row[change] = row[change].replace('-', '−')
     return section
 
 
@@ -253,7 +254,7 @@ def _views(groups: dict[str, list[Result]]) -> _Section | None:
         f'made for. Bars are means over seeds, dots are seeds.',
     )
     for number, (name, group) in enumerate(groups.items()):
-        runs = [run for run in group if METRIC in _test(run)]
+        runs = [run for run in group if METRIC in run.tested]
         if not _depends_on_modalities(runs):
             continue
         views = sorted({view for run in runs for view in run.test})
@@ -278,7 +279,7 @@ def _views(groups: dict[str, list[Result]]) -> _Section | None:
 def _depends_on_modalities(runs: Runs) -> bool:
     """Return whether a view of any run differs from the trained one."""
     return any(
-        view.startswith('only') and metrics != _test(run)
+        view.startswith('only') and metrics != run.tested
         for run in runs
         for view, metrics in run.test.items()
     )
@@ -352,30 +353,37 @@ def _curves(groups: dict[str, list[Result]]) -> _Section | None:
     return section if section.figures else None
 
 
-def _users(
-    groups: dict[str, list[Result]], data: HeteroData | None
+def _degrees(
+    groups: dict[str, list[Result]], data: HeteroData | None, side: Side
 ) -> _Section | None:
+    of_users = side == 'user'
+    what = 'recall@20' if of_users else 'hit@20'
     section = _Section(
-        'users',
-        'Users with few and many interactions',
-        f'The mean difference of test {METRIC}, CKD less base, for users in '
+        f'{side}s',
+        f'{side.title()}s with few and many interactions',
+        f'The mean difference of test {what}, CKD less base, for {side}s in '
         f'groups of about the same size, from few training interactions to '
-        f'many. Lines are 1.96 standard errors of the mean over users to both '
-        f'sides: where one crosses zero, the group may as well have seen no '
-        f'change.',
+        f'many. Lines are 1.96 standard errors of the mean to both sides: '
+        f'where one crosses zero, the group may as well have seen no change.',
     )
+    if not of_users:
+        section.reading += (
+            ' A hit@20 is a test interaction whose item is among the first 20 '
+            'of the user; groups are of test interactions, by how popular '
+            'their item is, from the tail to the head.'
+        )
     for number, (name, runs) in enumerate(groups.items()):
-        if data is None or not user_pairs(runs, METRIC):
+        if data is None or not paired_runs(runs, side):
             continue
         text = '; '.join(
             f'{label} interactions {float(change.mean()):+.4f}'
-            for label, change in degree_changes(runs, data, METRIC)
+            for label, change in degree_changes(runs, data, side)
         )
         section.figures.append(
             _figure(
-                plot_degrees(runs, data, METRIC),
-                f'users-{number}',
-                f'{name}: change of {METRIC} of users with {text}.',
+                plot_degrees(runs, data, side),
+                f'{side}s-{number}',
+                f'{name}: change of {what} of {side}s with {text}.',
             )
         )
     return section if section.figures else None
@@ -438,11 +446,6 @@ def _settings(
                     (f'{name}, {method}', json.dumps(own[0].settings))
                 )
     return section
-
-
-def _test(run: Result) -> dict[str, float]:
-    """Return the test metrics of the view that was trained, if any."""
-    return run.test.get(run.trained_view, {})
 
 
 def _of(runs: Runs, method: str) -> list[Result]:

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_ckd.analysis.significance import compare
+from pyg_ckd.analysis.significance import Comparison, compare
 from pyg_ckd.datasets.files import open_atomic
+
+#: What is too large for a line of JSON.
+ARRAYS = ('users', 'hits')
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Result:
         users (dict): Test metrics of each user in the trained view, as
             :func:`~pyg_ckd.evaluation.evaluate_users` returns them. Without
             them, gains are tested over seeds only.
+        hits (dict): Which test interactions the trained view finds, as
+            :func:`~pyg_ckd.evaluation.evaluate_hits` returns them.
     """
 
     dataset: str
@@ -52,6 +57,9 @@ class Result:
     epochs: int = 0
     seconds: float = 0.0
     users: dict[str, Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    hits: dict[str, Tensor] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -70,13 +78,23 @@ class Result:
             return self.method.replace('teacher', 'only', 1)
         return 'full'
 
+    @property
+    def tested(self) -> dict[str, float]:
+        """Test metrics of the trained view."""
+        return self.test.get(self.trained_view, {})
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is compared with the base: it is no base, no teacher."""
+        return self.method != 'base' and not self.method.startswith('teacher')
+
 
 def save_result(result: Result, folder: str | os.PathLike[str]) -> None:
     """Append a result to those of a folder.
 
-    It becomes a line of ``results.jsonl``. The metrics of users go to
-    ``users/<hash of the key>.npz`` first, in single precision, so that a line
-    is there only once they are.
+    It becomes a line of ``results.jsonl``. The metrics of users and the hits
+    go to ``users/<hash of the key>.npz`` and to ``hits/`` first, in single
+    precision, so that a line is there only once they are.
 
     Args:
         result: What to save.
@@ -85,19 +103,19 @@ def save_result(result: Result, folder: str | os.PathLike[str]) -> None:
     Raises:
         OSError: If writing fails, such as on a full disk.
     """
-    path = _users_path(result, folder)
-    if result.users:
-        with open_atomic(path) as file:
-            np.savez_compressed(
-                file, **{name: _array(x) for name, x in result.users.items()}
-            )
-    else:  # those of an earlier run are not its own
-        path.unlink(missing_ok=True)
+    for kind in ARRAYS:
+        path = _arrays_path(result, folder, kind)
+        arrays = {name: _array(x) for name, x in getattr(result, kind).items()}
+        if arrays:
+            with open_atomic(path) as file:
+                np.savez_compressed(file, **arrays)
+        else:  # those of an earlier run are not its own
+            path.unlink(missing_ok=True)
     line = json.dumps(
         {
             one.name: getattr(result, one.name)
             for one in fields(result)
-            if one.name != 'users'
+            if one.name not in ARRAYS
         }
     )
     log = Path(folder, 'results.jsonl')
@@ -141,18 +159,22 @@ def load_results(folder: str | os.PathLike[str]) -> list[Result]:
             ) from error
         results[result.key] = result
     for result in results.values():
-        path = _users_path(result, folder)
-        if path.exists():
-            with np.load(path, allow_pickle=False) as arrays:
-                result.users = {
-                    name: torch.from_numpy(x) for name, x in arrays.items()
-                }
+        for kind in ARRAYS:
+            path = _arrays_path(result, folder, kind)
+            if path.exists():
+                with np.load(path, allow_pickle=False) as arrays:
+                    tensors = {
+                        name: torch.from_numpy(x) for name, x in arrays.items()
+                    }
+                setattr(result, kind, tensors)
     return list(results.values())
 
 
-def _users_path(result: Result, folder: str | os.PathLike[str]) -> Path:
+def _arrays_path(
+    result: Result, folder: str | os.PathLike[str], kind: str
+) -> Path:
     name = hashlib.sha256(result.key.encode()).hexdigest()[:16]
-    return Path(folder, 'users', f'{name}.npz')
+    return Path(folder, kind, f'{name}.npz')
 
 
 def _array(value: Tensor) -> Any:
@@ -197,12 +219,12 @@ def summarize(
         row = {'data set': dataset, 'backbone': backbone, 'method': method}
         row['seeds'] = str(len(runs))
         for metric in metrics:
-            row[metric] = spread(
-                [run.test[run.trained_view][metric] for run in runs]
-            )
-        alone = method == 'base' or method.startswith('teacher')
-        base = [] if alone else groups.get((dataset, backbone, 'base'), [])
-        row |= _against(base, runs)
+            values = [
+                run.tested[metric] for run in runs if metric in run.tested
+            ]
+            row[metric] = spread(values) if values else ''
+        base = groups.get((dataset, backbone, 'base'), [])
+        row |= _against(base if runs[0].compared else [], runs)
         row['minutes'] = f'{fmean(run.seconds for run in runs) / 60:.1f}'
         rows.append(row)
     return rows
@@ -211,16 +233,29 @@ def summarize(
 def _against(base: Sequence[Result], other: Sequence[Result]) -> dict[str, str]:
     """Return the columns that compare a row with the base."""
     metric = 'recall@20'
-    seeds = {run.seed for run in other}
-    # Without a base of a seed, or with one that hits nothing, there is no gain:
-    if not any(run.test['full'][metric] for run in base if run.seed in seeds):
+    comparison = against_base(base, other, metric)
+    if comparison is None:
         return {f'{metric} against base': '', 'p (users)': '', 'p (seeds)': ''}
-    comparison = compare(base, other, metric)
     return {
         f'{metric} against base': comparison.verdict,
         'p (users)': p_value(comparison.p_users),
         'p (seeds)': p_value(comparison.p_seeds),
     }
+
+
+def against_base(
+    base: Sequence[Result], other: Sequence[Result], metric: str = 'recall@20'
+) -> Comparison | None:
+    """Compare runs with a base, unless no seed has a base that hits anything.
+
+    Args:
+        base: Runs of the base, none or one a seed.
+        other: Runs of another method, one a seed.
+        metric: What to compare.
+    """
+    seeds = {run.seed for run in other if metric in run.tested}
+    hits = any(run.tested.get(metric) for run in base if run.seed in seeds)
+    return compare(base, other, metric) if hits else None
 
 
 def p_value(p: float | None) -> str:

@@ -81,7 +81,7 @@ class Comparison:
 
     def __str__(self) -> str:
         if not self.tested:
-            return f'not tested ({100 * self.gain:+.0f} %)'
+            return 'not tested'
         return (
             f'{100 * self.gain:+.1f} % '
             f'[{100 * self.low:+.1f}, {100 * self.high:+.1f}]'

@@ -14,6 +14,7 @@ from pyg_ckd.analysis.plots import (
     plot_curves,
     plot_degrees,
     plot_gains,
+    plot_levels,
     to_svg,
 )
 
@@ -178,7 +179,7 @@ def test_gains():
 
 def shop(degree: list[int]) -> HeteroData:
     data = HeteroData()
-    data['user'].num_nodes = len(degree)
+    data['user'].num_nodes = data['item'].num_nodes = len(degree)
     user = torch.arange(len(degree)).repeat_interleave(torch.tensor(degree))
     data['user', 'rates', 'item'].edge_index = torch.stack([user, user])
     return data
@@ -202,7 +203,7 @@ def test_groups_of_users(degree):
         run_of('ckd', 1, order, recall[3][order]),
         run_of('ckd', 2, order, recall[0]),  # no such base
     ]
-    groups = degree_changes(runs, shop(degree), 'recall@20')
+    groups = degree_changes(runs, shop(degree))
     assert 1 <= len(groups) <= 4
 
     expected = ((recall[2] - recall[0]) + (recall[3] - recall[1])) / 2
@@ -218,7 +219,7 @@ def test_groups_of_users(degree):
 def test_groups_have_about_the_same_size():
     user, zero = torch.arange(80), torch.zeros(80)
     runs = [run_of('base', 0, user, zero), run_of('ckd', 0, user, zero)]
-    groups = degree_changes(runs, shop(list(range(80))), 'recall@20')
+    groups = degree_changes(runs, shop(list(range(80))))
     assert [label for label, _ in groups] == ['0–19', '20–39', '40–59', '60–79']
 
 
@@ -228,7 +229,7 @@ def test_degrees():
         run_of('base', 0, user, torch.tensor([0.0, 0.0, 0.5, 0.5])),
         run_of('ckd', 0, user, torch.tensor([0.2, 0.4, 0.5, 0.3])),
     ]
-    figure = plot_degrees(runs, shop([1, 1, 9, 9]), 'recall@20')
+    figure = plot_degrees(runs, shop([1, 1, 9, 9]))
     (panel,) = figure.axes
     heights = [round(bar.get_height(), 4) for bar in panel.patches]
     assert heights == [0.3, -0.1]
@@ -239,9 +240,66 @@ def test_degrees():
     assert labels == ['1\n(2)', '9\n(2)']
 
 
-def test_degrees_need_metrics_of_users(results):
-    with pytest.raises(ValueError, match="with 'recall@20' of each user"):
-        plot_degrees(results, shop([1]), 'recall@20')
+@pytest.mark.parametrize('side', ['user', 'item'])
+def test_degrees_need_values(results, side):
+    with pytest.raises(ValueError, match=f'with metrics of each {side}'):
+        plot_degrees(results, shop([1]), side)
+
+
+def test_degrees_of_items():
+    item = torch.tensor([0, 0, 1, 2])  # of test interactions
+    runs = [
+        Result('shop', 'VBPR', method, 0, hits={'item': item, 'hit@20': hit})
+        for method, hit in (
+            ('base', torch.tensor([0.0, 1.0, 1.0, 1.0])),
+            ('ckd', torch.tensor([1.0, 1.0, 0.0, 1.0])),
+        )
+    ]
+    groups = degree_changes(runs, shop([3, 8, 8]), 'item')
+    assert [(label, change.tolist()) for label, change in groups] == [
+        ('3', [1.0, 0.0]),
+        ('8', [-1.0, 0.0]),
+    ]
+    (panel,) = plot_degrees(runs, shop([3, 8, 8]), 'item').axes
+    assert [bar.get_height() for bar in panel.patches] == [0.5, -0.5]
+    assert panel.get_xlabel() == (
+        'training interactions of the item (test interactions)'
+    )
+
+
+def test_levels():
+    def at(level: float) -> list[Result]:
+        values = {'base': 0.3 - level / 10, 'ckd': 0.4, 'teacher(text)': 0.2}
+        return [
+            Result(
+                'shop',
+                'VBPR',
+                method,
+                seed,
+                test={
+                    'only(text)' if 'text' in method else 'full': {
+                        'recall@20': value + 0.02 * seed
+                    }
+                },
+            )
+            for method, value in values.items()
+            for seed in (0, 1)
+        ]
+
+    figure = plot_levels({0.0: at(0.0), 0.5: at(0.5)}, 'share missing')
+    (panel,) = figure.axes
+    lines = {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in panel.lines
+        if not line.get_label().startswith('_')
+    }
+    assert list(lines) == ['base', 'ckd', 'teacher(text)']
+    assert lines['base'][0] == [0.0, 0.5]
+    assert lines['base'][1] == pytest.approx([0.31, 0.26])
+    assert lines['ckd'][1] == pytest.approx([0.41, 0.41])
+    dots = [line for line in panel.lines if line.get_marker() == '.']
+    assert len(dots) == 6
+    assert panel.get_xlabel() == 'share missing'
 
 
 def test_svg(results):

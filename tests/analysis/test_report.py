@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -17,6 +18,7 @@ SECTIONS = [
     'weights',
     'curves',
     'users',
+    'items',
     'cost',
     'settings',
 ]
@@ -121,6 +123,7 @@ def runs_of(backbone: str, gain: float, seeds: int = 2) -> list[Result]:
                     epochs=10,
                     seconds=60,
                     users={'user': user, 'recall@20': own},
+                    hits={'item': user % 7, 'hit@20': (own > 0.5).float()},
                 )
             )
     return runs
@@ -129,7 +132,7 @@ def runs_of(backbone: str, gain: float, seeds: int = 2) -> list[Result]:
 @pytest.fixture(scope='module')
 def data() -> HeteroData:
     data = HeteroData()
-    data['user'].num_nodes = NUM_USERS
+    data['user'].num_nodes, data['item'].num_nodes = NUM_USERS, 7
     user = torch.arange(NUM_USERS).repeat_interleave(
         torch.arange(NUM_USERS) % 9
     )
@@ -182,10 +185,10 @@ def test_sections_and_contents(path):
     headings = [text for tag, text in page.texts if tag == 'h2']
     assert headings == [text for tag, text in page.texts if tag == 'a']
     assert ('h1', 'My shop') in page.texts
-    # One figure of gains, and of each backbone one in four sections and two
+    # One figure of gains, and of each backbone one in five sections and two
     # in one, each with a text that stands for it:
     figures = [attrs for tag, attrs in page.tags if tag == 'figure']
-    assert len(figures) == 1 + 2 * 5
+    assert len(figures) == 1 + 2 * 6
     assert all(attrs['role'] == 'img' for attrs in figures)
     labels = [attrs['aria-label'] for attrs in figures]
     assert len(set(labels)) == len(labels)
@@ -263,15 +266,18 @@ def changed(runs: list[Result], field: str, value: object) -> list[Result]:
         ('users', ['users']),
         ('history', ['weights', 'curves']),
         ('seconds', ['cost']),
-        ('base only', ['weights', 'curves', 'users']),
+        ('hits', ['items']),
+        ('base only', ['weights', 'curves', 'users', 'items']),
         ('full view only', ['views']),
-        ('nothing', SECTIONS[2:7]),
+        ('nothing', SECTIONS[2:8]),
     ],
 )
 def test_sections_without_what_they_need(name, missing, data, tmp_path):
     runs = runs_of('VBPR', 0.1)
     if name == 'users':
         changed(runs, 'users', {})
+    elif name == 'hits':
+        changed(runs, 'hits', {})
     elif name == 'history':
         changed(runs, 'history', [])
     elif name == 'seconds':
@@ -290,7 +296,7 @@ def test_sections_without_what_they_need(name, missing, data, tmp_path):
 
 def test_users_need_data(tmp_path):
     text, page = read(report(runs_of('VBPR', 0.1), tmp_path / 'report.html'))
-    assert 'users' not in page.sections
+    assert not {'users', 'items'} & set(page.sections)
     assert '<title>Results: shop</title>' in text
 
 
@@ -326,6 +332,21 @@ def test_interval_over_zero_is_not_significant(tmp_path):
     assert text == (
         f'{gain}, not significant (2 seeds, 200 users)'.replace('-', '−')
     )
+
+
+def test_variants_are_compared_too(tmp_path):
+    runs = runs_of('VBPR', 0.1)
+    for run in runs[:]:
+        if run.method == 'ckd':
+            users = {**run.users, 'recall@20': run.users['recall@20'] * 2}
+            test = {'full': metrics(users['recall@20'])}
+            variant = replace(run, method='ckd[gate]', users=users, test=test)
+            runs.append(variant)
+    _, page = read(report(runs, tmp_path / 'report.html'))
+    texts = [text for _, text in page.texts]
+    gain = texts[texts.index('VBPR ckd[gate]:') + 1]
+    assert gain.startswith('+120.0 % [+120.0, +120.0], significant')
+    assert '+120.0 % [+120.0, +120.0]' in texts  # in the table
 
 
 def test_base_without_a_hit_is_not_tested(tmp_path):
