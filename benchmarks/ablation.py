@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -34,6 +35,7 @@ from run_all import (
 from torch import nn
 
 from pyg_ckd.analysis import (
+    Result,
     compare,
     holm,
     markdown_table,
@@ -91,12 +93,7 @@ CHOICES = [*VARIANTS, 'ensemble']
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description='Ablations of CKD.')
-    add_arguments(parser, backbones=BACKBONES, default=['VBPR'])
-    parser.add_argument(
-        '--variant', nargs='*', default=CHOICES, choices=CHOICES
-    )
-    args = parser.parse_args(argv)
+    args = parse_arguments(argv)
     folder = args.results / (args.run or args.dataset)
     folder.mkdir(parents=True, exist_ok=True)
     bench = Ablation(args, folder, VARIANTS)
@@ -112,24 +109,46 @@ def main(argv: list[str] | None = None) -> None:
     order = [*args.backbone, *BACKBONES]
     results.sort(key=lambda result: order.index(result.backbone))
 
-    rows = summarize(results)
-    console.print(terminal_table(rows, f'{args.dataset}, test'))
-    lines = ['# Ablation', '', *(f'- {line}' for line in bench.about()), '']
-    lines += [markdown_table(rows), '']
-    for backbone in args.backbone:
-        by_method: dict[str, list[Any]] = {}
+    console.print(terminal_table(summarize(results), f'{args.dataset}, test'))
+    write_ablation(folder, results, args.backbone, bench.about())
+    page = report(
+        results,
+        folder / 'ablation.html',
+        title=f'Ablation on {args.dataset}',
+        about=bench.about(),
+        data=bench.data(None),
+    )
+    console.print(f'Report: {page}')
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Ablations of CKD.')
+    add_arguments(parser, backbones=BACKBONES, default=['VBPR'])
+    parser.add_argument(
+        '--variant', nargs='*', default=CHOICES, choices=CHOICES
+    )
+    return parser.parse_args(argv)
+
+
+def write_ablation(
+    folder: Path, results: list[Result], backbones: list[str], about: list[str]
+) -> None:
+    """Write the table in Markdown, p-values adjusted, and plots of gains."""
+    lines = ['# Ablation', '', *(f'- {line}' for line in about), '']
+    lines += [markdown_table(summarize(results)), '']
+    for backbone in backbones:
+        runs: dict[str, list[Result]] = {}
         for result in results:
             if result.backbone == backbone:
-                by_method.setdefault(result.method, []).append(result)
-        base = by_method.pop('base')
+                runs.setdefault(result.method, []).append(result)
         gains = {
-            method: compare(base, runs)
-            for method, runs in by_method.items()
-            if not method.startswith('teacher')
+            method: compare(runs['base'], own)
+            for method, own in runs.items()
+            if own[0].compared
         }
-        figure = plot_gains(gains)
-        figure.savefig(folder / f'ablation_{backbone}.png', dpi=150)
-        lines += [f'![Gains over the base](ablation_{backbone}.png)', '']
+        picture = f'ablation_{backbone}.png'
+        plot_gains(gains).savefig(folder / picture, dpi=150)
+        lines += [f'![Gains over the base]({picture})', '']
         tested = {
             method: gain.p_users
             for method, gain in gains.items()
@@ -142,16 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         ]
         lines += [f'- {method}: {p:.2g}' for method, p in adjusted]
         lines.append('')
-    path = folder / 'ablation.md'
-    path.write_text('\n'.join(lines))
-    page = report(
-        results,
-        path.with_suffix('.html'),
-        title=f'Ablation on {args.dataset}',
-        about=bench.about(),
-        data=bench.data(None),
-    )
-    console.print(f'Report: {page}')
+    (folder / 'ablation.md').write_text('\n'.join(lines))
 
 
 class Ablation(Benchmark):

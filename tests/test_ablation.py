@@ -1,37 +1,34 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+import torch
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / 'benchmarks'
+from pyg_ckd.distill import Teacher
 
 
 @pytest.fixture(scope='module')
-def main():
-    """The entry point of the ablation."""
-    sys.path.insert(0, str(BENCHMARKS))  # it imports its neighbour
-    try:
-        path = BENCHMARKS / 'ablation.py'
-        spec = importlib.util.spec_from_file_location('ablation', path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module.main
+def script(load_benchmark):
+    """The ablation, as a module."""
+    return load_benchmark('ablation')
 
 
-def test_ablation(main, tmp_path, capsys):
+@pytest.fixture
+def arguments(tmp_path):
+    """An epoch of small models, on the synthetic data."""
     settings = tmp_path / 'settings.toml'
+    small = 'model = { dim = 4 }\ntrain = { batch_size = 4096, lr = 1e-2 }\n'
     settings.write_text(
-        '[default.VBPR]\nmodel = { dim = 4 }\n'
-        'train = { batch_size = 4096, lr = 1e-2 }\nckd = { tau = 0.5 }\n'
+        f'[default.VBPR]\n{small}ckd = {{ tau = 0.5 }}\n'
+        f'[default.FREEDOM]\n{small}'
     )
     arguments = ['--device', 'cpu', '--seed', '0', '--max-epochs', '1']
     arguments += ['--results', str(tmp_path), '--settings', str(settings)]
+    return arguments
+
+
+def test_ablation(script, arguments, tmp_path, capsys):
     arguments += ['--variant', 'only generic', 'longer', 'ensemble']
-    main(arguments)
+    script.main(arguments)
     folder = tmp_path / 'fake'
     lines = (folder / 'results.jsonl').read_text().split('\n')
     results = {
@@ -63,5 +60,62 @@ def test_ablation(main, tmp_path, capsys):
     report = (folder / 'ablation.md').read_text()
     assert 'adjusted by Holm' in report
     assert (folder / 'ablation_VBPR.png').read_bytes().startswith(b'\x89PNG')
-    main(arguments)
+    script.main(arguments)
     assert '7 cells, 7 of them finished' in capsys.readouterr().out
+
+
+def test_other_teachers_and_other_data(script, arguments, tmp_path, capsys):
+    others = [
+        'base as teachers',
+        'ensemble as teachers',
+        'FREEDOM teachers',
+        'VBPR teachers',
+    ]
+    arguments += ['--variant', *others, 'standardized']
+    script.main(arguments)
+    folder = tmp_path / 'fake'
+    lines = (folder / 'results.jsonl').read_text().split('\n')
+    results = {
+        (one['backbone'], one['method']): one
+        for one in map(json.loads, filter(None, lines))
+    }
+    assert list(results) == [
+        ('VBPR', 'base'),
+        ('VBPR', 'teacher(image)'),
+        ('VBPR', 'teacher(text)'),
+        ('VBPR', 'ckd'),
+        ('VBPR', 'ckd[base as teachers]'),
+        ('VBPR', 'ckd[ensemble as teachers]'),
+        ('FREEDOM', 'teacher(image)'),
+        ('FREEDOM', 'teacher(text)'),
+        ('VBPR', 'ckd[FREEDOM teachers]'),
+        ('VBPR', 'ckd[VBPR teachers]'),
+        ('VBPR', 'base[standardized]'),
+    ]
+    recall = [results['VBPR', f'ckd[{name}]']['test'] for name in others]
+    assert recall[3] == results['VBPR', 'ckd']['test']  # its own teachers
+    assert all(one != recall[3] for one in recall[:3])
+    data = {results[cell]['settings']['data'] for cell in results}
+    assert len(data) == 2  # features are others, standardised
+
+    args = script.parse_arguments(arguments)
+    bench = script.Ablation(args, folder, script.VARIANTS)
+    own = bench.teachers(('VBPR', 'ckd', 0))
+    for name in others[:3]:
+        teachers = bench.teachers(('VBPR', f'ckd[{name}]', 0))
+        for m, teacher in teachers.items():
+            assert teacher.modality == m
+            assert teacher.spread == pytest.approx(own[m].spread, rel=1e-4)
+    base = Teacher.load(folder / 'teachers' / 'VBPR-base-0.pt')
+    taught = bench.teachers(('VBPR', 'ckd[base as teachers]', 0))
+    for teacher in taught.values():
+        assert torch.equal(teacher.item, base.item)
+
+    capsys.readouterr()
+    (folder / 'teachers' / 'VBPR-base-0.pt').unlink()
+    script.main(arguments)
+    out = capsys.readouterr().out
+    assert '10 cells, 9 of them finished' in out
+    assert '1 cells, 1 of them finished' in out
+    page = (folder / 'ablation.html').read_text()
+    assert 'VBPR ckd[base as teachers]' in page
