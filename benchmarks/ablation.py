@@ -40,8 +40,10 @@ from pyg_ckd.analysis import (
     holm,
     markdown_table,
     plot_gains,
+    rank_agreement,
     report,
     summarize,
+    weights_and_gaps,
 )
 from pyg_ckd.data import modalities
 from pyg_ckd.distill import Teacher
@@ -160,8 +162,37 @@ def write_ablation(
             '',
         ]
         lines += [f'- {method}: {p:.2g}' for method, p in adjusted]
-        lines.append('')
+        lines += [
+            '',
+            f'{backbone}, rank correlation over checkpoints of the weight of a '
+            f'modality and its gap to the teacher; 1 if weights go to where '
+            f'the gap is large:',
+            '',
+            *agreements(runs),
+            '',
+        ]
     (folder / 'ablation.md').write_text('\n'.join(lines))
+
+
+def agreements(runs: dict[str, list[Result]]) -> list[str]:
+    """Return how well the weights of CKD follow the gaps, a line a seed."""
+    lines = []
+    for run in runs['ckd']:
+        level = {
+            method.removeprefix('teacher(').rstrip(')'): own.val['recall@20']
+            for method, teachers in runs.items()
+            for own in teachers
+            if method.startswith('teacher') and own.seed == run.seed
+        }
+        found = rank_agreement(*weights_and_gaps(run.history, level))
+        numbers = ', '.join(
+            f'{name} {"-" if value is None else format(value, "+.2f")}'
+            for name, value in found.items()
+        )
+        lines.append(
+            f'- seed {run.seed}, {len(run.history)} checkpoints: {numbers}'
+        )
+    return lines
 
 
 class Ablation(Benchmark):

@@ -59,6 +59,7 @@ def test_ablation(script, arguments, tmp_path, capsys):
     assert 'ckd[only generic]' in out
     report = (folder / 'ablation.md').read_text()
     assert 'adjusted by Holm' in report
+    assert '- seed 0, 1 checkpoints: image -, text -, pooled -' in report
     assert (folder / 'ablation_VBPR.png').read_bytes().startswith(b'\x89PNG')
     script.main(arguments)
     assert '7 cells, 7 of them finished' in capsys.readouterr().out

@@ -1,6 +1,11 @@
 """What came out: tables, plots and reports."""
 
-from .diagnose import Diagnosis, diagnose
+from .diagnose import (
+    Diagnosis,
+    diagnose,
+    rank_agreement,
+    weights_and_gaps,
+)
 from .explain import Explanation, explain
 from .plots import (
     plot_curves,
@@ -47,7 +52,9 @@ __all__ = [
     'plot_levels',
     'plot_views',
     'plot_weights',
+    'rank_agreement',
     'report',
     'save_result',
     'summarize',
+    'weights_and_gaps',
 ]

@@ -96,20 +96,7 @@ class Diagnosis:
         together as ``pooled``. It is :obj:`None` with fewer than four
         checkpoints, or where one of the two never changes.
         """
-        from scipy.stats import spearmanr
-
-        pairs = {m: (self.weights[m], self.gaps[m]) for m in self.teacher}
-        pairs['pooled'] = (
-            list(chain(*self.weights.values())),
-            list(chain(*self.gaps.values())),
-        )
-        return {
-            name: float(spearmanr(*pair).statistic)
-            if len(self.epochs) >= MIN_CHECKPOINTS
-            and min(len(set(series)) for series in pair) > 1
-            else None
-            for name, pair in pairs.items()
-        }
+        return rank_agreement(self.weights, self.gaps)
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -351,7 +338,7 @@ def diagnose(
         checkpoint[f'spread_{m}'] = float((weight[:, i] - 1).abs().mean())
     checkpoint |= {'gradient_share': share}
     signs = failure_signs(checkpoint, task.teacher_level)
-    epochs, weights, gaps = _curves(history or (), task.teacher_level)
+    weights, gaps = weights_and_gaps(history or (), task.teacher_level)
     wrong = (progress <= 1e-8).double().mean(dim=0).tolist()
     large = (progress >= 10).double().mean(dim=0).tolist()
     return Diagnosis(
@@ -365,7 +352,7 @@ def diagnose(
             m: {'wrong sign': wrong[i], 'too large': large[i]}
             for i, m in enumerate(names)
         },
-        epochs=epochs,
+        epochs=[entry['epoch'] for entry in history or ()],
         weights=weights,
         gaps=gaps,
         gradient_share=share,
@@ -395,12 +382,25 @@ def _progress(task: CKD, batches: Sequence[Batch]) -> Tensor:
     return torch.cat(progress).cpu()
 
 
-def _curves(
+def weights_and_gaps(
     history: Sequence[Mapping[str, float]], level: Mapping[str, float]
-) -> tuple[list[float], Curves, Curves]:
-    """Return epochs, and the weights and the gaps of each modality."""
+) -> tuple[Curves, Curves]:
+    """Return the weight and the gap of each modality at the checkpoints.
+
+    Args:
+        history: The history of a :class:`~pyg_ckd.train.CKD` task.
+        level: Validation Recall@20 of the teacher of each modality.
+
+    Raises:
+        ValueError: If the history is not one of CKD.
+
+    Example:
+        >>> history = [{'weight_text': 1.5, 'val_recall@20/only(text)': 0.06}]
+        >>> weights, gaps = weights_and_gaps(history, {'text': 0.08})
+        >>> weights, gaps
+        ({'text': [1.5]}, {'text': [0.25]})
+    """
     try:
-        epochs = [entry['epoch'] for entry in history]
         weights = {m: [each[f'weight_{m}'] for each in history] for m in level}
         recall = {
             m: [each[f'val_recall@20/only({m})'] for each in history]
@@ -408,11 +408,45 @@ def _curves(
         }
     except KeyError as error:
         raise ValueError(
-            f"'history' needs to be that of a CKD task in 'diagnose', but it "
-            f'has an entry without {error}'
+            f"'history' needs to be that of a CKD task, but it has an entry "
+            f'without {error}'
         ) from None
     gaps = {m: [_gap(own, level[m]) for own in recall[m]] for m in level}
-    return epochs, weights, gaps
+    return weights, gaps
+
+
+def rank_agreement(weights: Curves, gaps: Curves) -> dict[str, float | None]:
+    """Return Spearman's rank correlation of weights and gaps.
+
+    Args:
+        weights: The weight of each modality at the checkpoints.
+        gaps: The gap of each modality at the checkpoints.
+
+    Returns:
+        A correlation for each modality, and for the points of all of them
+        together as ``pooled``. It is :obj:`None` with fewer than four
+        checkpoints, or where one of the two never changes.
+
+    Example:
+        >>> weights = {'text': [1.4, 1.3, 1.2, 1.1]}
+        >>> rank_agreement(weights, {'text': [0.5, 0.4, 0.3, 0.2]})['text']
+        1.0
+    """
+    from scipy.stats import spearmanr
+
+    pairs = {m: (weights[m], gaps[m]) for m in weights}
+    pairs['pooled'] = (
+        list(chain(*weights.values())),
+        list(chain(*gaps.values())),
+    )
+    fewest = min(map(len, weights.values()))
+    return {
+        name: float(spearmanr(*pair).statistic)
+        if fewest >= MIN_CHECKPOINTS
+        and min(len(set(series)) for series in pair) > 1
+        else None
+        for name, pair in pairs.items()
+    }
 
 
 def _gap(own: float, teacher: float) -> float:
