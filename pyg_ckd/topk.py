@@ -24,15 +24,14 @@ def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         >>> stable_topk(torch.tensor([[1.0, 2.0, 2.0, 2.0]]), k=2)[1]
         tensor([[1, 2]])
     """
-    value, index = score.topk(k, dim=1)
-    index, order = index.sort(dim=1)
+    beyond = min(k + 1, score.size(1))  # one more, if there is one
+    value, index = score.topk(beyond, dim=1)
+    contested = (value[:, k - 1 : k] == value[:, k:]).any(dim=1)
+    index, order = index[:, :k].sort(dim=1)
     value, order = value.gather(1, order).sort(
         dim=1, descending=True, stable=True
     )
     index = index.gather(1, order)
-
-    last = value[:, -1:]
-    contested = (score == last).sum(1) > (value == last).sum(1)
     if contested.any():
         whole, place = score[contested].sort(
             dim=1, descending=True, stable=True
