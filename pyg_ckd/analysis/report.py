@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
@@ -124,7 +123,7 @@ def report(
     with rc_context({'text.parse_math': False}):  # names are no formulas
         sections = [
             _headline(groups, gains),
-            _table(groups),
+            _table(groups, gains),
             _views(groups),
             _weights(groups),
             _curves(groups),
@@ -158,10 +157,15 @@ def _gains(groups: dict[str, list[Result]]) -> dict[str, Comparison | None]:
     for name, runs in groups.items():
         for method, own in _by_method(runs).items():
             if own[0].compared:
-                label = name if method == 'ckd' else f'{name} {method}'
                 gain = against_base(_of(runs, 'base'), own, METRIC)
-                gains[label] = gain if gain and isfinite(gain.low) else None
+                gains[_label(name, method)] = (
+                    gain if gain and gain.tested else None
+                )
     return gains
+
+
+def _label(backbone: str, method: str) -> str:
+    return backbone if method == 'ckd' else f'{backbone} {method}'
 
 
 def _headline(
@@ -181,7 +185,7 @@ def _headline(
     alone = [
         name
         for name, runs in groups.items()
-        if not any(run.compared for run in runs)
+        if _of(runs, 'base') and not any(run.compared for run in runs)
     ]
     if alone:
         section.points.append(('', 'Without CKD', ', '.join(alone)))
@@ -221,7 +225,9 @@ def _interval(gain: Comparison) -> str:
     return str(gain).replace('-', '−')
 
 
-def _table(groups: dict[str, list[Result]]) -> _Section:
+def _table(
+    groups: dict[str, list[Result]], gains: dict[str, Comparison | None]
+) -> _Section:
     section = _Section(
         'table',
         'All figures',
@@ -234,8 +240,11 @@ def _table(groups: dict[str, list[Result]]) -> _Section:
         section.table[name] = summarize(runs, METRICS)
         for row in section.table[name]:
             del row['data set'], row['backbone']
-            change = f'{METRIC} against base'
-            row[change] = row[change].replace('-', '−')
+            label = _label(name, row['method'])
+            if label in gains:
+                gain = gains[label]
+                against = _interval(gain) if gain else 'not tested'
+                row[f'{METRIC} against base'] = against
     return section
 
 
