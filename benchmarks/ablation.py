@@ -47,7 +47,6 @@ from pyg_ckd.analysis import (
 )
 from pyg_ckd.data import modalities
 from pyg_ckd.distill import Teacher
-from pyg_ckd.evaluation import evaluation
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.transforms import StandardizeModality
 from pyg_ckd.views import full
@@ -81,11 +80,11 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
 }
 #: Who teaches instead of models of the same class, each trained on a modality.
 TEACHERS = {
-    'base as teachers': 'base',
-    'ensemble as teachers': 'ensemble',
-    'VBPR teachers': 'VBPR',
-    'LightGCN teachers': 'LightGCN',
-    'FREEDOM teachers': 'FREEDOM',
+    'self-distilled': 'base',
+    'taught by ensemble': 'ensemble',
+    'taught by VBPR': 'VBPR',
+    'taught by LightGCN': 'LightGCN',
+    'taught by FREEDOM': 'FREEDOM',
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {'ckd': changes} for name, changes in CKD_VARIANTS.items()},
@@ -230,7 +229,7 @@ class Ablation(Benchmark):
 
     def done(self, cell: Cell) -> bool:
         """Return whether the cell was finished before, and what it taught."""
-        needed = cell[1] == 'base' and 'base as teachers' in self.args.variant
+        needed = cell[1] == 'base' and 'self-distilled' in self.args.variant
         lost = needed and not self.teacher_path(*cell).exists()
         return super().done(cell) and not lost
 
@@ -249,23 +248,26 @@ class Ablation(Benchmark):
         """Keep the embeddings of a base, which may teach, beside the result."""
         backbone, method, _ = cell
         if method == 'base':
-            with evaluation(model):
-                user, item = model(self.data(backbone))
-            teacher = Teacher.from_embeddings(user, item, self.data(None), '')
+            data = self.data(backbone)
+            names = modalities(data)
+            teacher = Teacher.from_model(
+                model, data, names[0], keep=full(names)
+            )
             teacher.save(self.teacher_path(*cell))
         super().save(cell, model, *args, **kwargs)
 
     def teachers(self, cell: Cell) -> dict[str, Teacher]:
         """Return the teachers of a cell, with the spread of its own ones."""
         backbone, method, seed = cell
-        own = super().teachers(cell)
         source = TEACHERS.get(split_method(method)[1], backbone)
-        if source == backbone:
-            return own
         if source == 'base':
             base = Teacher.load(self.teacher_path(backbone, 'base', seed))
-            others = dict.fromkeys(own, base)
-        elif source == 'ensemble':
+            names = modalities(self.data(None))
+            return {m: replace(base, modality=m) for m in names}
+        own = super().teachers(cell)
+        if source == backbone:
+            return own
+        if source == 'ensemble':
             scaled = [
                 replace(t.rescaled(1.0), modality='') for t in own.values()
             ]

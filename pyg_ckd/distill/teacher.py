@@ -16,7 +16,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.data import fingerprint, modalities
 from pyg_ckd.evaluation import evaluate, evaluation
 from pyg_ckd.nn import FixedEmbeddings
-from pyg_ckd.views import crossed, only, views
+from pyg_ckd.views import Keep, crossed, only, views
 
 Settings = dict[str, str | int | float | bool | None]
 
@@ -57,20 +57,46 @@ class Teacher:
         data: HeteroData,
         modality: str,
         settings: Settings | None = None,
+        *,
+        keep: Keep | None = None,
     ) -> Teacher:
-        """Freeze the view of a model that sees one modality only.
+        """Freeze a view of a model.
+
+        By default it is the view that sees the modality only, as in CKD. With
+        the full one, a model that was trained without CKD teaches all views of
+        its successor (self-distillation).
 
         Args:
             model: A trained recommender.
             data: The data it was trained on, not ablated.
-            modality: The modality that the view keeps.
+            modality: The modality to teach.
             settings: How the model was trained, for the record.
+            keep: The view that teaches; by default ``only(modality)``.
 
         Raises:
             ValueError: If the data has no such modality.
+
+        Example:
+            >>> from pyg_ckd.datasets import FakeMultimodal
+            >>> from pyg_ckd.nn import VBPR
+            >>> from pyg_ckd.views import full
+            >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+            >>> base = VBPR.from_data(data, dim=4)
+            >>> keep = full(['image', 'text'])
+            >>> {
+            ...     m: Teacher.from_model(base, data, m, keep=keep)
+            ...     for m in ['image', 'text']
+            ... }['text']
+            Teacher('text', num_users=20, num_items=10, dim=12)
         """
+        if modality not in modalities(data):
+            raise ValueError(
+                f"'modality' needs to be one of {modalities(data)} in "
+                f"'Teacher' (got '{modality}')"
+            )
+        keep = only(modality) if keep is None else keep
         with evaluation(model):
-            user, item = views(model, data, [only(modality)]).embedding()
+            user, item = views(model, data, [keep]).embedding()
         return cls(
             modality,
             user.clone(),

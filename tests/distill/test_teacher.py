@@ -9,7 +9,7 @@ from pyg_ckd.data import RATES, fingerprint
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.distill import Teacher
 from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
-from pyg_ckd.views import only, view
+from pyg_ckd.views import full, only, view
 
 
 @pytest.fixture
@@ -77,6 +77,19 @@ def test_crossed_margin(teacher):
     torch.testing.assert_close(margin, torch.stack(expected))
 
 
+def test_from_model_of_another_view(data):
+    model = VBPR.from_data(data, dim=4)
+    keep = full(['image', 'text'])
+    teacher = Teacher.from_model(model, data, 'text', keep=keep)
+    assert teacher.modality == 'text'
+    for own, expected in zip(
+        (teacher.user, teacher.item), model(data), strict=True
+    ):
+        torch.testing.assert_close(own, expected)
+    with pytest.raises(ValueError, match=r"one of .*'text'.*'txet'"):
+        Teacher.from_model(model, data, 'txet', keep=keep)
+
+
 def test_from_model_keeps_the_mode(data):
     model = VBPR.from_data(data, dim=4).eval()
     Teacher.from_model(model, data, 'text')
@@ -85,7 +98,7 @@ def test_from_model_keeps_the_mode(data):
 
 def test_from_model_of_unknown_modality(data):
     model = VBPR.from_data(data, dim=4)
-    with pytest.raises(ValueError, match=r"'txet'.*\['image', 'text'\]"):
+    with pytest.raises(ValueError, match=r"\['image', 'text'\].*'txet'"):
         Teacher.from_model(model, data, 'txet')
 
 
