@@ -102,15 +102,16 @@ def main(argv: list[str] | None = None) -> None:
     bench = Ablation(args, folder, VARIANTS)
     standardized = Ablation(args, folder, VARIANTS, StandardizeModality())
     console = Console()
-    results = []
+    found: dict[str, Result] = {}
     for part, cells in (
         (bench, list(bench.cells())),
         (standardized, list(standardized.cells_on_other_data())),
     ):
         run_cells(part, cells, console)
-        results += [part.finished[part.key(cell)] for cell in cells]
+        keys = map(part.key, cells)
+        found |= {key: part.finished[key] for key in keys}
     order = [*args.backbone, *BACKBONES]
-    results.sort(key=lambda result: order.index(result.backbone))
+    results = sorted(found.values(), key=lambda run: order.index(run.backbone))
 
     console.print(terminal_table(summarize(results), f'{args.dataset}, test'))
     write_ablation(folder, results, args.backbone, bench.about())
@@ -131,6 +132,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--variant', nargs='*', default=CHOICES, choices=CHOICES
     )
     return parser.parse_args(argv)
+
+
+def method_of(variant: str) -> str:
+    """Return the method that a variant is one of."""
+    if variant == 'ensemble':
+        return variant
+    kind = 'base' if variant in ('longer', 'standardized') else 'ckd'
+    return f'{kind}[{variant}]'
 
 
 def write_ablation(
@@ -209,23 +218,19 @@ class Ablation(Benchmark):
                     yield backbone, f'teacher({m})', seed
                 yield backbone, 'ckd', seed
                 for variant in self.args.variant:
-                    if variant == 'ensemble':
-                        yield backbone, variant, seed
-                    elif variant == 'longer':
-                        yield backbone, f'base[{variant}]', seed
-                    elif variant != 'standardized':
-                        source = TEACHERS.get(variant)
-                        if source in BACKBONES and source != backbone:
-                            for m in names:
-                                yield source, f'teacher({m})', seed
-                        yield backbone, f'ckd[{variant}]', seed
+                    source = TEACHERS.get(variant)
+                    if source in BACKBONES and source != backbone:
+                        for m in names:
+                            yield source, f'teacher({m})', seed
+                    if variant != 'standardized':
+                        yield backbone, method_of(variant), seed
 
     def cells_on_other_data(self) -> Iterator[Cell]:
         """Yield the bases on standardised features."""
         if 'standardized' in self.args.variant:
             for backbone in self.args.backbone:
                 for seed in self.args.seed:
-                    yield backbone, 'base[standardized]', seed
+                    yield backbone, method_of('standardized'), seed
 
     def done(self, cell: Cell) -> bool:
         """Return whether the cell was finished before, and what it taught."""
