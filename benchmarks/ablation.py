@@ -76,7 +76,6 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
     'tau 0.2': {'tau': 0.2},
     'tau 1': {'tau': 1.0},
     'gate': {'gate': True},
-    'detached': {'detach_shared': True},
 }
 #: Who teaches instead of models of the same class, each trained on a modality.
 TEACHERS = {

@@ -178,21 +178,6 @@ class Triples:
             Triples(other_user, other_pos, other_neg, self.keep),
         )
 
-    def detach_shared(self) -> Triples:
-        """Return these triples without gradients in what all views share.
-
-        That is the blocks that belong to every view, such as those of IDs in
-        late fusion, and a block of users that belongs to all item blocks.
-        """
-        shared = self.keep.bool().all(dim=0).tolist()  # [num_blocks]
-        users = shared if len(self.user) == len(shared) else [True]
-        return Triples(
-            user=_detach(self.user, users),
-            pos=_detach(self.pos, shared),
-            neg=_detach(self.neg, shared),
-            keep=self.keep,
-        )
-
     def crossed_margin(self, size: int) -> Tensor:
         r"""Return the margins of each user on the pairs of her whole group.
 
@@ -331,13 +316,6 @@ def _split(
 ) -> tuple[list[Tensor], list[Tensor]]:
     pairs = [block.tensor_split([size]) for block in blocks]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-
-def _detach(blocks: list[Tensor], which: list[bool]) -> list[Tensor]:
-    return [
-        block.detach() if stop else block
-        for block, stop in zip(blocks, which, strict=True)
-    ]
 
 
 def _rows(block: Tensor | Rows, index: Tensor | None = None) -> Tensor:

@@ -85,10 +85,6 @@ class CKD(Recommendation):
             the student's own view of it is worse than the teacher, by
             validation Recall@20, checked anew at each evaluation. This is not
             in the paper. (default: :obj:`False`)
-        detach_shared (bool, optional): Whether distillation leaves alone what
-            all views share (:meth:`~pyg_ckd.views.Triples.detach_shared`), so
-            that it trains the parameters of a modality only. This is not in
-            the paper. (default: :obj:`False`)
         skip_missing (bool, optional): Whether a triple with an item that
             lacks a modality, by ``data['item'].has_<modality>``, has no
             specific loss for that modality. (default: :obj:`False`)
@@ -132,7 +128,6 @@ class CKD(Recommendation):
         specific: Literal['hinge', 'mse', 'kl'] | None = 'hinge',
         reweight: bool = True,
         gate: bool = False,
-        detach_shared: bool = False,
         skip_missing: bool = False,
         num_generic: int = 5000,
         group_size: int = 1,
@@ -178,7 +173,6 @@ class CKD(Recommendation):
         self.effect = effect
         self.reweight = reweight
         self.gate = gate
-        self.detach_shared = detach_shared
         self.num_generic = num_generic
         self.group_size = group_size
         self.specific_loss = SpecificLoss(specific) if specific else None
@@ -332,9 +326,6 @@ class CKD(Recommendation):
             [t.crossed_margin(*generic, self.group_size) for t in teachers],
             dim=-1,
         )  # [G * group_size, M]
-        if self.detach_shared:
-            random_triples = random_triples.detach_shared()
-            student = triples.detach_shared().margin()
         alone = student[:, self._only]  # [B, M]
         generic_margin = random_triples.crossed_margin(self.group_size)
 

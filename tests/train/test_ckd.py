@@ -365,28 +365,6 @@ def test_items_that_lack_a_modality_have_no_specific_loss(data):
         assert torch.equal(parts[key], value) == (key != 'specific_text')
 
 
-def test_what_views_share_can_be_left_alone(data):
-    model = wide(VBPR.from_data(data, dim=4))
-    batch = next(iter(TripletLoader(data, batch_size=9)))
-    settings = {'strength': 0.7, 'tau': 2.0}
-    teachers = random_teachers(data)
-    task = CKD(model, data, teachers, detach_shared=True, **settings)
-    generic = task.generic_triples()
-    loss, parts = task.loss(batch, generic)
-    itself, itself_parts = CKD(model, data, teachers, **settings).loss(
-        batch, generic
-    )
-    base, _ = CKD(model, data, teachers, strength=0.0).loss(batch, generic)
-    torch.testing.assert_close(loss, itself)
-    assert parts == itself_parts
-    got, plain = gradients(loss, model), gradients(itself, model)
-    for key, value in gradients(base, model).items():
-        shared = key in ('user.weight', 'item.weight')
-        expected = value if shared else plain[key]
-        torch.testing.assert_close(got[key], expected)
-        assert not torch.allclose(value, plain[key])
-
-
 def test_gate(data):
     """A modality is distilled while its teacher is ahead on validation."""
     task = CKD(Plain(data), data, random_teachers(data), gate=True)
