@@ -84,7 +84,8 @@ class CKD(Recommendation):
         gate (bool, optional): Whether a modality is distilled only as long as
             the student's own view of it is worse than the teacher, by
             validation Recall@20, checked anew at each evaluation. This is not
-            in the paper. (default: :obj:`False`)
+            in the paper; it is for backbones whose views overtake weak
+            teachers. (default: :obj:`False`)
         skip_missing (bool, optional): Whether a triple with an item that
             lacks a modality, by ``data['item'].has_<modality>``, has no
             specific loss for that modality. (default: :obj:`False`)

@@ -46,7 +46,8 @@ def failure_signs(
                 f"{level:.4f}, the student's own view of '{m}' {own:.4f}. "
                 f'There is nothing left to learn from it, and distillation '
                 f'may hold the student back. If the full view stops rising, '
-                f"try 'gate=True', a stronger teacher, or a smaller 'strength'"
+                f"try 'gate=True', a stronger teacher, such as a model that "
+                f"was trained without CKD, or a smaller 'strength'"
             )
     spreads = [entry.get(f'spread_{m}', math.inf) for m in teacher_level]
     if max(spreads) < MIN_SPREAD:
