@@ -17,6 +17,7 @@ It ends with a table, `report.md` and `report.html`, a page to look at.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import sys
@@ -410,10 +411,12 @@ class Benchmark:
         }
 
     def teacher_path(self, backbone: str, method: str, seed: int) -> Path:
-        """Return where a teacher is kept."""
+        """Return where a teacher is kept, a file for each of its settings."""
         folder = self.folder / 'teachers'
         folder.mkdir(exist_ok=True)
-        return folder / f'{backbone}-{method}-{seed}.pt'
+        key = self.key((backbone, method, seed))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+        return folder / f'{backbone}-{method}-{seed}-{digest}.pt'
 
     def about(self) -> list[str]:
         """Return how the results came about, for the report."""

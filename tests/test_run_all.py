@@ -71,10 +71,21 @@ def test_offline_default_resumes(run, tmp_path):
     # A run that was killed leaves half a line, and a teacher may get lost:
     log = folder / 'results.jsonl'
     log.write_text(log.read_text()[:-20])
-    (folder / 'teachers' / 'VBPR-teacher(text)-0.pt').unlink()
+    (teacher,) = (folder / 'teachers').glob('VBPR-teacher(text)-0-*.pt')
+    teacher.unlink()
     out = run('--backbone', 'VBPR')
     assert '4 cells, 2 of them finished before' in out
     assert '4 cells, 4 of them' in run('--backbone', 'VBPR')
+
+
+def test_teachers_of_other_settings_are_others(run, tmp_path):
+    for epochs in ('1', '2', '1'):
+        arguments = ['--method', 'teachers', '--max-epochs', epochs]
+        out = run('--backbone', 'VBPR', *arguments)
+    assert '2 cells, 2 of them finished before' in out
+    teachers = tmp_path / 'results' / 'fake' / 'teachers'
+    for m in ('image', 'text'):
+        assert len(list(teachers.glob(f'VBPR-teacher({m})-0-*.pt'))) == 2
 
 
 def test_metrics_of_users(run, shop, tmp_path):
