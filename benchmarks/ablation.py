@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from born_again import BornAgain
 from pytorch_lightning import Callback
 from rich.console import Console
 from run_all import (
@@ -48,6 +49,7 @@ from pyg_ckd.analysis import (
 from pyg_ckd.data import modalities
 from pyg_ckd.distill import Teacher
 from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.train import CKD
 from pyg_ckd.transforms import StandardizeModality
 from pyg_ckd.views import full
 
@@ -65,6 +67,7 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
     'eps 1e-8': {'eps': 1e-8},
     '1,000 triples': {'num_generic': 1000},
     '256 x 32 triples': {'num_generic': 256, 'group_size': 32},
+    'strength 0.001': {'strength': 0.001},
     'strength 0.003': {'strength': 0.003},
     'strength 0.01': {'strength': 0.01},
     'strength 0.03': {'strength': 0.03},
@@ -80,6 +83,7 @@ CKD_VARIANTS: dict[str, dict[str, Any]] = {
 #: Who teaches instead of models of the same class, each trained on a modality.
 TEACHERS = {
     'self-distilled': 'base',
+    'born again': 'base',
     'taught by ensemble': 'ensemble',
     'taught by VBPR': 'VBPR',
     'taught by LightGCN': 'LightGCN',
@@ -233,7 +237,9 @@ class Ablation(Benchmark):
 
     def done(self, cell: Cell) -> bool:
         """Return whether the cell was finished before, and what it taught."""
-        needed = cell[1] == 'base' and 'self-distilled' in self.args.variant
+        needed = cell[1] == 'base' and any(
+            TEACHERS.get(variant) == 'base' for variant in self.args.variant
+        )
         lost = needed and not self.teacher_path(*cell).exists()
         return super().done(cell) and not lost
 
@@ -245,6 +251,10 @@ class Ablation(Benchmark):
         model = FixedEmbeddings.ensemble([(t.user, t.item) for t in teachers])
         keep = full(modalities(self.data(None)))
         return self.save(cell, model, keep, history=[], seconds=0.0)
+
+    def student(self, method: str) -> type[CKD]:
+        """Return what trains the student of a method."""
+        return BornAgain if method == 'ckd[born again]' else CKD
 
     def save(
         self, cell: Cell, model: nn.Module, *args: Any, **kwargs: Any

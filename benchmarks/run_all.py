@@ -339,7 +339,7 @@ class Benchmark:
         task: Recommendation
         kind, _ = split_method(method)
         if kind == 'ckd':
-            task = CKD(
+            task = self.student(method)(
                 model,
                 data,
                 self.teachers(cell),
@@ -370,6 +370,10 @@ class Benchmark:
             teacher.save(self.teacher_path(backbone, method, seed))
 
         self.save(cell, model, task.keep, task.history, seconds)
+
+    def student(self, method: str) -> type[CKD]:
+        """Return what trains the student of a method."""
+        return CKD
 
     def save(
         self,

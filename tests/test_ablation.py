@@ -3,7 +3,11 @@ import json
 import pytest
 import torch
 
+from pyg_ckd.data import modalities
+from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.distill import Teacher
+from pyg_ckd.nn import VBPR
+from pyg_ckd.views import full
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +76,7 @@ def test_other_teachers_and_other_data(script, arguments, tmp_path, capsys):
         'taught by FREEDOM',
         'taught by VBPR',
     ]
-    arguments += ['--variant', *others, 'standardized']
+    arguments += ['--variant', *others, 'born again', 'standardized']
     script.main(arguments)
     folder = tmp_path / 'fake'
     lines = (folder / 'results.jsonl').read_text().split('\n')
@@ -91,6 +95,7 @@ def test_other_teachers_and_other_data(script, arguments, tmp_path, capsys):
         ('FREEDOM', 'teacher(text)'),
         ('VBPR', 'ckd[taught by FREEDOM]'),
         ('VBPR', 'ckd[taught by VBPR]'),
+        ('VBPR', 'ckd[born again]'),
         ('VBPR', 'base[standardized]'),
     ]
     recall = [results['VBPR', f'ckd[{name}]']['test'] for name in others]
@@ -117,7 +122,39 @@ def test_other_teachers_and_other_data(script, arguments, tmp_path, capsys):
     path.unlink()
     script.main(arguments)
     out = capsys.readouterr().out
-    assert '10 cells, 9 of them finished' in out
+    assert '11 cells, 10 of them finished' in out
     assert '1 cells, 1 of them finished' in out
     page = (folder / 'ablation.html').read_text()
     assert 'VBPR ckd[self-distilled]' in page
+
+
+def test_born_again_teaches_the_full_view(script):
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    names = modalities(data)
+    base, model = (VBPR.from_data(data, dim=4) for _ in range(2))
+    for parameter in (*base.parameters(), *model.parameters()):
+        torch.nn.init.normal_(parameter, std=0.1)
+    teachers = {
+        m: Teacher.from_model(base, data, m, keep=full(names)) for m in names
+    }
+    task = script.BornAgain(
+        model, data, teachers, strength=0.5, gamma=3.0, tau=0.2, l2=0.0
+    )
+    batch = next(iter(task.train_dataloader()))
+    generic = task.generic_triples()
+    with torch.no_grad():
+        loss, parts = task.loss(batch, generic)
+
+    def margin(model, user, first, second):
+        with torch.no_grad():
+            users, items = (x.double() for x in model(data))
+        return (users[user] * (items[first] - items[second])).sum(1)
+
+    target = (margin(base, *generic) / 0.2).sigmoid()
+    p = (margin(model, *generic) / 0.2).sigmoid()
+    taught = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    bpr = -margin(model, *batch).sigmoid().log().mean()
+    assert float(parts['base']) == pytest.approx(float(bpr), rel=1e-4)
+    assert float(parts['generic']) == pytest.approx(float(taught), rel=1e-4)
+    expected = float(bpr + 0.5 * 3.0 * taught)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
