@@ -339,7 +339,8 @@ def degree_changes(
         means over seeds.
 
     Raises:
-        ValueError: If no seed has metrics of each user, or hits, of both.
+        ValueError: If no seed has metrics of each user, or hits, of both, or
+            runs were not tested on the same users or items.
     """
     pairs = [
         (_values(base, side), _values(ckd, side))
@@ -350,8 +351,11 @@ def degree_changes(
             f"'runs' needs a base and a CKD run of the same seed with metrics "
             f'of each {side} (got none)'
         )
+    node = pairs[0][0][0]
+    if any(not torch.equal(own, node) for pair in pairs for own, _ in pair):
+        raise ValueError(f"'runs' were tested on different {side}s")
     changes = torch.stack([ckd[1] - base[1] for base, ckd in pairs])
-    change, node = changes.mean(dim=0), pairs[0][0][0]
+    change = changes.mean(dim=0)
     ends = data[RATES].edge_index[0 if side == 'user' else 1]
     degree = ends.bincount(minlength=data[side].num_nodes)[node]
 

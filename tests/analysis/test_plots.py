@@ -246,6 +246,16 @@ def test_degrees_need_values(results, side):
         plot_degrees(results, shop([1]), side)
 
 
+def test_degrees_need_the_same_users():
+    zero = torch.zeros(2)
+    runs = [
+        run_of('base', 0, torch.tensor([0, 1]), zero),
+        run_of('ckd', 0, torch.tensor([0, 2]), zero),
+    ]
+    with pytest.raises(ValueError, match='tested on different users'):
+        degree_changes(runs, shop([1, 1, 1]))
+
+
 def test_degrees_of_items():
     item = torch.tensor([0, 0, 1, 2])  # of test interactions
     runs = [
