@@ -6,7 +6,8 @@
 
 Variants of CKD share one base and one set of teachers a seed; some are taught
 by others: the base itself, the ensemble of the teachers, or teachers of another
-architecture. Beside them stand honest comparators: the ensemble of the
+architecture. Beside them stand honest comparators: a student that the base
+teaches the full view and no ablated one (born again), the ensemble of the
 teachers, a base with the patience to train for longer, and one on standardised
 features. Cells are kept and resumed as by `run_all.py`, in the same folder, so
 that neither runs again what the other has finished. It ends with a table, a

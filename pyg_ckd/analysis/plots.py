@@ -353,7 +353,10 @@ def degree_changes(
         )
     node = pairs[0][0][0]
     if any(not torch.equal(own, node) for pair in pairs for own, _ in pair):
-        raise ValueError(f"'runs' were tested on different {side}s")
+        raise ValueError(
+            f"'runs' were tested on different {side}s; keep those of one data "
+            f'set and split'
+        )
     changes = torch.stack([ckd[1] - base[1] for base, ckd in pairs])
     change = changes.mean(dim=0)
     ends = data[RATES].edge_index[0 if side == 'user' else 1]
