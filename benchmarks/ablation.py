@@ -10,19 +10,16 @@ architecture. Beside them stand honest comparators: a student that the base
 teaches the full view and no ablated one (born again), the ensemble of the
 teachers, a base with the patience to train for longer, and one on standardised
 features. Cells are kept and resumed as by `run_all.py`, in the same folder, so
-that neither runs again what the other has finished. It ends with a table, a
-plot of gains over the base with intervals of 95 %, and a page to look at.
+that neither runs again what the other has finished. It ends with a table, and
+with `ablation.html`, a page with gains over the base and their intervals.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from born_again import BornAgain
 from pytorch_lightning import Callback
 from rich.console import Console
 from run_all import (
@@ -36,49 +33,40 @@ from run_all import (
 )
 from torch import nn
 
-from pyg_ckd.analysis import (
-    Result,
-    compare,
-    holm,
-    markdown_table,
-    plot_gains,
-    rank_agreement,
-    report,
-    summarize,
-    weights_and_gaps,
-)
-from pyg_ckd.data import modalities
-from pyg_ckd.distill import Teacher
+from pyg_ckd.analysis import Result, compare, holm, report, summarize
+from pyg_ckd.balance import Teacher
+from pyg_ckd.graph import modalities
+from pyg_ckd.inspect import rank_agreement, weights_and_gaps
 from pyg_ckd.nn import FixedEmbeddings
-from pyg_ckd.train import CKD
 from pyg_ckd.transforms import StandardizeModality
-from pyg_ckd.views import full
+from pyg_ckd.views import Keep, full, only
 
 #: Arguments of `CKD` that differ from those in the settings.
 CKD_VARIANTS: dict[str, dict[str, Any]] = {
-    'only specific': {'gamma': 0.0},
-    'only generic': {'specific': None},
-    'no weights': {'reweight': False},
-    'only generic, no weights': {'specific': None, 'reweight': False},
-    'mse': {'specific': 'mse'},
-    'kl': {'specific': 'kl'},
-    'teacher reference': {'reference': 'teacher'},
-    'average effect': {'effect': 'average'},
-    'average, teacher': {'effect': 'average', 'reference': 'teacher'},
-    'eps 1e-8': {'eps': 1e-8},
-    '1,000 triples': {'num_generic': 1000},
-    '256 x 32 triples': {'num_generic': 256, 'group_size': 32},
+    # Random triples are drawn all the same, as with the base settings:
+    'only specific': {'on_random': {'weight': 0.0}},
+    'only generic': {'on_batch': None},
+    'no weights': {'weights': None},
+    'only generic, no weights': {'on_batch': None, 'weights': None},
+    'teacher reference': {'weights': {'reference': 'teacher'}},
+    'average effect': {'weights': {'effect': 'average'}},
+    'average, teacher': {
+        'weights': {'effect': 'average', 'reference': 'teacher'}
+    },
+    'eps 1e-8': {'on_random': {'eps': 1e-8}},
+    '1,000 triples': {'on_random': {'num_pairs': 1000}},
+    '256 x 32 triples': {'on_random': {'num_pairs': 256, 'group_size': 32}},
     'strength 0.001': {'strength': 0.001},
     'strength 0.003': {'strength': 0.003},
     'strength 0.01': {'strength': 0.01},
     'strength 0.03': {'strength': 0.03},
     'strength 0.1': {'strength': 0.1},
     'strength 0.3': {'strength': 0.3},
-    'gamma 1': {'gamma': 1.0},
-    'gamma 20': {'gamma': 20.0},
-    'tau 0.05': {'tau': 0.05},
-    'tau 0.2': {'tau': 0.2},
-    'tau 1': {'tau': 1.0},
+    'gamma 1': {'on_random': {'weight': 1.0}},
+    'gamma 20': {'on_random': {'weight': 20.0}},
+    'tau 0.05': {'on_random': {'tau': 0.05}},
+    'tau 0.2': {'on_random': {'tau': 0.2}},
+    'tau 1': {'on_random': {'tau': 1.0}},
     'gate': {'gate': True},
 }
 #: Who teaches instead of models of the same class, each trained on a modality.
@@ -93,6 +81,10 @@ TEACHERS = {
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {'ckd': changes} for name, changes in CKD_VARIANTS.items()},
     **{name: {'teachers': {'of': source}} for name, source in TEACHERS.items()},
+    'born again': {  # the base teaches the full view, and no other
+        'teachers': {'of': 'base'},
+        'ckd': {'on_batch': None, 'weights': None},
+    },
     'longer': {'fit': {'patience': 40}},  # instead of 10
     'standardized': {},  # by a transform
 }
@@ -118,12 +110,18 @@ def main(argv: list[str] | None = None) -> None:
     results = sorted(found.values(), key=lambda run: order.index(run.backbone))
 
     console.print(terminal_table(summarize(results), f'{args.dataset}, test'))
-    write_ablation(folder, results, args.backbone, bench.about())
+    notes = [
+        note
+        for backbone in args.backbone
+        for note in notes_on([r for r in results if r.backbone == backbone])
+    ]
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
     page = report(
         results,
         folder / 'ablation.html',
         title=f'Ablation on {args.dataset}',
-        about=bench.about(),
+        about=[*bench.about(), *notes],
         data=bench.data(None),
     )
     console.print(f'Report: {page}')
@@ -146,50 +144,35 @@ def method_of(variant: str) -> str:
     return f'{kind}[{variant}]'
 
 
-def write_ablation(
-    folder: Path, results: list[Result], backbones: list[str], about: list[str]
-) -> None:
-    """Write the table in Markdown, p-values adjusted, and plots of gains."""
-    lines = ['# Ablation', '', *(f'- {line}' for line in about), '']
-    lines += [markdown_table(summarize(results)), '']
-    for backbone in backbones:
-        runs: dict[str, list[Result]] = {}
-        for result in results:
-            if result.backbone == backbone:
-                runs.setdefault(result.method, []).append(result)
-        gains = {
-            method: compare(runs['base'], own)
-            for method, own in runs.items()
-            if own[0].compared
-        }
-        picture = f'ablation_{backbone}.png'
-        plot_gains(gains).savefig(folder / picture, dpi=150)
-        lines += [f'![Gains over the base]({picture})', '']
-        tested = {
-            method: gain.p_users
-            for method, gain in gains.items()
-            if gain.p_users is not None
-        }
-        adjusted = zip(tested, holm(list(tested.values())), strict=True)
-        lines += [
-            f'{backbone}, p over users, adjusted by Holm for their number:',
-            '',
-        ]
-        lines += [f'- {method}: {p:.2g}' for method, p in adjusted]
-        lines += [
-            '',
-            f'{backbone}, rank correlation over checkpoints of the weight of a '
-            f'modality and its gap to the teacher; 1 if weights go to where '
-            f'the gap is large:',
-            '',
-            *agreements(runs),
-            '',
-        ]
-    (folder / 'ablation.md').write_text('\n'.join(lines))
+def notes_on(results: list[Result]) -> list[str]:
+    """Return what the report does not say of a backbone by itself."""
+    runs: dict[str, list[Result]] = {}
+    for result in results:
+        runs.setdefault(result.method, []).append(result)
+    gains = {
+        method: compare(runs['base'], own)
+        for method, own in runs.items()
+        if own[0].compared
+    }
+    tested = {
+        method: gain.p_users
+        for method, gain in gains.items()
+        if gain.p_users is not None
+    }
+    adjusted = zip(tested, holm(list(tested.values())), strict=True)
+    values = ', '.join(f'{method} {p:.2g}' for method, p in adjusted)
+    backbone = results[0].backbone
+    return [
+        f'{backbone}, p over users, adjusted by Holm for their number: '
+        f'{values}.',
+        f'{backbone}, rank correlation over checkpoints of the weight of a '
+        f'modality and its gap to the teacher, 1 if weights go to where the '
+        f'gap is large: {"; ".join(agreements(runs))}.',
+    ]
 
 
 def agreements(runs: dict[str, list[Result]]) -> list[str]:
-    """Return how well the weights of CKD follow the gaps, a line a seed."""
+    """Return how well the weights of CKD follow the gaps, a text a seed."""
     lines = []
     for run in runs['ckd']:
         level = {
@@ -204,7 +187,7 @@ def agreements(runs: dict[str, list[Result]]) -> list[str]:
             for name, value in found.items()
         )
         lines.append(
-            f'- seed {run.seed}, {len(run.history)} checkpoints: {numbers}'
+            f'seed {run.seed}, {len(run.history)} checkpoints: {numbers}'
         )
     return lines
 
@@ -253,46 +236,36 @@ class Ablation(Benchmark):
         keep = full(modalities(self.data(None)))
         return self.save(cell, model, keep, history=[], seconds=0.0)
 
-    def student(self, method: str) -> type[CKD]:
-        """Return what trains the student of a method."""
-        return BornAgain if method == 'ckd[born again]' else CKD
-
     def save(
         self, cell: Cell, model: nn.Module, *args: Any, **kwargs: Any
     ) -> None:
         """Keep the embeddings of a base, which may teach, beside the result."""
         backbone, method, _ = cell
         if method == 'base':
-            data = self.data(backbone)
-            names = modalities(data)
-            teacher = Teacher.from_model(
-                model, data, names[0], keep=full(names)
-            )
+            teacher = Teacher.from_model(model, self.data(backbone))
             teacher.save(self.teacher_path(*cell))
         super().save(cell, model, *args, **kwargs)
 
-    def teachers(self, cell: Cell) -> dict[str, Teacher]:
+    def teachers(self, cell: Cell) -> dict[Keep, Teacher]:
         """Return the teachers of a cell, with the spread of its own ones."""
         backbone, method, seed = cell
-        source = TEACHERS.get(split_method(method)[1], backbone)
+        _, variant = split_method(method)
+        source = TEACHERS.get(variant, backbone)
         if source == 'base':
             base = Teacher.load(self.teacher_path(backbone, 'base', seed))
             names = modalities(self.data(None))
-            return {m: replace(base, modality=m) for m in names}
+            if variant == 'born again':
+                return {full(names): base}
+            return {only(m): base for m in names}
         own = super().teachers(cell)
         if source == backbone:
             return own
         if source == 'ensemble':
-            scaled = [
-                replace(t.rescaled(1.0), modality='') for t in own.values()
-            ]
+            scaled = [teacher.rescaled(1.0) for teacher in own.values()]
             others = dict.fromkeys(own, Teacher.average(scaled))
         else:
             others = super().teachers((source, method, seed))
-        return {
-            m: replace(others[m].rescaled(own[m].spread), modality=m)
-            for m in own
-        }
+        return {keep: others[keep].rescaled(own[keep].spread) for keep in own}
 
 
 if __name__ == '__main__':

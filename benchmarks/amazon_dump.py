@@ -109,7 +109,7 @@ def main() -> None:
 
 def measure(root: Path, name: str) -> None:
     """Print the counts, the seconds that reading took and the peak memory."""
-    from pyg_ckd.data import RATES
+    from pyg_ckd.graph import RATES
     from pyg_ckd.datasets import AmazonMultimodal
 
     start = time.perf_counter()

@@ -28,11 +28,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from pyg_ckd.data import RATES
+from pyg_ckd import CKD, Recommendation, fit
 from pyg_ckd.datasets import Catalogue, TextEncoder, describe, to_mmrec
 from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR
-from pyg_ckd.train import CKD, Recommendation, fit
 
 WIDTH, HEIGHT, GAP = 128, 192, 6  # of a poster on the sheet
 
@@ -115,8 +115,10 @@ def load(args: argparse.Namespace) -> Catalogue:
 def train(dataset: Catalogue) -> Recommendation:
     """Train VBPR with CKD, briefly: `run_all.py` trains it to the end."""
     data = dataset[0]
-    settings = {'lr': 5e-3, 'l2': 1e-2, 'batch_size': 16384}
-    return fit(CKD(VBPR.from_data(data), data, **settings), max_epochs=20)
+    task = Recommendation(
+        VBPR.from_data(data), data, balance=CKD(), lr=5e-3, batch_size=16384
+    )
+    return fit(task, max_epochs=20)
 
 
 def draw_sheet(

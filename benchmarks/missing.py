@@ -6,9 +6,9 @@
 
 A level is the share of items that lose the modality, at random or those with
 the fewest interactions, or the size of the noise in standard deviations of each
-feature. Base, teachers and students are trained anew at each level, with and
-without `skip_missing`, and kept and resumed as by `run_all.py`. It ends with a
-table of gains at each level and a plot.
+feature. Base, teachers and students are trained anew at each level, and kept and
+resumed as by `run_all.py`. It ends with a table of gains at each level and a
+plot.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from run_all import (
     Benchmark,
     add_arguments,
     run_cells,
+    terminal_table,
 )
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.analysis import Result, markdown_table, plot_levels, summarize
+from pyg_ckd.analysis import Result, plot_levels, summarize
 from pyg_ckd.transforms import MissingModality, NoisyModality
 
 LEVELS = {
@@ -38,7 +39,6 @@ LABELS = {
     'tail': 'share of items without {}, the least popular ones',
     'noise': 'noise in {}, standard deviations',
 }
-VARIANTS = {'skip missing': {'ckd': {'skip_missing': True}}}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,24 +56,17 @@ def main(argv: list[str] | None = None) -> None:
         runs[level] = run_level(args, level, console)
 
     label = LABELS[args.pattern].format(args.modality)
-    rows = []
     for level, results in runs.items():
-        for row in summarize(results, metrics=('recall@20', 'ndcg@20')):
-            del row['data set']
-            rows.append({'level': f'{level:g}', **row})
-    name = f'{args.modality}-{args.pattern}'
-    lines = [f'# {args.dataset}: {label}', '', markdown_table(rows), '']
+        title = f'{args.dataset}, test, {label}: {level:g}'
+        console.print(terminal_table(summarize(results), title))
     for backbone in args.backbone:
         own = {
             level: [run for run in results if run.backbone == backbone]
             for level, results in runs.items()
         }
-        picture = f'{name}-{backbone}.png'
-        plot_levels(own, label).savefig(folder / picture, dpi=150)
-        lines += [f'![{backbone}]({picture})', '']
-    path = folder / f'{name}.md'
-    path.write_text('\n'.join(lines))
-    console.print(f'Report: {path}')
+        path = folder / f'{args.modality}-{args.pattern}-{backbone}.png'
+        plot_levels(own, label).savefig(path, dpi=150)
+        console.print(f'Plot: {path}')
 
 
 def run_level(
@@ -82,16 +75,14 @@ def run_level(
     """Train all there is at one level, in a folder of its own."""
     folder = args.results / (args.run or args.dataset)
     transform: BaseTransform | None = None
-    variants: dict[str, dict[str, dict[str, bool]]] = {}
     if level > 0:
         folder /= f'{args.modality}-{args.pattern}-{level:g}'
         if args.pattern == 'noise':
             transform = NoisyModality(args.modality, level)
         else:
             transform = MissingModality(args.modality, level, args.pattern)
-            variants = VARIANTS
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Benchmark(args, folder, variants, transform)
+    bench = Benchmark(args, folder, transform=transform)
     cells = list(bench.cells())
     run_cells(bench, cells, console)
     return [bench.finished[bench.key(cell)] for cell in cells]

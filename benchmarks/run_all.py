@@ -11,14 +11,13 @@ come first in the table, as a base only. Each cell of the table (data set,
 backbone, method, seed) is written to `results/<run>/` as soon as it is
 finished, with the test metrics of each user, and is not run again; an
 interrupted run goes on where it stopped. Settings come from `settings.toml`.
-It ends with a table, `report.md` and `report.html`, a page to look at.
+It ends with a table and `report.html`, a page to look at.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import platform
 import sys
 import time
@@ -50,23 +49,21 @@ from pyg_ckd import __version__
 from pyg_ckd.analysis import (
     Result,
     load_results,
-    markdown_table,
-    plot_views,
-    plot_weights,
     report,
     save_result,
     summarize,
 )
-from pyg_ckd.data import fingerprint, modalities
+from pyg_ckd.balance import (
+    CKD,
+    CounterfactualWeights,
+    Hinge,
+    SoftCrossEntropy,
+    Teacher,
+)
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.datasets.open_dataset import open_dataset
-from pyg_ckd.distill import Teacher
-from pyg_ckd.evaluation import (
-    evaluate,
-    evaluate_hits,
-    evaluate_users,
-    evaluate_views,
-)
+from pyg_ckd.graph import fingerprint, modalities
+from pyg_ckd.metrics import hits, means, per_user
 from pyg_ckd.nn import (
     BM3,
     BPRMF,
@@ -86,8 +83,10 @@ from pyg_ckd.nn import (
     Popularity,
     Recommender,
 )
-from pyg_ckd.train import CKD, Recommendation, fit
-from pyg_ckd.views import Keep, only
+from pyg_ckd.objectives import BPR
+from pyg_ckd.ranking import evaluate, rank_views
+from pyg_ckd.train import Recommendation, WatchViews, fit
+from pyg_ckd.views import Keep, full, only, view_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -125,6 +124,12 @@ FAKES: dict[str, dict[str, dict[str, float]]] = {
         'taste': {'text': 1.0, 'image': 0.7, 'audio': 0.5},
         'noise': {'text': 0.25, 'image': 0.5, 'audio': 1.0},
     },
+}
+#: What CKD is put together from, by the name of its argument.
+PARTS: dict[str, type[nn.Module]] = {
+    'on_batch': Hinge,
+    'on_random': SoftCrossEntropy,
+    'weights': CounterfactualWeights,
 }
 METHODS = ('base', 'teachers', 'ckd')
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -177,24 +182,19 @@ def run_cells(bench: Benchmark, cells: list[Cell], console: Console) -> None:
             progress.advance(total)
 
 
-def finish(
-    bench: Benchmark, cells: list[Cell], console: Console, name: str = 'report'
-) -> list[Result]:
-    """Print the table of finished cells and write reports of them."""
+def finish(bench: Benchmark, cells: list[Cell], console: Console) -> None:
+    """Print the table of finished cells and write a report of them."""
     results = [bench.finished[bench.key(cell)] for cell in cells]
-    rows = summarize(results)
-    console.print(terminal_table(rows, f'{bench.args.dataset}, test'))
-    page = bench.folder / f'{name}.html'
-    write_report(page.with_suffix('.md'), results, rows, bench.about())
-    report(
+    table = terminal_table(summarize(results), f'{bench.args.dataset}, test')
+    console.print(table)
+    page = report(
         results,
-        page,
+        bench.folder / 'report.html',
         title=f'Recommenders on {bench.args.dataset}',
         about=bench.about(),
         data=bench.data(None),
     )
     console.print(f'Report: {page}')
-    return results
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -308,11 +308,11 @@ class Benchmark:
         """Return all that the result of a cell depends on but its seed."""
         kind, variant = split_method(method)
         own = self.settings[backbone]
-        parts = ['model', 'train', 'fit'] + ['ckd'] * (kind == 'ckd')
+        parts = ['model', 'objective', 'train', 'fit']
+        parts += ['ckd'] * (kind == 'ckd')
         settings = {part: dict(own.get(part, {})) for part in parts}
         settings['fit'].setdefault('max_epochs', self.args.max_epochs)
-        for part, changes in self.variants.get(variant, {}).items():
-            settings[part] = {**settings.get(part, {}), **changes}
+        settings = changed(settings, self.variants.get(variant, {}))
         settings['data'] = self._fingerprint()
         return settings
 
@@ -336,44 +336,37 @@ class Benchmark:
 
         torch.manual_seed(seed)
         model = MODELS[backbone].from_data(data, **settings['model'])
-        task: Recommendation
         kind, _ = split_method(method)
-        if kind == 'ckd':
-            task = self.student(method)(
-                model,
-                data,
-                self.teachers(cell),
-                **settings['train'],
-                **settings['ckd'],
-            )
-        elif kind == 'base':
-            task = Recommendation(
-                model, data, watch=map(only, names), **settings['train']
-            )
+        balance, keep, callbacks = None, full(names), [show]
+        if kind == 'base':
+            callbacks.append(WatchViews(*map(only, names)))
+        elif kind == 'ckd':
+            balance = ckd_of(settings['ckd'], self.teachers(cell))
         else:
-            modality = method.removeprefix('teacher(').rstrip(')')
-            task = Recommendation(
-                model, data, keep=only(modality), **settings['train']
-            )
+            keep = only(method.removeprefix('teacher(').removesuffix(')'))
+        task = Recommendation(
+            model,
+            data,
+            BPR(**settings['objective']) if settings['objective'] else None,
+            balance,
+            keep=keep,
+            **settings['train'],
+        )
 
         start = time.perf_counter()
         fit(
             task,
             progress=False,
             accelerator=self.args.device,
-            callbacks=[show],
+            callbacks=callbacks,
             **settings['fit'],
         )
         seconds = time.perf_counter() - start
         if kind == 'teacher':
-            teacher = Teacher.from_model(model, data, modality)
+            teacher = Teacher.from_model(model, data, keep)
             teacher.save(self.teacher_path(backbone, method, seed))
 
-        self.save(cell, model, task.keep, task.history, seconds)
-
-    def student(self, method: str) -> type[CKD]:
-        """Return what trains the student of a method."""
-        return CKD
+        self.save(cell, model, keep, task.history, seconds)
 
     def save(
         self,
@@ -387,30 +380,32 @@ class Benchmark:
         backbone, method, seed = cell
         data = self.data(backbone)
         keeps = [keep] if method.startswith('teacher') else None
+        rankings = rank_views(model, data, 'test', k=20, keeps=keeps)
+        trained = rankings[view_name(keep, modalities(data))]
         result = Result(
             self.args.dataset,
             backbone,
             method,
             seed,
             self.all_settings(backbone, method),
-            test=evaluate_views(model, data, 'test', keeps=keeps),
+            test={view: means(each) for view, each in rankings.items()},
             val=evaluate(model, data, 'val', view=keep),
             history=history,
             epochs=round(history[-1]['epoch']) if history else 0,
             seconds=round(seconds, 1),
-            users=evaluate_users(
-                model, data, 'test', metrics=('recall', 'ndcg'), view=keep
-            ),
-            hits=evaluate_hits(model, data, view=keep),
+            users=per_user(trained, metrics=('recall', 'ndcg')),
+            hits=hits(trained),
         )
         save_result(result, self.folder)
         self.finished[result.key] = result
 
-    def teachers(self, cell: Cell) -> dict[str, Teacher]:
+    def teachers(self, cell: Cell) -> dict[Keep, Teacher]:
         """Return the teachers of a cell, which were trained before."""
         backbone, _, seed = cell
         return {
-            m: Teacher.load(self.teacher_path(backbone, f'teacher({m})', seed))
+            only(m): Teacher.load(
+                self.teacher_path(backbone, f'teacher({m})', seed)
+            )
             for m in modalities(self.data(None))
         }
 
@@ -457,6 +452,34 @@ def split_method(method: str) -> tuple[str, str]:
     return kind.partition('(')[0], variant.rstrip(']')
 
 
+def changed(
+    settings: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return settings with some changed, those of parts one by one.
+
+    Example:
+        >>> changed({'a': {'b': 1, 'c': 2}}, {'a': {'b': 3}})
+        {'a': {'b': 3, 'c': 2}}
+    """
+    result = dict(settings)
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            value = changed(result.get(name, {}), value)
+        result[name] = value
+    return result
+
+
+def ckd_of(
+    settings: Mapping[str, Any], teachers: Mapping[Keep, Teacher]
+) -> CKD:
+    """Return CKD of settings that hold the arguments of each of its parts."""
+    arguments = dict(settings)
+    for name, part in PARTS.items():
+        if arguments.get(name) is not None:
+            arguments[name] = part(**arguments[name])
+    return CKD(teachers, **arguments)
+
+
 class ShowEpochs(Callback):
     """Shows epochs and validation in the progress display."""
 
@@ -469,8 +492,6 @@ class ShowEpochs(Callback):
     ) -> None:
         logged = trainer.callback_metrics
         note = f'epoch {trainer.current_epoch + 1}'
-        if 'loss' in logged:
-            note += f', loss {logged["loss"]:.4f}'
         if 'val_recall@20' in logged:
             note += f', validation Recall@20 {logged["val_recall@20"]:.4f}'
         self.progress.update(self.task, advance=1, note=note)
@@ -495,63 +516,6 @@ def terminal_table(rows: list[dict[str, str]], title: str) -> Table:
         table.add_row(*map(Text, cells))
         previous = row['backbone']
     return table
-
-
-def write_report(
-    path: Path,
-    results: list[Result],
-    rows: list[dict[str, str]],
-    about: list[str],
-) -> None:
-    """Write a report in Markdown and its plots."""
-    folder = path.parent
-    lines = [f'# Results: {results[0].dataset}', '']
-    lines += [*(f'- {line}' for line in about), '']
-    lines += [markdown_table(rows), '']
-    lines += [
-        'Means over seeds, ± standard deviation. A teacher is tested in the '
-        'one view that it was trained on.',
-        '',
-        'Against base: the relative change of mean Recall@20 against the base '
-        'of the same seeds, with an interval of 95 % in brackets; it is called '
-        'a gain only where the interval excludes zero. Intervals come from '
-        '10,000 bootstrap resamples of the test users, paired, and of the '
-        'seeds where there are several, widened for how few these are. With '
-        'one seed they say nothing about training again; where metrics of '
-        'users are missing, they are over seeds only. p (users): signed-rank '
-        'test of Wilcoxon, users averaged over seeds. p (seeds): paired t-test '
-        'over the means of seeds. Neither is adjusted for the number of rows, '
-        'which `pyg_ckd.analysis.holm` does.',
-        '',
-    ]
-    balanced = [result for result in results if result.backbone in BACKBONES]
-    if balanced:
-        plot_views(balanced).savefig(folder / 'views.png', dpi=150)
-        lines += [
-            '![Recall@20 of each view](views.png)',
-            '',
-            'What a modality achieves alone: trained alone, as a view of the '
-            'base, and as a view of the student that CKD trained.',
-            '',
-        ]
-    if any(result.method == 'ckd' for result in results):
-        plot_weights(results).savefig(folder / 'weights.png', dpi=150)
-        lines += [
-            '![Weights over training](weights.png)',
-            '',
-            'Weights of the modalities in CKD; the one that lags behind gets '
-            'more than 1.',
-            '',
-        ]
-    lines += ['## Settings', '']
-    for result in results:
-        teacher = result.method.startswith('teacher')  # as the base
-        if result.seed == results[0].seed and not teacher:
-            lines.append(
-                f'- {result.backbone}, {result.method}: '
-                f'`{json.dumps(result.settings)}`'
-            )
-    path.write_text('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch_geometric.data import HeteroData, InMemoryDataset
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.nn import models
 from pyg_ckd.train import Recommendation
 from pyg_ckd.transforms import ItemKNN

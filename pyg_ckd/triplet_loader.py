@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES, interaction_keys
+from pyg_ckd.graph import RATES, check, interaction_keys
 
 
 class TripletLoader:
@@ -59,6 +59,7 @@ class TripletLoader:
                 f"'sampling' needs to be 'user' or 'interaction' in "
                 f"'{self.__class__.__name__}' (got '{sampling}')"
             )
+        data = check(data)
         self.batch_size = batch_size
         self.sampling = sampling
         self.num_items = int(data['item'].num_nodes)

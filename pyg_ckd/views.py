@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.transforms import AblateModality
 
 Keep = frozenset[str]
@@ -91,35 +91,60 @@ class Views:
 
     A block that adds the same number to all items of a user (what is left of
     an ablated modality in a late-fusion model) changes neither a margin nor a
-    ranking, and is left out.
+    ranking. Such constant blocks stand last, and are left out unless asked
+    for.
 
     Args:
-        user (list[Tensor]): The user blocks, each ``[num_users, d_b]``; or a
-            single one that belongs to all item blocks.
+        user (sequence[Tensor or Rows]): The user blocks, each
+            ``[num_users, d_b]``; or a single one that belongs to all item
+            blocks.
         item (sequence[Tensor or Rows]): The item blocks, each
             ``[num_items, d_b]``.
         keep (Tensor): Which block belongs to which view, zeros and ones of
             shape ``[num_views, num_blocks]``.
         aux (dict[str, Tensor], optional): What the model's regularisation
             needs to know of the first view.
+        constant (int, optional): The number of constant blocks.
+            (default: :obj:`0`)
     """
 
-    user: list[Tensor]
+    user: Sequence[Tensor | Rows]
     item: Sequence[Tensor | Rows]
     keep: Tensor
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    constant: int = 0
 
-    def embedding(self, view: int = 0) -> tuple[Tensor, Tensor]:
+    def embedding(
+        self,
+        view: int = 0,
+        *,
+        user: Tensor | None = None,
+        item: Tensor | None = None,
+        constants: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         """Return the user and the item embeddings of one view.
 
         Args:
             view: The position of the view.
+            user: The users, all by default.
+            item: The items, all by default.
+            constants: Whether to have the constant blocks, too.
 
         Returns:
             Tensors of shape ``[num_users, d]`` and ``[num_items, d]``.
         """
-        item = [_rows(block) for block in self.item]
-        return _joined(self.user, item, self.keep[view])
+        num = len(self.item) if constants else self.num_blocks
+        kept = self.keep[view, :num].nonzero().flatten().tolist()
+        items = [_rows(self.item[b], item) for b in kept]
+        if len(self.user) < len(self.item):  # <u, a> + <u, b> = <u, a + b>
+            return _rows(self.user[0], user), torch.stack(items).sum(dim=0)
+        users = [_rows(self.user[b], user) for b in kept]
+        return torch.cat(users, dim=-1), torch.cat(items, dim=-1)
+
+    @property
+    def num_blocks(self) -> int:
+        """The number of item blocks that are not constant."""
+        return len(self.item) - self.constant
 
     def triples(self, user: Tensor, pos: Tensor, neg: Tensor) -> Triples:
         """Return the embeddings of users and of two items for each.
@@ -132,12 +157,13 @@ class Views:
         # Compute each item row once, however often it occurs:
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
         pos, neg = place.chunk(2)
-        items = [_rows(block, needed) for block in self.item]
+        num = self.num_blocks
+        items = [_rows(block, needed) for block in self.item[:num]]
         return Triples(
-            user=[F.embedding(user, block) for block in self.user],
+            user=[_rows(block, user) for block in self.user[:num]],
             pos=[F.embedding(pos, block) for block in items],
             neg=[F.embedding(neg, block) for block in items],
-            keep=self.keep,
+            keep=self.keep[:, :num],
         )
 
 
@@ -203,45 +229,59 @@ class Triples:
         return user, pos, _joined(self.user, self.neg, keep)[1]
 
 
+class Ablatable(Protocol):
+    """What a view by ablation from outside needs of a recommender."""
+
+    def tables(self, modality: str) -> Sequence[nn.Parameter]:
+        """Return the parameters that are ablated along with a modality."""
+
+
 def view(
-    model: nn.Module, data: HeteroData, keep: Keep
+    model: Ablatable, data: HeteroData, keep: Keep
 ) -> tuple[Tensor, Tensor]:
     r"""Return the embeddings of one view, by ablation from outside.
 
     The item features of each ablated modality are replaced by their mean over
-    items. So are the tables that a model may have of that modality:
-    ``model.preference[m]``, of users, and ``model.offset[m]``, what it has
-    learned to add to the features of the items. Gradients flow through means.
+    items, and so are its tables, by their mean over rows: what a model has
+    learned of that modality for each user, or adds to the features of each
+    item. Gradients flow through means. The model itself is not changed, also
+    where it has a table under several names.
 
     Args:
-        model: Any recommender with ``user_emb, item_emb = model(data)``.
+        model: A :class:`~pyg_ckd.nn.Recommender`.
         data: The user-item graph.
         keep: The modalities to keep.
 
     Returns:
         Tensors of shape ``[num_users, d]`` and ``[num_items, d]``.
     """
+    assert isinstance(model, nn.Module)
     dropped = [name for name in modalities(data) if name not in keep]
     if not dropped:
         user, item = model(data)
         return user, item
     means = {
-        f'{table}.{name}': parameters[name]
-        .mean(dim=0, keepdim=True)
-        .expand_as(parameters[name])
-        for table in ('preference', 'offset')
-        if (parameters := getattr(model, table, {}))
+        id(table): table.mean(dim=0, keepdim=True).expand_as(table)
         for name in dropped
-        if name in parameters
+        for table in model.tables(name)
+    }
+    # Each place that holds one of them, once, however often it is reached:
+    replaced = {
+        f'{prefix}.{name}'.lstrip('.'): means[id(parameter)]
+        for prefix, module in model.named_modules()
+        for name, parameter in module.named_parameters(
+            recurse=False, remove_duplicate=False
+        )
+        if id(parameter) in means
     }
     user, item = functional_call(
-        model, means, (AblateModality(*dropped)(data),)
+        model, replaced, (AblateModality(*dropped)(data),), tie_weights=False
     )
     return user, item
 
 
 def default_views(
-    model: nn.Module, data: HeteroData, keeps: Sequence[Keep]
+    model: Ablatable, data: HeteroData, keeps: Sequence[Keep]
 ) -> Views:
     """Return several views of any recommender, one forward pass for each."""
     pairs = [view(model, data, keep) for keep in keeps]
@@ -252,38 +292,27 @@ def default_views(
     )
 
 
-def views(model: nn.Module, data: HeteroData, keeps: Sequence[Keep]) -> Views:
-    """Return several views of a recommender, sharing what they can share.
-
-    Uses ``model.views(data, keeps)`` where the model has it, and
-    :func:`default_views` otherwise. Both give the same margins, rankings and
-    gradients.
+def check_view(keep: Keep, data: HeteroData) -> Keep:
+    """Return a view, if the data has the modalities that it keeps.
 
     Args:
-        model: Any recommender with ``user_emb, item_emb = model(data)``.
+        keep: The view.
         data: The user-item graph.
-        keeps: The views, each a set of modalities to keep.
 
-    Example:
-        >>> from pyg_ckd.datasets import FakeMultimodal
-        >>> from pyg_ckd.nn import VBPR
-        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
-        >>> model = VBPR.from_data(data, dim=4)
-        >>> both = views(model, data, distinct_views(['image', 'text']))
-        >>> user, item = torch.tensor([0, 1]), torch.tensor([2, 3])
-        >>> both.triples(user, pos=item, neg=item + 1).margin().shape
-        torch.Size([2, 3])
+    Raises:
+        ValueError: If one is missing, or the view is no set of names.
     """
     names = modalities(data)
-    for name in full(m for keep in keeps for m in keep) - full(names):
+    if isinstance(keep, str):
+        raise ValueError(
+            f"A view is a set of modalities: write only('{keep}') for the "
+            f"view that keeps '{keep}'"
+        )
+    for name in sorted(set(keep) - set(names)):
         raise ValueError(
             f"A view keeps the modality '{name}', but the items have {names}"
         )
-    own = getattr(model, 'views', None)
-    result: Views = (
-        own(data, keeps) if own else default_views(model, data, keeps)
-    )
-    return result
+    return frozenset(keep)
 
 
 def crossed(user: Tensor, preferred: Tensor, size: int) -> Tensor:

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.distill import Teacher
 from pyg_ckd.nn import VBPR

@@ -1,12 +1,5 @@
 """What came out: tables, plots and reports."""
 
-from .diagnose import (
-    Diagnosis,
-    diagnose,
-    rank_agreement,
-    weights_and_gaps,
-)
-from .explain import Explanation, explain
 from .plots import (
     plot_curves,
     plot_degrees,
@@ -16,13 +9,7 @@ from .plots import (
     plot_weights,
 )
 from .report import report
-from .results import (
-    Result,
-    load_results,
-    markdown_table,
-    save_result,
-    summarize,
-)
+from .results import Result, load_results, save_result
 from .significance import (
     Comparison,
     bootstrap_interval,
@@ -31,19 +18,15 @@ from .significance import (
     paired_test_seeds,
     paired_test_users,
 )
+from .tables import summarize
 
 __all__ = [
     'Comparison',
-    'Diagnosis',
-    'Explanation',
     'Result',
     'bootstrap_interval',
     'compare',
-    'diagnose',
-    'explain',
     'holm',
     'load_results',
-    'markdown_table',
     'paired_test_seeds',
     'paired_test_users',
     'plot_curves',
@@ -52,9 +35,7 @@ __all__ = [
     'plot_levels',
     'plot_views',
     'plot_weights',
-    'rank_agreement',
     'report',
     'save_result',
     'summarize',
-    'weights_and_gaps',
 ]

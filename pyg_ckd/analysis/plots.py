@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.analysis.results import Result
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

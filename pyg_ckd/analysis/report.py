@@ -26,8 +26,9 @@ from pyg_ckd.analysis.plots import (
     plot_weights,
     to_svg,
 )
-from pyg_ckd.analysis.results import Result, against_base, spread, summarize
+from pyg_ckd.analysis.results import Result
 from pyg_ckd.analysis.significance import Comparison
+from pyg_ckd.analysis.tables import against_base, spread, summarize
 from pyg_ckd.datasets.files import open_atomic
 
 if TYPE_CHECKING:

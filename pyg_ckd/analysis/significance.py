@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-if TYPE_CHECKING:
-    from pyg_ckd.analysis.results import Result
+from pyg_ckd.analysis.results import Result
 
 Array = NDArray[np.float64]
 

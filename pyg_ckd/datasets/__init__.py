@@ -5,6 +5,7 @@ from .catalogue import Catalogue
 from .describe import describe, statistics
 from .export import to_lattice, to_mmrec
 from .fake_multimodal import FakeMultimodal
+from .from_interactions import from_interactions
 from .image_encoder import ImageEncoder
 from .lattice_folder import LATTICEFolder
 from .mmrec_folder import MMRecFolder
@@ -20,6 +21,7 @@ __all__ = [
     'MMRecFolder',
     'TextEncoder',
     'describe',
+    'from_interactions',
     'open_dataset',
     'statistics',
     'to_lattice',

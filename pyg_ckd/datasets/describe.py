@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 
 
 def statistics(data: HeteroData) -> dict[str, Any]:

@@ -1,69 +1,240 @@
-"""From labelled interactions to a user-item graph."""
+"""A user-item graph of one's own interactions."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.datasets.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.ids import Ids, column
+from pyg_ckd.datasets.interactions import Interactions
+from pyg_ckd.datasets.rows import features_of
+from pyg_ckd.datasets.splits import RULES, split_interactions
+from pyg_ckd.graph import check
+
+_LABELS: dict[str | int, int] = {
+    **{0: 0, 1: 1, 2: 2},
+    **{'train': 0, 'val': 1, 'valid': 1, 'validation': 1, 'test': 2},
+}
 
 
 def from_interactions(
-    user: Tensor,
-    item: Tensor,
-    label: Tensor,
-    num_users: int,
-    num_items: int,
-    features: Mapping[str, Tensor],
-    present: Mapping[str, Tensor] | None = None,
-    rating: Tensor | None = None,
-    time: Tensor | None = None,
+    users: Any,
+    items: Any = None,
+    features: Mapping[str, Any] | None = None,
+    split: Any = 'random',
+    *,
+    seed: int = 0,
+    num_users: int | None = None,
+    num_items: int | None = None,
+    rating: Any = None,
+    time: Any = None,
+    user: str = 'user',
+    item: str = 'item',
 ) -> HeteroData:
-    """Return the user-item graph of split interactions.
+    """Return the user-item graph of interactions at hand.
+
+    Users and items are either integers, which count rows from 0 and stay as
+    they are, or names, which are numbered in sorted order. Names are kept as
+    ``data['user'].name`` and ``data['item'].name``.
+
+    Pairs that occur several times count once; the first one stays.
 
     Args:
-        user: The user of each interaction.
-        item: The item of each interaction.
-        label: The split of each interaction: 0 for training, 1 for validation,
-            2 for test.
-        num_users: The number of users.
-        num_items: The number of items.
-        features: For each modality, a matrix ``[num_items, num_features]``.
-        present: For modalities that some items lack, which items have them,
-            Booleans ``[num_items]``. (default: ``None``)
-        rating: The rating of each interaction. (default: ``None``)
-        time: The time of each interaction, in seconds. (default: ``None``)
+        users (list, Tensor, array, Series or DataFrame): The user of each
+            interaction, or a table that holds all columns.
+        items (list, Tensor, array or Series, optional): The item of each
+            interaction. Left out with a table. (default: :obj:`None`)
+        features (dict[str, Any], optional): For each modality the features of
+            all items. Where items are integers, a matrix with a row for each;
+            where they are names, a :obj:`DataFrame` indexed by name, or a
+            mapping from names to vectors. Rows of unknown names are left out.
+            (default: :obj:`None`)
+        split (str or list, optional): A rule of
+            :func:`~pyg_ckd.datasets.splits.split_interactions`
+            (``"random"``, ``"time"``, ``"leave_one_out"``, ``"mmrec"`` or
+            ``"lattice"``), or the split of each interaction: 0, 1 and 2, or
+            ``"train"``, ``"val"`` and ``"test"``; with a table, also the name
+            of a column of these. (default: :obj:`"random"`)
+        seed (int, optional): The seed of random rules. (default: :obj:`0`)
+        num_users (int, optional): The number of users, for integers.
+            (default: one more than the largest)
+        num_items (int, optional): The number of items, for integers.
+            (default: the number of rows of features, or one more than the
+            largest item)
+        rating (list, Tensor, array, Series or str, optional): The rating of
+            each interaction, or the name of a column. (default: :obj:`None`)
+        time (list, Tensor, array, Series or str, optional): The time of each
+            interaction, or the name of a column. (default: :obj:`None`)
+        user (str, optional): The column of users. (default: :obj:`"user"`)
+        item (str, optional): The column of items. (default: :obj:`"item"`)
+
+    Returns:
+        A graph that passes :func:`~pyg_ckd.graph.check`.
+
+    Raises:
+        ValueError: If the parts do not fit together. Integers that leave gaps
+            are not renumbered.
 
     Example:
-        >>> user, item = torch.tensor([[0, 0, 0, 1], [0, 1, 2, 2]])
         >>> data = from_interactions(
-        ...     user, item, torch.tensor([0, 1, 2, 0]), 2, 3,
-        ...     features={'text': torch.eye(3)},
+        ...     ['ann', 'ann', 'bob', 'bob'], ['tea', 'cup', 'cup', 'pot'],
+        ...     features={'text': {'pot': [0.0], 'tea': [1.0], 'cup': [2.0]}},
+        ...     split=['train', 'val', 'train', 'test'],
         ... )
+        >>> data['item'].name, data['item'].x_text.flatten().tolist()
+        (['cup', 'pot', 'tea'], [2.0, 0.0, 1.0])
         >>> data['user', 'rates', 'item'].edge_index
         tensor([[0, 1],
-                [0, 2]])
+                [2, 0]])
     """
-    data = HeteroData()
-    data['user'].num_nodes = num_users
-    data['item'].num_nodes = num_items
-    for modality, x in features.items():
-        data['item'][f'x_{modality}'] = x
-    for modality, mask in (present or {}).items():
-        data['item'][f'has_{modality}'] = mask
+    if isinstance(users, pd.DataFrame):
+        if items is not None:
+            raise ValueError(
+                "'items' is given beside a DataFrame; name its column by "
+                "item='...' instead"
+            )
+        table = users
+        users = _column(table, 'user', user)
+        items = _column(table, 'item', item)
+        rating = _column(table, 'rating', rating)
+        time = _column(table, 'time', time)
+        if isinstance(split, str) and split in table and split not in RULES:
+            split = table[split]
+    if items is None:
+        raise ValueError(
+            "'items' is missing; pass the item of each interaction, or a "
+            'DataFrame with both columns'
+        )
+    drawn = isinstance(split, str | os.PathLike)
+    user_ids, item_ids = Ids.read('users', users), Ids.read('items', items)
+    label = None if drawn else _label(split)
+    rating, time = _numbers('rating', rating), _numbers('time', time)
+    num = len(user_ids.index)
+    if num == 0:
+        raise ValueError("'users' is empty; pass at least one interaction")
+    for name, values in (
+        ('items', item_ids.index),
+        ('split', label),
+        ('rating', rating),
+        ('time', time),
+    ):
+        if values is not None and len(values) != num:
+            raise ValueError(
+                f"'{name}' has {len(values)} values, but 'users' has {num}; "
+                f'each interaction needs one'
+            )
 
-    pairs = torch.stack([user, item])
-    train = label == 0
-    rates = data[RATES]
-    rates.edge_index = pairs[:, train]
-    if rating is not None:
-        rates.rating = rating[train]
-    if time is not None:
-        rates.time = time[train]
-    rates.val_edge_label_index = pairs[:, label == 1]
-    rates.test_edge_label_index = pairs[:, label == 2]
-    data[RATED_BY].edge_index = rates.edge_index.flip([0])
-    return data
+    x, num_items = features_of(features, item_ids, num_items)
+    num_users = user_ids.count('users', num_users)
+    num_items = item_ids.count('items', num_items)
+    keep = _first_of_each(user_ids.index, item_ids.index, label)
+    interactions = Interactions(
+        user_ids.names or list(map(str, range(num_users))),
+        item_ids.names or list(map(str, range(num_items))),
+        user_ids.index[keep],
+        item_ids.index[keep],
+        None if rating is None else rating[keep],
+        None if time is None else time[keep],
+    )
+    data = graph_of_splits(
+        interactions.user,
+        interactions.item,
+        split_interactions(interactions, split, seed)
+        if label is None
+        else label[keep],
+        num_users,
+        num_items,
+        x,
+        rating=interactions.rating,
+        time=interactions.time,
+    )
+    for node, ids in (('user', user_ids), ('item', item_ids)):
+        if ids.names is not None:
+            data[node].name = ids.names
+    return check(data)
+
+
+def _column(table: Any, argument: str, value: Any) -> Any:
+    """Return a column by its name, and anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if value not in table:
+        raise ValueError(
+            f"'{argument}' names the column {value!r}, but there are "
+            f"{list(table)}; set {argument}='...'"
+        )
+    return table[value]
+
+
+def _label(split: Any) -> Tensor:
+    """Return the split of each interaction as 0, 1 or 2."""
+    values = column('split', split)
+    label = []
+    for row, value in enumerate(values.tolist()):
+        number = _LABELS.get(value) if isinstance(value, str | int) else None
+        if number is None or isinstance(value, bool):
+            raise ValueError(
+                f"'split' is {value!r} in row {row}, expected 0, 1 or 2, or "
+                f"'train', 'val' or 'test'"
+            )
+        label.append(number)
+    return torch.tensor(label, dtype=torch.long)
+
+
+def _numbers(argument: str, values: Any) -> Tensor | None:
+    """Return ratings or times; dates become seconds."""
+    if values is None:
+        return None
+    array = column(argument, values)
+    if array.dtype.kind == 'O':
+        array = pd.to_numeric(pd.Series(array), errors='coerce').to_numpy()
+    missing = pd.isna(array)
+    if missing.any():
+        raise ValueError(
+            f"'{argument}' is no number in row {missing.argmax()}; leave such "
+            f'rows out'
+        )
+    if array.dtype.kind == 'M':
+        array = array.astype('datetime64[s]').astype(np.int64)
+    if array.dtype.kind not in 'iuf':
+        raise ValueError(
+            f"'{argument}' needs to hold numbers (got {array.dtype})"
+        )
+    kind = np.float64 if array.dtype.kind == 'f' else np.int64
+    numbers = torch.from_numpy(array.astype(kind))
+    return numbers.float() if argument == 'rating' else numbers
+
+
+def _first_of_each(user: Tensor, item: Tensor, label: Tensor | None) -> Tensor:
+    """Return the rows in which a pair occurs for the first time."""
+    key = user * (item.max() + 1) + item
+    pair, inverse = key.unique(return_inverse=True)
+    rows = torch.arange(key.numel())
+    first = torch.full_like(pair, key.numel()).scatter_reduce(
+        0, inverse, rows, 'amin'
+    )
+    if label is not None:
+        other = label != label[first[inverse]]
+        if other.any():
+            row = int(other.byte().argmax())
+            raise ValueError(
+                f"'split' is different in rows {int(first[inverse[row]])} and "
+                f'{row}, which hold the same user and item; leave one out'
+            )
+    repeated = key.numel() - pair.numel()
+    if repeated:
+        warnings.warn(
+            f'{repeated} of {key.numel()} interactions repeat a user and item '
+            f'of an earlier row; each pair counts once',
+            stacklevel=3,
+        )
+    return first.sort().values

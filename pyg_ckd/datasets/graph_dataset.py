@@ -16,6 +16,10 @@ from filelock import FileLock
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from pyg_ckd.datasets.files import make_writable, open_atomic
+from pyg_ckd.kernels import Graph, Uniform
+
+#: Of what is kept on disk, to be raised when its form changes.
+FORMAT = 2
 
 
 class GraphDataset(InMemoryDataset):
@@ -78,7 +82,7 @@ class GraphDataset(InMemoryDataset):
     @cached_property
     def processed_dir(self) -> str:
         files = [file_state(path) for path in self.raw_paths]
-        state = repr((self.settings, files, self.pre_transform))
+        state = repr((FORMAT, self.settings, files, self.pre_transform))
         text = re.sub(' at 0x[0-9a-fA-F]+', '', state)
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         return osp.join(self.processed_parent, key)
@@ -118,7 +122,8 @@ class GraphDataset(InMemoryDataset):
 def _load(path: str) -> HeteroData:
     try:
         # Without `weights_only`, as in `self.load`, any code would be executed:
-        store, _, data_cls = torch.load(path, weights_only=True)
+        with torch.serialization.safe_globals([Graph, Uniform]):
+            store, _, data_cls = torch.load(path, weights_only=True)
         return data_cls.from_dict(store)
     except (OSError, MemoryError):
         raise

@@ -21,8 +21,8 @@ from pyg_ckd.datasets.feature_files import (
     feature_files,
     read_features,
 )
-from pyg_ckd.datasets.from_interactions import from_interactions
 from pyg_ckd.datasets.graph_dataset import GraphDataset
+from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 
 _Split: TypeAlias = dict[int, list[int]]  # The items of each user.
 
@@ -160,7 +160,7 @@ class LATTICEFolder(GraphDataset):
         pairs = [_pairs(split) for split in splits]
         user, item = torch.tensor(list(chain(*pairs))).t()
         sizes = torch.tensor([len(part) for part in pairs])
-        return from_interactions(
+        return graph_of_splits(
             user=user,
             item=item,
             label=torch.arange(3).repeat_interleave(sizes),

@@ -19,8 +19,8 @@ from pyg_ckd.datasets.feature_files import (
     feature_files,
     read_features,
 )
-from pyg_ckd.datasets.from_interactions import from_interactions
 from pyg_ckd.datasets.graph_dataset import GraphDataset
+from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 
 _Ids: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
@@ -150,7 +150,7 @@ class MMRecFolder(GraphDataset):
         else:
             num_items = int(item.max()) + 1
         columns = {name: torch.from_numpy(table[name]) for name in table}
-        return from_interactions(
+        return graph_of_splits(
             user=columns['userID'],
             item=columns['itemID'],
             label=columns['x_label'],

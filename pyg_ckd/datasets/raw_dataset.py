@@ -15,8 +15,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.encode import encode, fill_missing, fill_template
 from pyg_ckd.datasets.files import open_atomic
-from pyg_ckd.datasets.from_interactions import from_interactions
 from pyg_ckd.datasets.graph_dataset import GraphDataset
+from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.interactions import Interactions
 from pyg_ckd.datasets.splits import split_interactions
 from pyg_ckd.datasets.text_encoder import TextEncoder
@@ -62,7 +62,7 @@ class RawDataset(GraphDataset):
         names = {'user': interactions.users, 'item': interactions.items}
         with open_atomic(self._names_path) as file:
             file.write(json.dumps(names).encode())
-        data = from_interactions(
+        data = graph_of_splits(
             interactions.user,
             interactions.item,
             label,

@@ -58,14 +58,14 @@ def split_interactions(
         >>> split_interactions(interactions, 'leave_one_out')
         tensor([1, 0, 2, 0])
     """
-    if split in _RULES:
+    if split in RULES:
         generator = torch.Generator().manual_seed(seed)
-        label = _RULES[str(split)](interactions, generator)
+        label = RULES[str(split)](interactions, generator)
     elif os.path.exists(split):
         label = read_split(split, interactions)
     else:
         raise ValueError(
-            f"'split' is neither one of {', '.join(map(repr, _RULES))} nor a "
+            f"'split' is neither one of {', '.join(map(repr, RULES))} nor a "
             f'path that exists (got {os.fspath(split)!r})'
         )
     for value, name in enumerate(('training', 'validation', 'test')):
@@ -102,7 +102,7 @@ def _lattice(interactions: Interactions, generator: torch.Generator) -> Tensor:
     return _label(last < held_out // 2, last < held_out, count)
 
 
-_RULES: dict[str, Callable[[Interactions, torch.Generator], Tensor]] = {
+RULES: dict[str, Callable[[Interactions, torch.Generator], Tensor]] = {
     'random': _random,
     'time': _time,
     'leave_one_out': _leave_one_out,

@@ -7,6 +7,8 @@ from .conv import (
     MMGCNConv,
     PreferenceRouting,
 )
+from .cosine import Cosine
+from .door import as_recommender
 from .models import (
     BM3,
     BPRMF,
@@ -39,6 +41,7 @@ __all__ = [
     'MMGCN',
     'SMORE',
     'VBPR',
+    'Cosine',
     'DotAttentionConv',
     'EgoConv',
     'EgoGCN',
@@ -52,4 +55,5 @@ __all__ = [
     'Popularity',
     'PreferenceRouting',
     'Recommender',
+    'as_recommender',
 ]

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_ckd.sparse import spmm
+from pyg_ckd.kernels.spmm import Graph
 
 
-def light_gcn(x: Tensor, adj_t: Tensor, adj: Tensor, num_layers: int) -> Tensor:
+def light_gcn(x: Tensor, graph: Graph, num_layers: int) -> Tensor:
     r"""Return LightGCN's mean over the layers of a linear propagation.
 
     .. math::
@@ -17,8 +17,7 @@ def light_gcn(x: Tensor, adj_t: Tensor, adj: Tensor, num_layers: int) -> Tensor:
 
     Args:
         x: Embeddings of users, then items, ``[num_nodes, d]``.
-        adj_t: The normalised adjacency matrix in CSR format.
-        adj: Its transpose; for a symmetric matrix the same tensor.
+        graph: The normalised graph of users and items.
         num_layers: The number of layers :math:`L`.
 
     Returns:
@@ -26,7 +25,7 @@ def light_gcn(x: Tensor, adj_t: Tensor, adj: Tensor, num_layers: int) -> Tensor:
     """
     total = x
     for _ in range(num_layers):
-        x = spmm(adj_t, x, adj)
+        x = graph.propagate(x)
         total = total + x
     return total / (num_layers + 1)
 

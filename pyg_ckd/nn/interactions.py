@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.nn.models.recommender import Recommender, user_item_graph
-from pyg_ckd.sparse import row_starts
+from pyg_ckd.kernels.spmm import row_starts
+from pyg_ckd.nn.models.recommender import Recommender
 
 
 def interaction_graph(
@@ -32,13 +32,14 @@ def interaction_graph(
         >>> data['user', 'rates', 'item'].edge_index = torch.tensor([[0], [1]])
         >>> data = NormalizedAdjacency()(data)
         >>> model = Recommender(1, 2, {}, dim=4)
+        >>> model.adjacency = NormalizedAdjacency()
         >>> interaction_graph(data, model)[0].to_dense()
         tensor([[0., 1.]])
     """
-    adj_t, adj = user_item_graph(data, model)
+    graph = model.user_item_graph(data)
     users = slice(0, model.num_users)
     items = slice(model.num_users, model.num_nodes)
-    return _block(adj_t, users, items), _block(adj, items, users)
+    return _block(graph.adj_t, users, items), _block(graph.adj, items, users)
 
 
 def _block(adj: Tensor, rows: slice, cols: slice) -> Tensor:

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import (
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.distill import Teacher
 from pyg_ckd.train.ckd import CKD
 from pyg_ckd.train.recommendation import Recommendation

@@ -1,60 +1,63 @@
-"""Training of a recommender by Bayesian personalised ranking."""
+"""Training of a recommender."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, final
 
 import torch
-import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import modalities
-from pyg_ckd.evaluation import evaluate_views, recommend
-from pyg_ckd.transforms import AblateModality
+from pyg_ckd.balance import Balance
+from pyg_ckd.graph import check, modalities
+from pyg_ckd.nn import as_recommender
+from pyg_ckd.nn.door import Foreign, check_output, matched
+from pyg_ckd.objectives import Batch, Objective
+from pyg_ckd.ranking import evaluate_views, recommend
+from pyg_ckd.train.epoch_means import EpochMeans
+from pyg_ckd.train.losses import Losses, compute_losses
 from pyg_ckd.triplet_loader import TripletLoader
-from pyg_ckd.views import Keep, Triples, Views, full, view_name, views
-
-Batch = tuple[Tensor, Tensor, Tensor]
+from pyg_ckd.views import Keep, check_view, full, view_name
 
 
+@final
 class Recommendation(LightningModule):
-    r"""Trains a recommender, or one view of it, by BPR.
+    r"""Trains a recommender, or one view of it.
 
     .. math::
-        \mathcal{L} = -\mathrm{mean} \log \sigma\left(s(u, i) - s(u,
-        j)\right) + \frac{\lambda_2}{2 B} \sum \left(\|\mathbf{u}_u\|^2 +
-        \|\mathbf{i}_i\|^2 + \|\mathbf{i}_j\|^2\right) + R
+        \mathcal{L} = \mathcal{L}_{\mathrm{objective}} +
+        R_{\mathrm{model}} + \mathcal{L}_{\mathrm{balance}}
 
-    over the triples :math:`(u, i, j)` of a batch of size :math:`B`, with
-    the final embeddings of users and items and the model's own
-    ``model.regularization``, if it has any, as :math:`R`. From the `"BPR:
-    Bayesian Personalized Ranking from Implicit Feedback"
-    <https://arxiv.org/abs/1205.2618>`_ paper. A model with a method ``loss``
-    has that minimised instead, see :class:`~pyg_ckd.nn.Recommender`.
+    with what the model adds itself, if anything
+    (:meth:`~pyg_ckd.nn.Recommender.regularization`), and what a balance adds,
+    such as :class:`~pyg_ckd.balance.CKD`.
 
     Args:
         model (torch.nn.Module): Any recommender with ``user_emb, item_emb =
             model(data)``.
         data (HeteroData): The user-item graph.
+        objective (Objective, optional): What a step minimises. By default it
+            is the loss that the model brings, such as that of
+            :class:`~pyg_ckd.nn.BM3`, or else
+            :class:`~pyg_ckd.objectives.BPR`. (default: :obj:`None`)
+        balance (Balance, optional): What keeps modalities in balance. The
+            task works on a copy. (default: :obj:`None`)
         keep (frozenset[str], optional): The view to train, such as
             ``only('text')`` for a teacher; all modalities by default.
         lr (float, optional): The learning rate of Adam.
             (default: :obj:`0.001`)
-        l2 (float, optional): The weight :math:`\lambda_2`.
-            (default: :obj:`0.01`)
         batch_size (int, optional): The number of triples in a batch.
             (default: :obj:`2048`)
         sampling (str, optional): ``"interaction"`` or ``"user"``, see
-            :class:`~pyg_ckd.train.TripletLoader`.
-            (default: :obj:`"interaction"`)
-        watch (sequence[frozenset[str]], optional): Further views whose
-            validation Recall@20 is logged, as
-            ``"val_recall@20/only(text)"``. (default: none)
+            :class:`~pyg_ckd.TripletLoader`. (default: :obj:`"interaction"`)
+
+    Raises:
+        ValueError: If the graph breaks its contract (:func:`pyg_ckd.check`),
+            the model returns anything but embeddings of all users and items,
+            ``keep`` is no view, or the balance does not apply.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -63,7 +66,7 @@ class Recommendation(LightningModule):
         >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
         >>> task = Recommendation(VBPR.from_data(data, dim=4), data)
         >>> task = fit(task, max_epochs=1, progress=False)
-        >>> item, score = task.recommend(torch.tensor([7]), k=3)
+        >>> item, score = task.recommend(7, k=3)
         >>> item.shape
         torch.Size([1, 3])
     """
@@ -72,141 +75,197 @@ class Recommendation(LightningModule):
         self,
         model: nn.Module,
         data: HeteroData,
+        objective: Objective | None = None,
+        balance: Balance | None = None,
         *,
         keep: Keep | None = None,
         lr: float = 1e-3,
-        l2: float = 1e-2,
         batch_size: int = 2048,
         sampling: Literal['user', 'interaction'] = 'interaction',
-        watch: Sequence[Keep] = (),
     ) -> None:
         super().__init__()
+        self.data = data = check(data)
         names = modalities(data)
-        self.model = model
-        self.keep = full(names) if keep is None else keep
+        self.recommender = as_recommender(model)
+        self.objective = objective
+        self.balance = copy.deepcopy(balance)
+        self.keep = full(names) if keep is None else check_view(keep, data)
         self.lr = lr
-        self.l2 = l2
         self.batch_size = batch_size
         self.sampling = sampling
-        self.watch = list(watch)
         #: What was logged, one entry for each evaluation.
         self.history: list[dict[str, float]] = []
-        self._evaluated = False
-        self._set_data(data)
+        self._means = EpochMeans()
+        if lr <= 0:
+            raise ValueError(
+                f"'lr' needs to be positive in 'Recommendation' (got {lr})"
+            )
+        TripletLoader(data, batch_size, sampling)  # checks both
+        check_output(self.recommender, data)
+        if self.balance is not None:
+            if self.keep != full(names):
+                raise ValueError(
+                    f"'keep' needs to be the full view where there is a "
+                    f"'balance' in 'Recommendation' (got {sorted(self.keep)})"
+                )
+            self.balance.attach(self.recommender, data)
 
-    def _set_data(self, data: HeteroData) -> None:
-        dropped = [m for m in modalities(data) if m not in self.keep]
-        self.data = data
-        self._seen = AblateModality(*dropped)(data)
+    @property
+    def model(self) -> nn.Module:
+        """The module that is trained, as it was passed."""
+        if isinstance(self.recommender, Foreign):
+            return self.recommender.module
+        return self.recommender
 
     # Loss ###################################################################
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """Return the loss of a batch of triples."""
-        several = views(self.model, self.data, [self.keep])
-        triples = several.triples(*batch)
-        margin = triples.margin()[:, 0]
-        loss = self.recommendation_loss(several, triples, margin, batch)
-        self.log('loss', loss, on_step=False, on_epoch=True, prog_bar=True)
-        return loss
+        losses = self.losses(batch)
+        total = losses.total
+        self._means.add({'loss': total, **losses.scalars}, len(batch[0]))
+        return total
 
-    def recommendation_loss(
-        self, several: Views, triples: Triples, margin: Tensor, batch: Batch
-    ) -> Tensor:
-        """Return the loss of the trained view: BPR, or the model's own.
+    def losses(self, batch: Batch) -> Losses:
+        """Return the loss of a batch of triples, and what it consists of.
 
         Args:
-            several: The views, the trained one first.
-            triples: The embeddings of the batch, the trained view first.
-            margin: Margins of the trained view, ``[B]``.
             batch: Users, positive and negative items, each ``[B]``.
         """
-        own = getattr(self.model, 'loss', None)
-        if own:
-            return own(self._seen, several, *batch)
-        user, pos, neg = triples.embedding()
-        squares = user.square().sum() + pos.square().sum() + neg.square().sum()
-        loss = -F.logsigmoid(margin).mean()
-        loss = loss + self.l2 / 2 * squares / len(margin)
-        regularization = getattr(self.model, 'regularization', None)
-        if regularization:
-            loss = loss + regularization(self._seen, several, *batch)
-        return loss
+        return compute_losses(
+            self.recommender,
+            self.data,
+            self.keep,
+            self.objective,
+            self.balance,
+            batch,
+        )
 
-    # Lightning ##############################################################
+    def on_after_backward(self) -> None:
+        """Let the balance change the gradients."""
+        if self.balance is not None:
+            self.balance.after_backward()
+
+    # Hooks of Lightning #####################################################
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over the model's parameters."""
-        return torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
+        """Return Adam over all parameters."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        # The fused kind unscales gradients itself, which forbids clipping:
+        scaled = self._trainer and self.trainer.precision == '16-mixed'
+        fused = not scaled and self.device.type in ('cpu', 'cuda')
+        return torch.optim.Adam(parameters, lr=self.lr, fused=fused)
 
     def train_dataloader(self) -> TripletLoader:
         """Return the loader of triples."""
         return TripletLoader(self.data, self.batch_size, self.sampling)
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> _Once:
         """Return one batch; validation ranks all items for all users."""
-        return DataLoader(TensorDataset(torch.zeros(1)))
+        return _Once()
+
+    def setup(self, stage: str) -> None:
+        """Refuse several processes, which would all draw the same batches."""
+        if self.trainer.world_size > 1:
+            raise ValueError(
+                f"'Recommendation' trains in one process: each of "
+                f'{self.trainer.world_size} would draw the same batches. Pass '
+                f'devices=1'
+            )
 
     def on_fit_start(self) -> None:
-        """Start a new history, and move the data to the model's device."""
-        self.history = []
+        """Move the data to the device and the dtype of the model."""
         self._at_home = self.data
-        self._set_data(copy.copy(self.data).to(self.device))
+        self.data = matched(self.data, self.recommender)
+        if self.balance is not None:
+            self.balance.begin(self.data)
 
     def on_fit_end(self) -> None:
         """Take up the data where it was; Lightning does so with the model."""
-        self._set_data(self._at_home)
+        self.data = self._at_home
 
     def on_train_epoch_start(self) -> None:
         """Let the model prepare the epoch."""
-        start_epoch = getattr(self.model, 'start_epoch', None)
-        if start_epoch:
-            start_epoch(self._seen)
+        self._means = EpochMeans()
+        self.recommender.start_epoch(self.data, self.keep)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch."""
+        self._check_finite()
+        self.log_dict(self._means.values())
+
+    def on_validation_start(self) -> None:
+        """Refuse to evaluate a model that has diverged."""
+        self._check_finite()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log Recall@20 and NDCG@20 of the trained view on validation."""
-        for name, value in self.validation().items():
+        """Evaluate, log it, and let the balance learn from it."""
+        values = self.validation()
+        for name, value in values.items():
             self.log(name, value, prog_bar='/' not in name, batch_size=1)
+        if self.trainer.state.fn == 'fit' and not self.trainer.sanity_checking:
+            epoch = self.current_epoch + 1
+            means = self._means.values()
+            self.history.append({'epoch': epoch, **means, **values})
+            if self.balance is not None:
+                self.balance.validated(values)
 
     def validation(self) -> dict[str, float]:
-        """Return validation metrics: of the trained view, and watched ones.
+        """Return validation metrics of the trained view, and of watched ones.
 
         They are ``val_recall@20`` and ``val_ndcg@20``, and
-        ``val_recall@20/<view>`` for each watched view.
+        ``val_recall@20/<view>`` for each view that the balance watches.
         """
+        watched = () if self.balance is None else self.balance.watched
         result = evaluate_views(
-            self.model,
+            self.recommender,
             self.data,
             split='val',
             ks=(20,),
             metrics=('recall', 'ndcg'),
-            keeps=[self.keep, *self.watch],
+            keeps=[self.keep, *watched],
         )
         names = modalities(self.data)
         trained = result[view_name(self.keep, names)]
         values = {f'val_{name}': value for name, value in trained.items()}
-        for keep in self.watch:
+        for keep in watched:
             name = view_name(keep, names)
             values[f'val_recall@20/{name}'] = result[name]['recall@20']
         return values
 
-    def on_validation_epoch_end(self) -> None:
-        """Note that this epoch is one for the history."""
-        self._evaluated = not self.trainer.sanity_checking
-
-    def on_train_epoch_end(self) -> None:
-        """Keep what was logged; the loss is known only now."""
-        if self._evaluated:
-            logged = self.trainer.callback_metrics.items()
-            entry = {name: float(value) for name, value in logged}
-            self.history.append({'epoch': self.current_epoch + 1, **entry})
-        self._evaluated = False
+    def _check_finite(self) -> None:
+        found = self._means.first_not_finite()
+        if found is not None:
+            step, name = found
+            view = view_name(self.keep, modalities(self.data))
+            raise ValueError(
+                f"Training of '{self.recommender.name}' diverged: in epoch "
+                f"{self.current_epoch + 1}, step {step + 1}, '{name}' became "
+                f"NaN or infinite in the view {view}. Lower 'lr'"
+            )
 
     # Use ####################################################################
 
-    def recommend(self, user: Tensor, k: int = 10) -> tuple[Tensor, Tensor]:
+    def recommend(
+        self, user: Any, k: int = 10, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Return the ``k`` best items of users and their scores.
 
-        See :func:`pyg_ckd.evaluation.recommend`.
+        Args:
+            user: A user or several.
+            k: The number of items.
+            **kwargs: Further arguments of :func:`pyg_ckd.recommend`.
         """
-        return recommend(self.model, self.data, user, k, view=self.keep)
+        return recommend(
+            self.model, self.data, user, k, view=self.keep, **kwargs
+        )
+
+
+class _Once:
+    """A loader of one empty batch, which draws no random number."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([0])
+
+    def __len__(self) -> int:
+        return 1

@@ -1,10 +1,10 @@
 """Transforms of user-item graphs."""
 
 from .ablate_modality import AblateModality
-from .item_knn import ItemKNN
+from .item_knn import ItemKNN, nearest_neighbors
 from .missing_modality import MissingModality
 from .noisy_modality import NoisyModality
-from .normalized_adjacency import NormalizedAdjacency
+from .normalized_adjacency import NormalizedAdjacency, normalized
 from .standardize_modality import StandardizeModality
 
 __all__ = [
@@ -14,4 +14,6 @@ __all__ = [
     'NoisyModality',
     'NormalizedAdjacency',
     'StandardizeModality',
+    'nearest_neighbors',
+    'normalized',
 ]

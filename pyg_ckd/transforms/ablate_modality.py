@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import modalities
-from pyg_ckd.sparse import csr
+from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.spmm import Uniform
 
 
 class AblateModality(BaseTransform):
@@ -15,9 +14,9 @@ class AblateModality(BaseTransform):
 
     The features of an ablated modality are replaced by their mean over the
     items, :math:`\mathbf{x}_i \leftarrow \frac{1}{|\mathcal{I}|} \sum_j
-    \mathbf{x}_j`, and its item-item graph ``('item', <modality>, 'item')``,
-    where there is one, by a graph without edges: items that look all alike
-    have no nearest neighbours. The input is not changed.
+    \mathbf{x}_j`, and each nearest-neighbour graph of it by a
+    :class:`~pyg_ckd.kernels.Uniform` one: items that look all alike have no
+    nearest neighbours. The input is not changed.
 
     Args:
         *dropped (str): The modalities to ablate.
@@ -26,6 +25,7 @@ class AblateModality(BaseTransform):
         ValueError: If the graph has no such modality.
 
     Example:
+        >>> import torch
         >>> data = HeteroData()
         >>> data['item'].x_text = torch.tensor([[1.0], [3.0]])
         >>> AblateModality('text')(data)['item'].x_text.tolist()
@@ -46,22 +46,14 @@ class AblateModality(BaseTransform):
                 )
             x = data['item'][f'x_{modality}']
             data['item'][f'x_{modality}'] = x.mean(0, keepdim=True).expand_as(x)
-
-            relation = ('item', modality, 'item')
-            if relation in data.edge_types:
-                graph = data[relation]
-                graph.edge_index = graph.edge_index[:, :0]
-                if 'edge_weight' in graph:
-                    graph.edge_weight = graph.edge_weight[:0]
-                if 'adj_t' in graph:
-                    graph.adj_t = graph.adj = _without_edges(graph.adj_t)
+        if 'graphs' in data:
+            size = data['item'].num_nodes
+            data.graphs = {
+                name: Uniform(size) if name[1] in self.dropped else graph
+                for name, graph in data.graphs.items()
+            }
         return data
 
     def __repr__(self) -> str:
         names = ', '.join(repr(name) for name in self.dropped)
         return f'{self.__class__.__name__}({names})'
-
-
-def _without_edges(adj: torch.Tensor) -> torch.Tensor:
-    none = adj.col_indices()[:0]
-    return csr(none, none, adj.values()[:0], adj.size(0))

@@ -9,9 +9,50 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import modalities
-from pyg_ckd.sparse import csr, transposed
-from pyg_ckd.topk import stable_topk
+from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.spmm import Graph, Uniform, csr, transposed
+from pyg_ckd.kernels.topk import stable_topk
+from pyg_ckd.transforms.named_graphs import add_graph, named_graph
+
+
+def nearest_neighbors(
+    x: Tensor, k: int, block_size: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Return the edges from neighbours to items and their cosines.
+
+    Args:
+        x: Features of shape ``[num_items, num_features]``.
+        k: The number of neighbours, the item itself included.
+        block_size: The number of items compared with all others at once.
+
+    Returns:
+        Edges of shape ``[2, num_edges]``, sorted by item, nearest first, and
+        cosines of shape ``[num_edges]``.
+
+    Example:
+        >>> x = torch.tensor([[1., 0.], [2., 0.], [0., 1.]])
+        >>> nearest_neighbors(x, k=2)[0]
+        tensor([[0, 1, 1, 0, 2, 0],
+                [0, 0, 1, 1, 2, 2]])
+    """
+    norm = x.norm(dim=1, keepdim=True)
+    x = x / norm.clamp(min=torch.finfo(x.dtype).tiny)
+    empty = norm.squeeze(1) == 0
+    edges, cosines = [], []
+    for item in torch.arange(x.size(0), device=x.device).split(block_size):
+        similarity = x[item] @ x.t()  # [block, num_items]
+        similarity[:, empty] = -torch.inf
+        similarity[empty[item]] = -torch.inf
+        # An item is its own first neighbour, also beside exact copies:
+        similarity[torch.arange(len(item)), item] = torch.inf
+        cosine, neighbor = stable_topk(similarity, min(k, x.size(0)))
+        cosine[:, 0] = (~empty[item]).to(x.dtype)
+
+        linked = cosine > -torch.inf  # [block, k]
+        target = item.unsqueeze(1).expand_as(neighbor)
+        edges.append(torch.stack([neighbor[linked], target[linked]]))
+        cosines.append(cosine[linked])
+    return torch.cat(edges, dim=1), torch.cat(cosines)
 
 
 class ItemKNN(BaseTransform):
@@ -19,15 +60,12 @@ class ItemKNN(BaseTransform):
 
     Similarity is the cosine of the features. Every item is its own first
     neighbour, as in `"Mining Latent Structures for Multimedia Recommendation"
-    <https://arxiv.org/abs/2104.09036>`_. The relation
-    ``('item', <modality>, 'item')`` gets
-
-    - ``edge_index`` of shape ``[2, num_edges]`` from neighbour to item and
-      ``edge_weight``, the cosines;
-    - ``adj_t``, the normalised matrix :math:`\mathbf{D}^{-1/2} \mathbf{W}
-      \mathbf{D}^{-1/2}` of shape ``[num_items, num_items]`` in CSR format, a
-      row an item, with :math:`\mathbf{D}` the row sums of :math:`\mathbf{W}`;
-      and ``adj``, its transpose.
+    <https://arxiv.org/abs/2104.09036>`_. The graph of a modality is the
+    normalised matrix :math:`\mathbf{D}^{-1/2} \mathbf{W} \mathbf{D}^{-1/2}`
+    with :math:`\mathbf{D}` the row sums of :math:`\mathbf{W}`, a
+    :class:`~pyg_ckd.kernels.Graph`. It is kept in ``data.graphs`` under the
+    name of this transform, so that several live on one ``data``; :meth:`of`
+    finds it.
 
     Similarities are computed block by block: memory grows with
     ``block_size * num_items``. Equal cosines are ordered by lower item id. An
@@ -49,7 +87,8 @@ class ItemKNN(BaseTransform):
     Example:
         >>> data = HeteroData()
         >>> data['item'].x_text = torch.tensor([[1., 0.], [2., 0.], [0., 1.]])
-        >>> ItemKNN(k=2)(data)['item', 'text', 'item'].adj_t.to_dense()
+        >>> transform = ItemKNN(k=2)
+        >>> transform.of(transform(data), 'text').adj_t.to_dense()
         tensor([[0.5000, 0.5000, 0.0000],
                 [0.5000, 0.5000, 0.0000],
                 [0.5000, 0.0000, 0.5000]])
@@ -77,48 +116,25 @@ class ItemKNN(BaseTransform):
         self.block_size = block_size
 
     def forward(self, data: HeteroData) -> HeteroData:
-        """Add one relation for each modality of ``data``."""
+        """Add one graph for each modality of ``data``."""
         for modality in modalities(data):
             x = data['item'][f'x_{modality}']
-            edge_index, cosine = self.neighbors(x)
-            adj_t = self._normalized(edge_index, cosine, x.size(0))
-            graph = data['item', modality, 'item']
-            graph.edge_index = edge_index
-            graph.edge_weight = cosine
-            graph.adj_t = adj_t
-            graph.adj = transposed(adj_t)
+            edges = nearest_neighbors(x, self.k, self.block_size)
+            adj_t = self._normalized(*edges, x.size(0))
+            graph = Graph(adj_t, transposed(adj_t))
+            add_graph(data, self, modality, graph)
         return data
 
-    def neighbors(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the edges from neighbours to items and their cosines.
+    def of(self, data: HeteroData, modality: str) -> Graph | Uniform:
+        """Return the graph of a modality that this transform has added.
 
-        Args:
-            x: Features of shape ``[num_items, num_features]``.
+        It is a :class:`~pyg_ckd.kernels.Uniform` where the modality is
+        ablated.
 
-        Returns:
-            Edges of shape ``[2, num_edges]``, sorted by item, nearest first,
-            and cosines of shape ``[num_edges]``.
+        Raises:
+            ValueError: If there is none.
         """
-        norm = x.norm(dim=1, keepdim=True)
-        x = x / norm.clamp(min=torch.finfo(x.dtype).tiny)
-        empty = norm.squeeze(1) == 0
-        edges, cosines = [], []
-        for item in torch.arange(x.size(0), device=x.device).split(
-            self.block_size
-        ):
-            similarity = x[item] @ x.t()  # [block, num_items]
-            similarity[:, empty] = -torch.inf
-            similarity[empty[item]] = -torch.inf
-            # An item is its own first neighbour, also beside exact copies:
-            similarity[torch.arange(len(item)), item] = torch.inf
-            cosine, neighbor = stable_topk(similarity, min(self.k, x.size(0)))
-            cosine[:, 0] = (~empty[item]).to(x.dtype)
-
-            linked = cosine > -torch.inf  # [block, k]
-            target = item.unsqueeze(1).expand_as(neighbor)
-            edges.append(torch.stack([neighbor[linked], target[linked]]))
-            cosines.append(cosine[linked])
-        return torch.cat(edges, dim=1), torch.cat(cosines)
+        return named_graph(data, self, modality)
 
     def _normalized(
         self, edge_index: Tensor, cosine: Tensor, num_items: int

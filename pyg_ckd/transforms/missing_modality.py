@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 
 
 class MissingModality(BaseTransform):
@@ -134,13 +134,12 @@ def observed(
             f"'{name}' got the modality '{modality}', but the items have "
             f'{known}'
         )
-    relation = ('item', modality, 'item')
-    if relation in data.edge_types:
-        raise ValueError(
-            f"'{name}' changes the features that data[{relation}] was built "
-            f'from. Put it before the transform that builds this graph, such '
-            f"as 'ItemKNN'"
-        )
+    for maker, of_modality in data.graphs if 'graphs' in data else ():
+        if of_modality == modality:
+            raise ValueError(
+                f"'{name}' changes the features of '{modality}' that "
+                f'{maker} has built a graph from. Put it before that transform'
+            )
     x = data['item'][f'x_{modality}']
     has = data['item'].get(f'has_{modality}')
     if has is None:

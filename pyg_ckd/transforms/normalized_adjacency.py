@@ -9,8 +9,50 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import RATES
-from pyg_ckd.sparse import csr, transposed
+from pyg_ckd.graph import RATES
+from pyg_ckd.kernels.spmm import Graph, csr, transposed
+from pyg_ckd.transforms.named_graphs import add_graph, named_graph
+
+Normalization = Literal['symmetric', 'row']
+
+
+def normalized(
+    edge_index: Tensor,
+    num_users: int,
+    num_items: int,
+    normalization: Normalization = 'symmetric',
+    add_self_loops: bool = False,
+) -> Graph:
+    """Return the normalised graph of some interactions.
+
+    Args:
+        edge_index: Interactions of shape ``[2, num_edges]``, users above
+            items, both counted from 0.
+        num_users: The number of users.
+        num_items: The number of items.
+        normalization: See :class:`NormalizedAdjacency`.
+        add_self_loops: See :class:`NormalizedAdjacency`.
+
+    Example:
+        >>> normalized(torch.tensor([[0], [0]]), 1, 1).adj_t.to_dense()
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
+    size = num_users + num_items
+    user, item = edge_index[0], edge_index[1] + num_users
+    row, col = torch.cat([user, item]), torch.cat([item, user])
+    if add_self_loops:
+        loop = torch.arange(size, device=row.device)
+        row, col = torch.cat([row, loop]), torch.cat([col, loop])
+
+    degree = torch.bincount(row, minlength=size).clamp(min=1)
+    degree = degree.to(torch.get_default_dtype())
+    if normalization == 'row':
+        adj_t = csr(row, col, degree.reciprocal()[row], size)
+        return Graph(adj_t, transposed(adj_t))
+    scale = degree.rsqrt()
+    adj_t = csr(row, col, scale[row] * scale[col], size)
+    return Graph(adj_t, adj_t)
 
 
 class NormalizedAdjacency(BaseTransform):
@@ -24,8 +66,9 @@ class NormalizedAdjacency(BaseTransform):
     - ``"row"``: :math:`\mathbf{D}^{-1} \mathbf{A}`, a mean over neighbours;
       with self-loops the matrix that LATTICE and CKD's published MMGCN use.
 
-    ``data.adj_t`` is that matrix in CSR format, of shape ``[num_users +
-    num_items, num_users + num_items]``, ``data.adj`` its transpose. A node
+    The graph is a :class:`~pyg_ckd.kernels.Graph` of ``num_users + num_items``
+    nodes, kept in ``data.graphs`` under the name of this transform, so that
+    several normalisations live on one ``data``; :meth:`of` finds it. A node
     without interactions has an empty row.
 
     Args:
@@ -41,14 +84,15 @@ class NormalizedAdjacency(BaseTransform):
         >>> data = HeteroData()
         >>> data['user'].num_nodes = data['item'].num_nodes = 1
         >>> data['user', 'rates', 'item'].edge_index = torch.tensor([[0], [0]])
-        >>> NormalizedAdjacency()(data).adj_t.to_dense()
+        >>> transform = NormalizedAdjacency()
+        >>> transform.of(transform(data)).adj_t.to_dense()
         tensor([[0., 1.],
                 [1., 0.]])
     """
 
     def __init__(
         self,
-        normalization: Literal['symmetric', 'row'] = 'symmetric',
+        normalization: Normalization = 'symmetric',
         add_self_loops: bool = False,
     ) -> None:
         if normalization not in ('symmetric', 'row'):
@@ -60,38 +104,25 @@ class NormalizedAdjacency(BaseTransform):
         self.add_self_loops = add_self_loops
 
     def forward(self, data: HeteroData) -> HeteroData:
-        """Add ``adj_t`` and ``adj`` to ``data``."""
-        num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
-        data.adj_t, data.adj = self.matrix(
-            data[RATES].edge_index, num_users, num_items
+        """Add the graph to ``data``."""
+        graph = normalized(
+            data[RATES].edge_index,
+            data['user'].num_nodes,
+            data['item'].num_nodes,
+            self.normalization,
+            self.add_self_loops,
         )
-        return data
+        return add_graph(data, self, None, graph)
 
-    def matrix(
-        self, edge_index: Tensor, num_users: int, num_items: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the matrix of some interactions, and its transpose.
+    def of(self, data: HeteroData) -> Graph:
+        """Return the graph that this transform has added to ``data``.
 
-        Args:
-            edge_index: Interactions of shape ``[2, num_edges]``, users above
-                items, both counted from 0.
-            num_users: The number of users.
-            num_items: The number of items.
+        Raises:
+            ValueError: If it has not.
         """
-        size = num_users + num_items
-        user, item = edge_index[0], edge_index[1] + num_users
-        row, col = torch.cat([user, item]), torch.cat([item, user])
-        if self.add_self_loops:
-            loop = torch.arange(size, device=row.device)
-            row, col = torch.cat([row, loop]), torch.cat([col, loop])
-
-        degree = torch.bincount(row, minlength=size).clamp(min=1).float()
-        if self.normalization == 'row':
-            adj_t = csr(row, col, degree.reciprocal()[row], size)
-            return adj_t, transposed(adj_t)
-        scale = degree.rsqrt()
-        adj_t = csr(row, col, scale[row] * scale[col], size)
-        return adj_t, adj_t
+        graph = named_graph(data, self, None)
+        assert isinstance(graph, Graph)
+        return graph
 
     def __repr__(self) -> str:
         return (

@@ -6,7 +6,7 @@ import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.transforms.missing_modality import observed
 
 

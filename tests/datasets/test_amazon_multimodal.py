@@ -20,7 +20,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.amazon_files import read_reviews
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
 from pyg_ckd.datasets.splits import split_interactions

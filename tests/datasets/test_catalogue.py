@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.ImageStat import Stat
 from torch import Tensor
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.image_encoder import ImageEncoder
 from pyg_ckd.datasets.text_encoder import TextEncoder

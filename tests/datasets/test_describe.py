@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets.describe import describe, statistics
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets.export import to_lattice, to_mmrec
-from pyg_ckd.datasets.from_interactions import from_interactions
+from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
+from pyg_ckd.graph import RATES
 
 KEYS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
 
@@ -25,7 +25,7 @@ def tiny() -> HeteroData:
     user, item, label = torch.tensor(
         [[1, 0, 1, 0, 1, 1], [2, 1, 0, 0, 3, 1], [0, 0, 2, 1, 1, 0]]
     )
-    return from_interactions(
+    return graph_of_splits(
         user,
         item,
         label,
@@ -60,7 +60,7 @@ def graphs(draw):
         row = st.lists(floats, min_size=width, max_size=width)
         rows = draw(st.lists(row, min_size=10, max_size=10))
         features[modality] = torch.tensor(rows, dtype=torch.float32)
-    return from_interactions(
+    return graph_of_splits(
         user,
         item,
         torch.tensor(label),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch_geometric.data import InMemoryDataset
 
-from pyg_ckd.data import RATED_BY, RATES, modalities
+from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.transforms import NormalizedAdjacency
 
@@ -199,8 +199,9 @@ def test_transforms():
     assert data_set[0].mark
     assert (transform.calls, pre_transform.calls) == (2, 1)
 
-    plain = FakeMultimodal(**SIZES, pre_transform=NormalizedAdjacency())[0]
-    assert plain.adj_t.shape == (50, 50)
+    adjacency = NormalizedAdjacency()
+    plain = FakeMultimodal(**SIZES, pre_transform=adjacency)[0]
+    assert adjacency.of(plain).adj_t.shape == (50, 50)
 
 
 def test_graphs_do_not_share_changes():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
@@ -319,15 +319,16 @@ def test_lattice_folder_is_processed_once(tmp_path, monkeypatch):
 def test_lattice_folder_transforms(tmp_path):
     write(tmp_path, text=np.random.rand(4, 3))
     plain = LATTICEFolder(tmp_path, 'tiny')[0]
-    assert 'adj_t' not in plain
+    assert 'graphs' not in plain
     pre_transform = Compose([NormalizedAdjacency(), ItemKNN(k=2)])
-    expected = pre_transform(plain)
+    adjacency = NormalizedAdjacency()
+    expected = adjacency.of(pre_transform(plain)).adj_t.to_dense()
     for options in [
         {'pre_transform': pre_transform},
         {'transform': pre_transform},
     ]:
         data = LATTICEFolder(tmp_path, 'tiny', **options)[0]
-        assert data.adj_t.to_dense().equal(expected.adj_t.to_dense())
+        assert adjacency.of(data).adj_t.to_dense().equal(expected)
 
 
 def test_lattice_folder_processed_root(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.data import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets import MMRecFolder
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
@@ -516,17 +516,14 @@ def test_mmrec_folder_keeps_sparse_matrices(tmp_path):
     for _ in range(2):  # Processed and loaded, then only loaded:
         data = MMRecFolder(tmp_path, 'tiny', pre_transform=pre_transform)[0]
         expected = pre_transform(MMRecFolder(tmp_path, 'tiny')[0])
-        knn, expected_knn = (
-            d['item', 'text', 'item'] for d in (data, expected)
-        )
-        for adj, expected_adj in [
-            (data.adj_t, expected.adj_t),
-            (data.adj, expected.adj),
-            (knn.adj_t, expected_knn.adj_t),
-            (knn.adj, expected_knn.adj),
-        ]:
-            assert adj.layout == torch.sparse_csr
-            assert adj.to_dense().equal(expected_adj.to_dense())
+        assert list(data.graphs) == list(expected.graphs)
+        assert len(data.graphs) == 2
+        for name, graph in data.graphs.items():
+            for side in ('adj_t', 'adj'):
+                adj = getattr(graph, side)
+                expected_adj = getattr(expected.graphs[name], side)
+                assert adj.layout == torch.sparse_csr
+                assert adj.to_dense().equal(expected_adj.to_dense())
 
 
 def test_mmrec_folder_keeps_sparse_matrices_between_processes(tmp_path):
@@ -541,7 +538,8 @@ def test_mmrec_folder_keeps_sparse_matrices_between_processes(tmp_path):
         'MMRecFolder.process = None\n'
         'pre_transform = Compose([NormalizedAdjacency(), ItemKNN(k=2)])\n'
         "data = MMRecFolder(sys.argv[1], 'tiny', None, pre_transform)[0]\n"
-        'print(data.adj_t.to_dense().tolist())\n'
+        'graph = NormalizedAdjacency().of(data)\n'
+        'print(graph.adj_t.to_dense().tolist())\n'
     )
     out = subprocess.run(
         [sys.executable, '-c', script, str(tmp_path)],
@@ -549,7 +547,8 @@ def test_mmrec_folder_keeps_sparse_matrices_between_processes(tmp_path):
         text=True,
         check=True,
     )
-    assert out.stdout.strip() == str(data.adj_t.to_dense().tolist())
+    graph = NormalizedAdjacency().of(data)
+    assert out.stdout.strip() == str(graph.adj_t.to_dense().tolist())
 
 
 def test_mmrec_folder_survives_interruption(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
 from pyg_ckd.datasets.export import to_lattice, to_mmrec

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.interactions import interaction_graph
 from pyg_ckd.transforms import NormalizedAdjacency

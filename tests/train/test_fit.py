@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import fingerprint
+from pyg_ckd.graph import fingerprint
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.distill import Teacher
 from pyg_ckd.evaluation import evaluate

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.evaluation import evaluate, recommend
 from pyg_ckd.nn import FREEDOM, VBPR, LightGCN

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.transforms import ItemKNN, MissingModality
 

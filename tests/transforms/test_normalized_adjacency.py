@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.transforms import NormalizedAdjacency
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch_geometric.typing import Adj
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
 
 
 class DotAttentionConv(nn.Module):
@@ -27,7 +27,7 @@ class DotAttentionConv(nn.Module):
           :math:`(2, |\mathcal{E}|)` or any transposed adjacency matrix
         - **output:** node features :math:`(|\mathcal{V}|, F)` and attention
           weights :math:`(|\mathcal{E}|)` in the order of
-          :class:`~pyg_ckd.edges.Edges`
+          :class:`~pyg_ckd.kernels.edges.Edges`
 
     Example:
         >>> import torch

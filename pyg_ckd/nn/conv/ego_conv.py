@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
 
 
 class EgoConv(nn.Module):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
-from pyg_ckd.edges import Edges
-from pyg_ckd.transforms import ItemKNN
+from pyg_ckd.kernels.edges import Edges
+from pyg_ckd.transforms import nearest_neighbors
 
 
 class LatentStructure(nn.Module):
@@ -43,7 +43,7 @@ class LatentStructure(nn.Module):
     Shapes:
         - **input:** node features :math:`(|\mathcal{V}|, F)`, optionally edge
           indices :math:`(2, |\mathcal{E}|)` or any transposed adjacency matrix
-        - **output:** the :class:`~pyg_ckd.edges.Edges` of the graph and their
+        - **output:** the :class:`~pyg_ckd.kernels.Edges` of the graph and their
           weights :math:`(|\mathcal{E}|)`
 
     Example:
@@ -88,7 +88,7 @@ class LatentStructure(nn.Module):
         """
         z = F.normalize(self.lin(x))
         if edge_index is None:
-            edge_index, _ = ItemKNN(self.k).neighbors(z.detach())
+            edge_index, _ = nearest_neighbors(z.detach(), self.k)
         edges = Edges.of(edge_index, x.size(0))
         return edges, edges.dot(z, z).clamp(min=0)
 

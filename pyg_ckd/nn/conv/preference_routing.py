@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.typing import Adj
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
 
 
 class PreferenceRouting(nn.Module):

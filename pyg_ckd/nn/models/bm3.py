@@ -13,7 +13,7 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import Recommender, user_item_graph
+from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
@@ -83,7 +83,8 @@ class BM3(Recommender):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
-    pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency()
+    adjacency = NormalizedAdjacency()
+    pre_transform: ClassVar[BaseTransform | None] = adjacency
 
     def __init__(
         self,
@@ -146,6 +147,7 @@ class BM3(Recommender):
     def loss(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
@@ -159,6 +161,8 @@ class BM3(Recommender):
         loss = _distance(F.embedding(user, user_emb), item_target)
         loss = loss + _distance(F.embedding(pos, item_emb), user_target)
         for m, projection in self.projection.items():
+            if m not in keep:
+                continue
             z = projection(self.features(data, m, pos))
             predicted = self.predictor(z)
             loss = loss + self.feature_weight * (
@@ -169,20 +173,20 @@ class BM3(Recommender):
         return loss + self.norm_weight * norms / self.num_items
 
     def _user_item(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        adj_t, adj = user_item_graph(data, self)
         x = torch.cat([self.user.weight, self.item.weight])
-        out = light_gcn(x, adj_t, adj, self.num_layers)
+        out = light_gcn(x, self.user_item_graph(data), self.num_layers)
         user, item = out.split([self.num_users, self.num_items])
         return user, item + self.item.weight
 
     def _target(self, x: Tensor) -> Tensor:
         return F.dropout(x.detach(), self.dropout, self.training)
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
             f'dropout={self.dropout}, feature_weight={self.feature_weight}, '
-            f'norm_weight={self.norm_weight})'
+            f'norm_weight={self.norm_weight}'
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,11 @@ class Branches(Recommender):
         for table in self.preference.values():
             nn.init.xavier_uniform_(table)
         reset(self.projection)
+
+    def tables(self, modality: str) -> Sequence[nn.Parameter]:
+        """Return the parameters that are ablated along with a modality."""
+        own = [self.preference[modality]] if modality in self.preference else []
+        return [*super().tables(modality), *own]
 
     def branch(
         self, data: HeteroData, modality: str | None

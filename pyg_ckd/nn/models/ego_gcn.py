@@ -12,11 +12,10 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
 from pyg_ckd.nn.conv import DotAttentionConv, EgoConv
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.branches import Branches
-from pyg_ckd.nn.models.recommender import user_item_graph
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
@@ -79,7 +78,8 @@ class EgoGCN(Branches):
         (torch.Size([20, 12]), torch.Size([10, 12]))
     """
 
-    pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency()
+    adjacency = NormalizedAdjacency()
+    pre_transform: ClassVar[BaseTransform | None] = adjacency
 
     def __init__(
         self,
@@ -114,15 +114,15 @@ class EgoGCN(Branches):
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views that share IDs and the inputs of modalities."""
-        adj_t, adj = user_item_graph(data, self)
+        graph = self.user_item_graph(data)
         ids = torch.cat([self.user.weight, self.item.weight])
-        ids = 4 * light_gcn(ids, adj_t, adj, num_layers=3)
+        ids = 4 * light_gcn(ids, graph, num_layers=3)
 
         inputs: dict[str, dict[bool, Tensor]] = {}
         for m in self.in_channels:
             p, f = self.branch(data, m)
             inputs[m] = {True: _input(p, f), False: _input(_mean(p), _mean(f))}
-        edges = Edges.of(adj_t, self.num_nodes)
+        edges = Edges.of(graph.adj_t, self.num_nodes)
         blocks = [ids]
         for keep in keeps:
             seen = {m: x[m in keep] for m, x in inputs.items()}
@@ -145,10 +145,11 @@ class EgoGCN(Branches):
             h = F.normalize(h + self.attention(h, edges)[0])
         return h
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_routings={self.num_routings}, '
-            f'threshold={self.threshold})'
+            f'{super().extra_repr()}, num_routings={self.num_routings}, '
+            f'threshold={self.threshold}'
         )
 
 

@@ -10,7 +10,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.nn.models.interaction_knn import interaction_matrix
 from pyg_ckd.nn.models.recommender import Recommender
-from pyg_ckd.transforms import ItemKNN
+from pyg_ckd.transforms import nearest_neighbors
 from pyg_ckd.views import Keep, Views
 
 
@@ -94,7 +94,7 @@ class FeatureKNN(Recommender):
         """Return the similarities of neighbours, ``[num_items, num_items]``."""
         x = data['item'][f'x_{modality}']
         # Each item comes first among its neighbours:
-        (neighbor, item), cosine = ItemKNN(self.k + 1).neighbors(x)
+        (neighbor, item), cosine = nearest_neighbors(x, self.k + 1)
         linked = (neighbor != item) & (cosine > 0) & (x != x[0]).any()
         return torch.sparse_coo_tensor(
             torch.stack([item, neighbor])[:, linked],
@@ -114,8 +114,9 @@ class FeatureKNN(Recommender):
         )
         return sum(similarities, start=none).coalesce()
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.in_channels}, k={self.k})'
+            f'{self.num_users}, {self.num_items}, {self.in_channels}, '
+            f'k={self.k}'
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.nn.models.recommender import Recommender
 
-class FixedEmbeddings(nn.Module):
+
+class FixedEmbeddings(Recommender):
     r"""A recommender of given embeddings, with nothing to train.
 
     It brings embeddings from a file or another tool under the protocol of
@@ -31,7 +33,7 @@ class FixedEmbeddings(nn.Module):
     item: Tensor
 
     def __init__(self, user: Tensor, item: Tensor) -> None:
-        super().__init__()
+        super().__init__(len(user), len(item), {}, dim=user.size(1))
         self.register_buffer('user', user)
         self.register_buffer('item', item)
 
@@ -56,8 +58,6 @@ class FixedEmbeddings(nn.Module):
         """Return the embeddings of all users and of all items."""
         return self.user, self.item
 
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({len(self.user)}, {len(self.item)}, '
-            f'dim={self.user.size(1)})'
-        )
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f'{self.num_users}, {self.num_items}, dim={self.dim}'

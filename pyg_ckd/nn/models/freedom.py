@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
+from pyg_ckd.kernels.spmm import Graph, Uniform
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import (
-    Recommender,
-    item_item_graph,
-    user_item_graph,
-)
-from pyg_ckd.sparse import spmm
-from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
+from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
 from pyg_ckd.views import Keep, Views
 
 
@@ -84,8 +80,10 @@ class FREEDOM(Recommender):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
+    adjacency = NormalizedAdjacency()
+    neighbors = ItemKNN(k=10)
     pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [NormalizedAdjacency(), ItemKNN(k=10)]
+        [adjacency, neighbors]
     )
 
     def __init__(
@@ -124,7 +122,7 @@ class FREEDOM(Recommender):
         self.projection = nn.ModuleDict(
             {m: nn.Linear(size, dim) for m, size in in_channels.items()}
         )
-        self._pruned: tuple[Tensor, Tensor] | None = None
+        self._pruned: Graph | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -139,7 +137,7 @@ class FREEDOM(Recommender):
             else:
                 nn.init.xavier_normal_(parameter)
 
-    def start_epoch(self, data: HeteroData) -> None:
+    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
         """Draw the interactions that this epoch propagates over."""
         if self.prune == 0:
             return
@@ -152,7 +150,7 @@ class FREEDOM(Recommender):
         # replacement, proportional to their rates:
         arrival = torch.empty_like(rate).exponential_() / rate
         kept = arrival.topk(num_kept, largest=False, sorted=False).indices
-        self._pruned = NormalizedAdjacency().matrix(
+        self._pruned = normalized(
             edge_index[:, kept], self.num_users, self.num_items
         )
 
@@ -177,6 +175,7 @@ class FREEDOM(Recommender):
     def regularization(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
@@ -188,33 +187,33 @@ class FREEDOM(Recommender):
         user_emb = F.embedding(user, views.user[0])
         loss = user_emb.new_zeros(())
         for m, projection in self.projection.items():
-            if item_item_graph(data, m, self) is None:
-                continue  # ablated
+            if m not in keep:
+                continue
             x = projection(self.features(data, m, needed))
             margin = (user_emb * (x[pos] - x[neg])).sum(dim=-1)
             loss = loss - F.logsigmoid(margin).mean()
         return self.feature_weight * loss
 
     def _user_item(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        adj_t, adj = user_item_graph(data, self)
+        graph = self.user_item_graph(data)
         if self.training and self._pruned is not None:
-            adj_t, adj = self._pruned
+            graph = self._pruned
         x = torch.cat([self.user.weight, self.item.weight])
-        out = light_gcn(x, adj_t, adj, self.num_layers)
+        out = light_gcn(x, graph, self.num_layers)
         user, item = out.split([self.num_users, self.num_items])
         return user, item
 
     def _item_item(self, data: HeteroData, modality: str) -> Tensor:
-        graph = item_item_graph(data, modality, self)
-        if graph is None:
+        graph = self.item_item_graph(data, modality)
+        if isinstance(graph, Uniform):  # adds one constant to all scores
             return torch.zeros_like(self.item.weight)
-        adj_t, adj = graph
-        h = spmm(adj_t, self.item.weight, adj)
+        h = graph.propagate(self.item.weight)
         return self.graph_weight[modality] * h
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
             f'graph_weight={self.graph_weight}, prune={self.prune}, '
-            f'feature_weight={self.feature_weight})'
+            f'feature_weight={self.feature_weight}'
         )

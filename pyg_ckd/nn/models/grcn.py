@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES
-from pyg_ckd.edges import Edges
+from pyg_ckd.graph import RATES
+from pyg_ckd.kernels.edges import Edges
 from pyg_ckd.nn.conv import DotAttentionConv, PreferenceRouting
 from pyg_ckd.nn.models.branches import Branches
 from pyg_ckd.views import Keep, Views
@@ -194,8 +194,9 @@ class GRCN(Branches):
         kind[self.num_users :] += 2
         return F.embedding(kind, h), both.mean_weight()
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_routings={self.num_routings}, '
-            f"routing='{self.routing}')"
+            f'{super().extra_repr()}, num_routings={self.num_routings}, '
+            f"routing='{self.routing}'"
         )

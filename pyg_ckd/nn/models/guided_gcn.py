@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_ckd.kernels.spmm import spmm
 from pyg_ckd.nn.functional import info_nce, light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
-from pyg_ckd.nn.models.recommender import Recommender, user_item_graph
-from pyg_ckd.sparse import spmm
+from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.views import Keep, Views
 
 
@@ -83,9 +83,9 @@ class GuidedGCN(Recommender):
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views that share all but the fusion."""
-        adj_t, adj = user_item_graph(data, self)
+        graph = self.user_item_graph(data)
         x = torch.cat([self.user.weight, self.item.weight])
-        content = light_gcn(x, adj_t, adj, self.num_layers)  # [num_nodes, d]
+        content = light_gcn(x, graph, self.num_layers)  # [num_nodes, d]
         sides = self.sides(data, keeps, content)
 
         sizes = [self.num_users, self.num_items]
@@ -119,6 +119,7 @@ class GuidedGCN(Recommender):
     def regularization(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
@@ -157,21 +158,9 @@ class GuidedGCN(Recommender):
         *nodes, scale = both.split([self.dim] * len(items) + [1], dim=-1)
         return nodes, scale
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
-            f'contrastive_weight={self.contrastive_weight}, tau={self.tau})'
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
+            f'contrastive_weight={self.contrastive_weight}, tau={self.tau}'
         )
-
-
-def spread(x: Tensor, graph: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Propagate over an item graph, the uniform one if it is ``None``.
-
-    Args:
-        x: Embeddings of shape ``[num_items, d]``.
-        graph: A CSR matrix ``[num_items, num_items]`` and its transpose.
-    """
-    if graph is None:
-        return x.mean(dim=0, keepdim=True).expand_as(x)
-    adj_t, adj = graph
-    return spmm(adj_t, x, adj)

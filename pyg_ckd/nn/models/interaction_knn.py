@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import interaction_keys
+from pyg_ckd.graph import interaction_keys
+from pyg_ckd.kernels.topk import stable_topk
 from pyg_ckd.nn.models.recommender import Recommender
-from pyg_ckd.topk import stable_topk
 from pyg_ckd.views import Keep, Views
 
 
@@ -108,10 +108,11 @@ class InteractionKNN(Recommender):
         user, item = self(data)
         return Views([user], [item], torch.ones(len(keeps), 1))
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.in_channels}, k={self.k}, shrinkage={self.shrinkage})'
+            f'{self.num_users}, {self.num_items}, {self.in_channels}, '
+            f'k={self.k}, shrinkage={self.shrinkage}'
         )
 
 

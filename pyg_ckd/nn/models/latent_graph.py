@@ -12,19 +12,17 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 from torch_geometric.utils import scatter
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
+from pyg_ckd.kernels.spmm import Graph
 from pyg_ckd.nn.conv import LatentStructure
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import (
-    Recommender,
-    item_item_graph,
-    user_item_graph,
-)
+from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
+from pyg_ckd.views import Keep
 
-# Of each modality: the given graph and its transpose, and the edges of the
-# learned one and their weights.
-ItemGraphs = dict[str, tuple[tuple[Tensor, Tensor], Edges, Tensor]]
+# Of each modality: the given graph, and the edges of the learned one and
+# their weights.
+ItemGraphs = dict[str, tuple[Graph, Edges, Tensor]]
 
 
 class LatentGraph(Recommender):
@@ -51,11 +49,10 @@ class LatentGraph(Recommender):
         ValueError: If there is no modality, or an argument is out of range.
     """
 
+    adjacency = NormalizedAdjacency('row', add_self_loops=True)
+    neighbors = ItemKNN(k=10, weight='cosine')
     pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [
-            NormalizedAdjacency('row', add_self_loops=True),
-            ItemKNN(k=10, weight='cosine'),
-        ]
+        [adjacency, neighbors]
     )
 
     def __init__(
@@ -103,11 +100,11 @@ class LatentGraph(Recommender):
         self._edges = {}
 
     @torch.no_grad()
-    def start_epoch(self, data: HeteroData) -> None:
+    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
         """Look up the neighbours that items have in this epoch."""
         self._edges = {}
         for m in self.in_channels:
-            if item_item_graph(data, m, self) is not None:
+            if m in keep:
                 self._edges[m], _ = self.structure[m](self.features(data, m))
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -116,9 +113,8 @@ class LatentGraph(Recommender):
 
     def user_item(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return users and items after propagation over interactions."""
-        adj_t, adj = user_item_graph(data, self)
         x = torch.cat([self.user.weight, self.item.weight])
-        x = light_gcn(x, adj_t, adj, self.num_layers)
+        x = light_gcn(x, self.user_item_graph(data), self.num_layers)
         user, item = x.split([self.num_users, self.num_items])
         return user, item
 
@@ -131,18 +127,19 @@ class LatentGraph(Recommender):
         """
         graphs = {}
         for m in names:
-            original = item_item_graph(data, m, self)
-            if original is not None:
+            original = self.item_item_graph(data, m)
+            if isinstance(original, Graph):
                 edges = self._edges.get(m) if self.training else None
                 learned = self.structure[m](self.features(data, m), edges)
                 graphs[m] = original, *learned
         return graphs
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
             f'num_item_layers={self.num_item_layers}, k={self.k}, '
-            f'original_weight={self.original_weight})'
+            f'original_weight={self.original_weight}'
         )
 
 

@@ -15,7 +15,6 @@ from pyg_ckd.nn.models.latent_graph import (
     inverse_sqrt,
     row_sums,
 )
-from pyg_ckd.sparse import spmm
 from pyg_ckd.views import Keep, Views
 
 
@@ -129,8 +128,8 @@ class LATTICE(LatentGraph):
         graphs = self.graphs(data, names)
         # The first product is the same in all views:
         first = {
-            m: spmm(adj_t, self.item.weight, adj)
-            for m, ((adj_t, adj), _, _) in graphs.items()
+            m: graph.propagate(self.item.weight)
+            for m, (graph, _, _) in graphs.items()
         }
         items = []
         for keep in keeps:
@@ -165,9 +164,9 @@ class LATTICE(LatentGraph):
             x = scale * h
             learned = k * uniform * x.mean(dim=0)  # in each row
             original = uniform * h.mean(dim=0)
-            for m, ((adj_t, adj), edges, weight) in graphs.items():
+            for m, (graph, edges, weight) in graphs.items():
                 learned = learned + edges.aggregate(w[m] * weight, x)
-                product = first[m] if layer == 0 else spmm(adj_t, h, adj)
+                product = first[m] if layer == 0 else graph.propagate(h)
                 original = original + w[m] * product
             h = (
                 1 - self.original_weight

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
+from pyg_ckd.kernels.spmm import spmm
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
-from pyg_ckd.nn.models.recommender import Recommender, user_item_graph
-from pyg_ckd.sparse import spmm
+from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
@@ -102,7 +102,8 @@ class LGMRec(Recommender):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
-    pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency()
+    adjacency = NormalizedAdjacency()
+    pre_transform: ClassVar[BaseTransform | None] = adjacency
 
     def __init__(
         self,
@@ -168,9 +169,9 @@ class LGMRec(Recommender):
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views that share the parts of each modality."""
-        adj_t, adj = user_item_graph(data, self)
+        graph = self.user_item_graph(data)
         x = torch.cat([self.user.weight, self.item.weight])
-        content = light_gcn(x, adj_t, adj, self.num_layers)  # [num_nodes, d]
+        content = light_gcn(x, graph, self.num_layers)  # [num_nodes, d]
 
         local, member, hyperedge = {}, {}, {}
         for key, (x, logits) in self._branches(data, keeps).items():
@@ -205,6 +206,7 @@ class LGMRec(Recommender):
     def regularization(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
@@ -264,9 +266,9 @@ class LGMRec(Recommender):
 
         # Embeddings take the mean instead, and propagate:
         x = torch.cat([*parts[::2], count], dim=-1) / count.clamp(min=1)
-        adj_t, adj = user_item_graph(data, self)
+        user_item = self.user_item_graph(data)
         for _ in range(self.num_modal_layers):
-            x = spmm(adj_t, x, adj)
+            x = user_item.propagate(x)
         *embs, scale = x.split([*sizes[::2], 1], dim=-1)
 
         branches = {
@@ -277,14 +279,15 @@ class LGMRec(Recommender):
             branches[m, False] = scale * row, count * logits
         return branches
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
             f'num_modal_layers={self.num_modal_layers}, '
             f'num_hyperedges={self.num_hyperedges}, '
             f'num_hyper_layers={self.num_hyper_layers}, '
             f'global_weight={self.global_weight}, dropout={self.dropout}, '
-            f'contrastive_weight={self.contrastive_weight}, tau={self.tau})'
+            f'contrastive_weight={self.contrastive_weight}, tau={self.tau}'
         )
 
 

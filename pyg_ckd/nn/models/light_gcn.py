@@ -12,7 +12,6 @@ from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.branches import Branches
-from pyg_ckd.nn.models.recommender import user_item_graph
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
@@ -59,7 +58,8 @@ class LightGCN(Branches):
         (torch.Size([20, 12]), torch.Size([10, 12]))
     """
 
-    pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency()
+    adjacency = NormalizedAdjacency()
+    pre_transform: ClassVar[BaseTransform | None] = adjacency
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class LightGCN(Branches):
         return means
 
     def _propagate(self, data: HeteroData, x: Tensor) -> Tensor:
-        adj_t, adj = user_item_graph(data, self)
-        return light_gcn(x, adj_t, adj, self.num_layers)
+        return light_gcn(x, self.user_item_graph(data), self.num_layers)
 
-    def __repr__(self) -> str:
-        return f'{super().__repr__()[:-1]}, num_layers={self.num_layers})'
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f'{super().extra_repr()}, num_layers={self.num_layers}'
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]]) -> Tensor:

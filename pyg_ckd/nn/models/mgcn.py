@@ -11,8 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.nn.models.guided_gcn import GuidedGCN, spread
-from pyg_ckd.nn.models.recommender import item_item_graph
+from pyg_ckd.nn.models.guided_gcn import GuidedGCN
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep
 
@@ -81,8 +80,10 @@ class MGCN(GuidedGCN):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
+    adjacency = NormalizedAdjacency()
+    neighbors = ItemKNN(k=10, weight='cosine')
     pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [NormalizedAdjacency(), ItemKNN(k=10, weight='cosine')]
+        [adjacency, neighbors]
     )
 
     def __init__(
@@ -153,8 +154,8 @@ class MGCN(GuidedGCN):
             x = self.features(data, m)
             if any(m in keep for keep in keeps):
                 gate = self.purifier[m](self.projection[m](x))
-                graph = item_item_graph(data, m, self)
-                kept[m] = spread(self.item.weight * gate, graph)
+                graph = self.item_item_graph(data, m)
+                kept[m] = graph.propagate(self.item.weight * gate)
             if any(m not in keep for keep in keeps):
                 gate = self.purifier[m](self.projection[m](x.mean(dim=0)))
                 means[m] = self.item.weight.mean(dim=0) * gate  # [d]

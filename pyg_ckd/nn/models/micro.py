@@ -15,7 +15,6 @@ from pyg_ckd.nn.models.latent_graph import (
     inverse_sqrt,
     row_sums,
 )
-from pyg_ckd.sparse import spmm
 from pyg_ckd.views import Keep, Views
 
 
@@ -189,6 +188,7 @@ class MICRO(LatentGraph):
     def regularization(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
@@ -210,22 +210,23 @@ class MICRO(LatentGraph):
         """Return what the item graphs make of the items."""
         branches = {}
         graphs = self.graphs(data, names)
-        for m, ((adj_t, adj), edges, weight) in graphs.items():
+        for m, (graph, edges, weight) in graphs.items():
             scale = inverse_sqrt(row_sums(edges, weight))
             h = self.item.weight
             for _ in range(self.num_item_layers):
                 learned = scale * edges.aggregate(weight, scale * h)
-                original = spmm(adj_t, h, adj)
+                original = graph.propagate(h)
                 h = (
                     1 - self.original_weight
                 ) * learned + self.original_weight * original
             branches[m] = h
         return branches
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, '
-            f'contrastive_weight={self.contrastive_weight}, tau={self.tau})'
+            f'{super().extra_repr()}, '
+            f'contrastive_weight={self.contrastive_weight}, tau={self.tau}'
         )
 
 

@@ -12,10 +12,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.edges import Edges
+from pyg_ckd.kernels.edges import Edges
 from pyg_ckd.nn.conv import MMGCNConv
 from pyg_ckd.nn.models.branches import Branches
-from pyg_ckd.nn.models.recommender import user_item_graph
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
@@ -76,9 +75,8 @@ class MMGCN(Branches):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
-    pre_transform: ClassVar[BaseTransform | None] = NormalizedAdjacency(
-        'row', add_self_loops=True
-    )
+    adjacency = NormalizedAdjacency('row', add_self_loops=True)
+    pre_transform: ClassVar[BaseTransform | None] = adjacency
 
     def __init__(
         self,
@@ -115,7 +113,7 @@ class MMGCN(Branches):
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views, whose branches are computed once each."""
-        edges = Edges.of(user_item_graph(data, self)[0], self.num_nodes)
+        edges = Edges.of(self.user_item_graph(data).adj_t, self.num_nodes)
         id_emb = torch.cat([self.user.weight, self.item.weight]).unsqueeze(1)
 
         total = [torch.zeros_like(id_emb[:, 0]) for _ in keeps]
@@ -145,10 +143,11 @@ class MMGCN(Branches):
             keep=torch.eye(len(keeps), device=id_emb.device),
         )
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{super().__repr__()[:-1]}, num_layers={self.num_layers}, '
-            f'train_preference={self.train_preference})'
+            f'{super().extra_repr()}, num_layers={self.num_layers}, '
+            f'train_preference={self.train_preference}'
         )
 
 

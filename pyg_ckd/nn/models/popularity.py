@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn.models.recommender import Recommender
 
 
@@ -53,8 +53,6 @@ class Popularity(Recommender):
         score = count.to(torch.get_default_dtype()).unsqueeze(1)
         return score.new_ones(self.num_users, 1), score
 
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.in_channels})'
-        )
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f'{self.num_users}, {self.num_items}, {self.in_channels}'

@@ -1,8 +1,9 @@
-"""What our recommenders share."""
+"""What the library asks of a recommender."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -12,12 +13,14 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 from typing_extensions import Self
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.spmm import Graph, Uniform
+from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep, Views, default_views
 
 
 class Recommender(nn.Module):
-    r"""A thin base of our recommenders; others need not inherit from it.
+    r"""The base of recommenders, and all that the library asks of one.
 
     A recommender is any module with
 
@@ -26,11 +29,10 @@ class Recommender(nn.Module):
         user_emb, item_emb = model(data)  # [num_users, d], [num_items, d]
 
     and the score of user :math:`u` and item :math:`i` is the dot product of
-    their rows. This base adds what our own share.
-
-    Optionally, a model brings its own objective: what a method ``loss(data,
-    views, user, pos, neg)``, with the arguments of :meth:`regularization`,
-    returns is minimised instead of BPR, L2 and :meth:`regularization`.
+    their rows. A module that offers only that is brought behind this interface
+    by :func:`~pyg_ckd.nn.as_recommender`. One that inherits from this class
+    may override what is declared here. Data is always complete: which
+    modalities a view keeps is an argument.
 
     Args:
         num_users (int): The number of users.
@@ -46,7 +48,12 @@ class Recommender(nn.Module):
         ValueError: If a size is not positive.
     """
 
-    #: The transform that adds the graphs a model needs, if it needs any.
+    #: The graph of users and items that a model needs, if it needs one. An
+    #: instance may be given another one.
+    adjacency: NormalizedAdjacency | None = None
+    #: The item graphs that a model needs, if it needs any.
+    neighbors: ItemKNN | None = None
+    #: The transform that adds these graphs to a data set.
     pre_transform: ClassVar[BaseTransform | None] = None
 
     def __init__(
@@ -104,8 +111,66 @@ class Recommender(nn.Module):
         )
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
-        """Return several views at once, see :func:`pyg_ckd.views.views`."""
+        """Return several views at once, sharing what they can share.
+
+        By default each is a forward pass, with features ablated from outside.
+        Whatever a model does instead has the same margins, rankings and
+        gradients.
+
+        Args:
+            data: The user-item graph.
+            keeps: The views, each a set of modalities to keep.
+        """
         return default_views(self, data, keeps)
+
+    def tables(self, modality: str) -> Sequence[nn.Parameter]:
+        """Return the parameters that are ablated along with a modality.
+
+        They have a row for each user or each item; a view that ablates the
+        modality replaces each row by the mean over all.
+
+        Args:
+            modality: The modality.
+        """
+        return [self.offset[modality]] if modality in self.offset else []
+
+    def modality_parameters(self, modality: str) -> list[nn.Parameter]:
+        """Return the parameters that serve one modality alone.
+
+        They are the entries under its name of all
+        :class:`~torch.nn.ParameterDict` and :class:`~torch.nn.ModuleDict`.
+
+        Args:
+            modality: The modality.
+        """
+        found: list[nn.Parameter] = []
+        for module in self.modules():
+            if isinstance(module, nn.ModuleDict) and modality in module:
+                found += module[modality].parameters()
+            if isinstance(module, nn.ParameterDict) and modality in module:
+                found.append(module[modality])
+        return list(dict.fromkeys(found))
+
+    def loss(
+        self,
+        data: HeteroData,
+        keep: Keep,
+        views: Views,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+    ) -> Tensor | None:
+        """Return the loss that a model has in place of BPR, if it has one.
+
+        Arguments are those of :meth:`regularization`, which is not called for
+        a model with a loss of its own.
+        """
+        return None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.__class__.__name__
 
     @property
     def num_nodes(self) -> int:
@@ -150,15 +215,17 @@ class Recommender(nn.Module):
     def regularization(
         self,
         data: HeteroData,
+        keep: Keep,
         views: Views,
         user: Tensor,
         pos: Tensor,
         neg: Tensor,
     ) -> Tensor | float:
-        """Return the loss terms that a model adds to BPR, none by default.
+        """Return the loss terms that a model adds, none by default.
 
         Args:
-            data: The user-item graph, ablated if the trained view is.
+            data: The user-item graph.
+            keep: The trained view.
             views: What :meth:`views` returned, the trained view first.
             user: The users of a batch, of shape ``[N]``.
             pos: Their preferred items, of shape ``[N]``.
@@ -166,56 +233,65 @@ class Recommender(nn.Module):
         """
         return 0.0
 
-    def start_epoch(self, data: HeteroData) -> None:
-        """Prepare an epoch of training, nothing by default."""
+    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
+        """Prepare an epoch of training, nothing by default.
 
-    def __repr__(self) -> str:
+        Args:
+            data: The user-item graph.
+            keep: The trained view.
+        """
+
+    def user_item_graph(self, data: HeteroData) -> Graph:
+        """Return the graph of users and items that the model propagates over.
+
+        Args:
+            data: The user-item graph.
+
+        Raises:
+            ValueError: If ``data`` lacks it.
+        """
+        assert self.adjacency is not None
+        with self._naming():
+            return self.adjacency.of(data)
+
+    def item_item_graph(
+        self, data: HeteroData, modality: str
+    ) -> Graph | Uniform:
+        """Return the item graph of a modality.
+
+        It is the :class:`~pyg_ckd.kernels.Uniform` one if the modality is
+        ablated: all items look alike then, and each gets the mean over all.
+
+        Args:
+            data: The user-item graph.
+            modality: The modality.
+
+        Raises:
+            ValueError: If ``data`` lacks it.
+        """
+        assert self.neighbors is not None
+        with self._naming():
+            return self.neighbors.of(data, modality)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Tell who needs a graph that is missing, and how to add it."""
+        name = self.__class__.__name__
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(
+                f"'{name}' needs a graph: {error}, data = "
+                f'{name}.pre_transform(data), or pass it to the data set as '
+                f'pre_transform={name}.pre_transform'
+            ) from None
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
         return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.in_channels}, dim={self.dim})'
+            f'{self.num_users}, {self.num_items}, {self.in_channels}, '
+            f'dim={self.dim}'
         )
 
-
-def user_item_graph(
-    data: HeteroData, model: Recommender
-) -> tuple[Tensor, Tensor]:
-    """Return the normalised adjacency matrix of ``data`` and its transpose.
-
-    Raises:
-        ValueError: If ``data`` lacks it.
-    """
-    if 'adj_t' not in data:
-        raise ValueError(missing_graph('data.adj_t', model))
-    return data.adj_t, data.adj
-
-
-def item_item_graph(
-    data: HeteroData, modality: str, model: Recommender
-) -> tuple[Tensor, Tensor] | None:
-    """Return the item graph of a modality and its transpose.
-
-    Returns:
-        Two CSR matrices ``[num_items, num_items]``, or ``None`` if the
-        modality is ablated: all items look alike then, and the uniform graph
-        takes the place, in which each item gets the mean over all.
-
-    Raises:
-        ValueError: If ``data`` lacks it.
-    """
-    relation = ('item', modality, 'item')
-    if relation not in data.edge_types:
-        raise ValueError(missing_graph(f'data[{relation}].adj_t', model))
-    graph = data[relation]
-    if graph.edge_index.size(1) == 0:
-        return None
-    return graph.adj_t, graph.adj
-
-
-def missing_graph(what: str, model: Recommender) -> str:
-    """Return the message for a graph that was never built."""
-    name = model.__class__.__name__
-    return (
-        f"'{name}' needs {what}. Add it once, before training: "
-        f'data = {name}.pre_transform(data), or pass it to the data set as '
-        f'pre_transform={name}.pre_transform'
-    )
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.extra_repr()})'

@@ -13,9 +13,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.nn.models.guided_gcn import GuidedGCN, spread
-from pyg_ckd.nn.models.recommender import item_item_graph
-from pyg_ckd.sparse import row_starts
+from pyg_ckd.kernels.spmm import Graph, Uniform, row_starts
+from pyg_ckd.nn.models.guided_gcn import GuidedGCN
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep
 
@@ -97,8 +96,10 @@ class SMORE(GuidedGCN):
         (torch.Size([20, 4]), torch.Size([10, 4]))
     """
 
+    adjacency = NormalizedAdjacency()
+    neighbors = ItemKNN(k=10, weight='cosine')
     pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [NormalizedAdjacency(), ItemKNN(k=10, weight='cosine')]
+        [adjacency, neighbors]
     )
 
     def __init__(
@@ -195,8 +196,8 @@ class SMORE(GuidedGCN):
             if any(m in keep for keep in keeps):
                 spectra[m, True] = self._spectrum(m, x)
                 gate = self.purifier[m](spectra[m, True])
-                graphs[m] = item_item_graph(data, m, self)
-                kept[m] = spread(self.item.weight * gate, graphs[m])
+                graphs[m] = self.item_item_graph(data, m)
+                kept[m] = graphs[m].propagate(self.item.weight * gate)
             if any(m not in keep for keep in keeps):
                 spectra[m, False] = self._spectrum(m, x.mean(0, keepdim=True))
                 gate = self.purifier[m](spectra[m, False])  # [1, d]
@@ -206,8 +207,10 @@ class SMORE(GuidedGCN):
         for keep in keeps:
             fused = math.prod(spectra[m, m in keep] for m in self.in_channels)
             x = self.item.weight * self.fusion_purifier(fused)
-            graph = _maximum([graphs[m] for m in graphs if m in keep])
-            fusions.append(spread(x, graph))
+            graph = _maximum(
+                [graphs[m] for m in graphs if m in keep], self.num_items
+            )
+            fusions.append(graph.propagate(x))
 
         nodes, scale = self.with_users(data, [*kept.values(), *fusions])
         branches = {(m, True): x for m, x in zip(kept, nodes, strict=False)}
@@ -218,8 +221,9 @@ class SMORE(GuidedGCN):
         x = self.projection[modality](x)
         return torch.fft.rfft(x, norm='ortho')  # [num_items, d // 2 + 1]
 
-    def __repr__(self) -> str:
-        return f'{super().__repr__()[:-1]}, dropout={self.dropout})'
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f'{super().extra_repr()}, dropout={self.dropout}'
 
 
 class _SpectralGate(nn.Module):
@@ -243,14 +247,16 @@ class _SpectralGate(nn.Module):
 
 
 def _maximum(
-    graphs: Sequence[tuple[Tensor, Tensor] | None],
-) -> tuple[Tensor, Tensor] | None:
+    graphs: Sequence[Graph | Uniform], num_items: int
+) -> Graph | Uniform:
     """Return the element-wise maximum of graphs, without ablated ones."""
-    known = [graph for graph in graphs if graph is not None]
+    known = [graph for graph in graphs if isinstance(graph, Graph)]
     if len(known) < 2:
-        return known[0] if known else None
-    adj_t, adj = zip(*known, strict=True)
-    return _union(adj_t), _union(adj)
+        return known[0] if known else Uniform(num_items)
+    return Graph(
+        _union([graph.adj_t for graph in known]),
+        _union([graph.adj for graph in known]),
+    )
 
 
 def _union(matrices: Sequence[Tensor]) -> Tensor:

@@ -67,20 +67,31 @@ class VBPR(Branches):
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views that share each part of the embeddings.
 
-        Only the items that are asked for are projected.
+        Only the items that are asked for are projected. What is left of an
+        ablated modality is a constant block.
         """
-        names = [m for m in self.in_channels if any(m in k for k in keeps)]
-        keep = [[1.0] + [float(m in k) for m in names] for k in keeps]
+        kept = [m for m in self.in_channels if any(m in k for k in keeps)]
+        gone = [m for m in self.in_channels if any(m not in k for k in keeps)]
+        x = {m: data['item'][f'x_{m}'] for m in self.in_channels}
+        keep = [
+            [1.0]
+            + [float(m in k) for m in kept]
+            + [float(m not in k) for m in gone]
+            for k in keeps
+        ]
         return Views(
-            user=[self.user.weight] + [self.preference[m] for m in names],
+            user=[
+                self.user.weight,
+                *(self.preference[m] for m in kept),
+                *(_Mean(self.preference[m], nn.Identity()) for m in gone),
+            ],
             item=[
                 self.item.weight,
-                *(
-                    _Projected(data['item'][f'x_{m}'], self.projection[m])
-                    for m in names
-                ),
+                *(_Projected(x[m], self.projection[m]) for m in kept),
+                *(_Mean(x[m], self.projection[m]) for m in gone),
             ],
             keep=torch.tensor(keep, device=self.user.weight.device),
+            constant=len(gone),
         )
 
 
@@ -93,3 +104,14 @@ class _Projected:
         x = self.x if index is None else self.x[index]
         out: Tensor = self.projection(x)
         return out
+
+
+@dataclass
+class _Mean:
+    x: Tensor
+    projection: nn.Module
+
+    def rows(self, index: Tensor | None = None) -> Tensor:
+        mean: Tensor = self.projection(self.x.mean(dim=0, keepdim=True))
+        num = len(self.x) if index is None else len(index)
+        return mean.expand(num, -1)

@@ -1,37 +1,35 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from pyg_ckd.data import RATES, modalities
-from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.evaluation import evaluate
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import BM3
-from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.ranking import evaluate
+from pyg_ckd.testing import (
+    RecommenderSuite,
+    assert_same_with_gradients,
+    dense_light_gcn,
+    fake_graph,
+    gradients,
+    train_steps,
+)
 from pyg_ckd.transforms import AblateModality
-from pyg_ckd.views import distinct_views, full
+from pyg_ckd.views import distinct_views, full, only
 
 
-def make(data, **kwargs):
-    """A model with parameters large enough for errors to show."""
-    model = BM3.from_data(data, dim=4, **kwargs)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter)
-    return model
+class TestBM3(RecommenderSuite):
+    model = BM3
+    blind = True
+
+
+case = TestBM3()
 
 
 def naive(model, data):
     """Recompute what comes before the predictor, on dense matrices."""
-    a = torch.zeros(12 + 9, 12 + 9)
-    for u, i in data[RATES].edge_index.t().tolist():
-        a[u, 12 + i] = a[12 + i, u] = 1
-    scale = a.sum(dim=1).pow(-0.5)
-    a = scale.diag() @ a @ scale.diag()
-    x = total = torch.cat([model.user.weight, model.item.weight])
-    for _ in range(model.num_layers):
-        x = a @ x
-        total = total + x
-    out = total / (model.num_layers + 1)
+    out = dense_light_gcn(
+        data, model.user.weight, model.item.weight, model.num_layers
+    )
     return out[:12], out[12:] + model.item.weight
 
 
@@ -63,47 +61,36 @@ def naive_loss(model, data, user, pos, mask):
     return total + model.norm_weight * norms / 9
 
 
-def loss_of(model, data, user, pos):
+def loss_of(model, data, user, pos, keep=None):
     """The items nobody prefers must not matter."""
-    several = model.views(data, [full(modalities(data))])
-    return model.loss(data, several, user, pos, torch.randint(9, pos.shape))
+    keep = full(modalities(data)) if keep is None else keep
+    several = model.views(data, [keep])
+    neg = torch.randint(9, pos.shape)
+    return model.loss(data, keep, several, user, pos, neg)
 
 
 def assert_equal_with_gradients(model, result, expected):
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-    parameters = list(model.parameters())
-    grads = torch.autograd.grad(result, parameters)
-    naive_grads = torch.autograd.grad(expected, parameters)
-    for grad in naive_grads:
+    assert_same_with_gradients([result], [expected], model, atol=1e-5)
+    for grad in gradients(expected, model).values():
         assert grad.abs().sum() > 0
-    torch.testing.assert_close(grads, naive_grads, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('num_layers', [0, 1, 3])
-def test_embeddings(num_layers, graph):
-    data = graph()
-    model = make(data, num_layers=num_layers)
-    user, item = naive(model, data)
+def test_embeddings(num_layers):
+    data = case.data()
+    model = case.make(data, num_layers=num_layers)
     expected = [
-        torch.stack([predict(model, x) for x in side]) for side in (user, item)
+        torch.stack([predict(model, x) for x in side])
+        for side in naive(model, data)
     ]
-    parameters = [model.user.weight, model.item.weight]
-    parameters += list(model.predictor.parameters())
-    weight = [torch.randn_like(x) for x in expected]
-    torch.testing.assert_close(list(model(data)), expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(model(data), parameters, weight),
-        torch.autograd.grad(expected, parameters, weight),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    assert_same_with_gradients(model(data), expected, model, atol=1e-5)
 
 
 @pytest.mark.parametrize('train_features', [False, True])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_loss(num_modalities, train_features, graph):
-    data = graph(num_modalities)
-    model = make(
+def test_loss(num_modalities, train_features):
+    data = case.data(num_modalities)
+    model = case.make(
         data,
         num_layers=2,
         dropout=0.0,
@@ -111,7 +98,7 @@ def test_loss(num_modalities, train_features, graph):
         norm_weight=3.0,
         train_features=train_features,
     )
-    user, pos = torch.randint(12, (20,)), torch.randint(9, (20,))
+    user, pos, _ = case.batch()
     assert_equal_with_gradients(
         model,
         loss_of(model, data, user, pos),
@@ -119,10 +106,21 @@ def test_loss(num_modalities, train_features, graph):
     )
 
 
-def test_dropout_of_targets(graph, monkeypatch):
+def test_loss_of_a_view():
+    """What is ablated is not projected."""
+    data = case.data()
+    model = case.make(data, dropout=0.0)
+    user, pos, _ = case.batch()
+    result = loss_of(model, data, user, pos, only('text'))
+    del model.projection['image']
+    expected = naive_loss(model, data, user, pos, mask=1.0)
+    assert_equal_with_gradients(model, result, expected)
+
+
+def test_dropout_of_targets(monkeypatch):
     """Dropout is replaced by one and the same mask for all targets."""
-    data = graph(2)
-    model = make(data, dropout=0.3)
+    data = case.data()
+    model = case.make(data, training=True, dropout=0.3)
     mask = torch.tensor([0.0, 1.0, 0.5, 2.0])
     calls = []
 
@@ -132,7 +130,7 @@ def test_dropout_of_targets(graph, monkeypatch):
         return mask * x
 
     monkeypatch.setattr(F, 'dropout', dropout)
-    user, pos = torch.randint(12, (20,)), torch.randint(9, (20,))
+    user, pos, _ = case.batch(20)
     assert_equal_with_gradients(
         model,
         loss_of(model, data, user, pos),
@@ -141,10 +139,10 @@ def test_dropout_of_targets(graph, monkeypatch):
     assert calls == [(20, 0.3, True)] * 4  # users, items, two modalities
 
 
-def test_dropout_in_training_only(graph):
-    data = graph(2)
-    model = make(data, dropout=0.5)
-    user, pos = torch.randint(12, (20,)), torch.randint(9, (20,))
+def test_dropout_in_training_only():
+    data = case.data()
+    model = case.make(data, training=True, dropout=0.5)
+    user, pos, _ = case.batch()
     first, second = (loss_of(model, data, user, pos) for _ in range(2))
     assert not torch.allclose(first, second)
     torch.testing.assert_close(
@@ -153,10 +151,10 @@ def test_dropout_in_training_only(graph):
     )
 
 
-def test_loss_without_modalities(graph):
-    data = graph()
-    model = BM3.from_data(data, use=[], dim=4, dropout=0.0)
-    user, pos = torch.randint(12, (20,)), torch.randint(9, (20,))
+def test_loss_without_modalities():
+    data = case.data()
+    model = case.make(data, use=[], dropout=0.0)
+    user, pos, _ = case.batch()
     assert_equal_with_gradients(
         model,
         loss_of(model, data, user, pos),
@@ -164,9 +162,9 @@ def test_loss_without_modalities(graph):
     )
 
 
-def test_all_views_rank_alike(graph):
-    data = graph(3)
-    model = make(data).eval()
+def test_all_views_rank_alike():
+    data = case.data(3)
+    model = case.make(data)
     keeps = distinct_views(modalities(data))
     several = model.views(data, keeps)
     for place in range(len(keeps)):
@@ -176,12 +174,11 @@ def test_all_views_rank_alike(graph):
 
 
 def test_training():
-    data = FakeMultimodal(num_users=150, num_items=60)[0]
+    data = fake_graph(num_users=150, num_items=60, num_interactions=12)
     data = BM3.pre_transform(data)
     model = BM3.from_data(data, dim=16)
     before = evaluate(model, data)['ndcg@20']
-    task = Recommendation(model, data, lr=0.02, batch_size=250)
-    fit(task, max_epochs=30, progress=False)
+    train_steps(model, data, full(modalities(data)), num_epochs=150, lr=0.02)
     assert evaluate(model, data)['ndcg@20'] > before + 0.05
 
 
@@ -200,14 +197,6 @@ def test_initialization():
         assert 0 < linear.bias.abs().max() <= size**-0.5
     assert model.offset['text'].shape == (300, 100)
     assert model.offset['text'].eq(0).all()
-
-
-def test_missing_graph(graph):
-    data = graph(with_graphs=False)
-    with pytest.raises(
-        ValueError, match=r"'BM3' needs data.adj_t.*BM3\.pre_transform\(data\)"
-    ):
-        BM3.from_data(data)(data)
 
 
 @pytest.mark.parametrize(

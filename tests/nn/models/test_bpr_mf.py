@@ -1,11 +1,17 @@
 import torch
 
 from pyg_ckd.nn import BPRMF
+from pyg_ckd.testing import RecommenderSuite
 
 
-def test_embeddings_are_the_tables(graph):
-    data = graph()
-    model = BPRMF.from_data(data, dim=4)
+class TestBPRMF(RecommenderSuite):
+    model = BPRMF
+    blind = True
+
+
+def test_embeddings_are_the_tables():
+    data = TestBPRMF().data()
+    model = TestBPRMF().make(data)
     user, item = model(data)
     assert user is model.user.weight
     assert item is model.item.weight

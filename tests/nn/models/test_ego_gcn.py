@@ -2,17 +2,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import EgoGCN
+from pyg_ckd.testing import (
+    RecommenderSuite,
+    assert_same_with_gradients,
+    dense_adjacency,
+    symmetric,
+)
 from pyg_ckd.views import full, only, view
+
+
+class TestEgoGCN(RecommenderSuite):
+    model = EgoGCN
+
+
+case = TestEgoGCN()
 
 
 def naive(model, data, keep):
     """Recompute the embeddings by the formula, on dense matrices."""
-    num_users, num_nodes = model.num_users, model.num_nodes
-    a = torch.zeros(num_nodes, num_nodes)
-    for u, i in data[RATES].edge_index.t().tolist():
-        a[u, num_users + i] = a[num_users + i, u] = 1
+    a = dense_adjacency(data[RATES].edge_index, 12, 9)
 
     def softmax(score):
         """Over neighbours, a row of zeros where there are none."""
@@ -26,8 +36,7 @@ def naive(model, data, keep):
         f = F.leaky_relu(model.projection[m](f))
         inputs[m] = torch.cat([F.normalize(p), F.normalize(f)])
 
-    degree = a.sum(dim=1).clamp(min=1)
-    a_hat = a / degree.sqrt() / degree.sqrt().unsqueeze(1)
+    a_hat = symmetric(a)
     ids = torch.cat([model.user.weight, model.item.weight])
     parts = [ids + a_hat @ (ids + a_hat @ (ids + a_hat @ ids))]
     for m, x in inputs.items():
@@ -48,34 +57,23 @@ def naive(model, data, keep):
             h = F.normalize(h + softmax(h @ h.t()) @ h)
         parts.append(h)
     out = torch.cat(parts, dim=-1)
-    return out[:num_users], out[num_users:]
+    return out.split([12, 9])
 
 
 @pytest.mark.parametrize('threshold', [0.2, None])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_formula(num_modalities, threshold, graph):
-    data = graph(num_modalities)
+def test_formula(num_modalities, threshold):
+    data = case.data(num_modalities)
     model = EgoGCN.from_data(data, dim=4, num_routings=2, threshold=threshold)
     names = modalities(data)
     for keep in (full(names), only(names[-1])):
         result = view(model, data, keep)
         expected = naive(model, data, keep)
-        torch.testing.assert_close(result, expected)
-        parameters = list(model.parameters())
-        weight = [torch.randn_like(x) for x in result]
-        torch.testing.assert_close(
-            torch.autograd.grad(result, parameters, weight),
-            torch.autograd.grad(expected, parameters, weight),
-            rtol=1e-4,
-            atol=1e-5,
-        )
+        assert_same_with_gradients(result, expected, model, atol=1e-5)
 
 
-def test_errors(graph):
+def test_errors():
     with pytest.raises(ValueError, match=r"'len\(in_channels\)'.*'EgoGCN'"):
         EgoGCN(3, 4, {})
     with pytest.raises(ValueError, match=r"'num_routings'.*\(got 0\)"):
         EgoGCN(3, 4, {'text': 2}, num_routings=0)
-    data = graph(with_graphs=False)
-    with pytest.raises(ValueError, match=r"'EgoGCN' needs data\.adj_t"):
-        EgoGCN.from_data(data, dim=4)(data)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.evaluation import evaluate_views
 from pyg_ckd.nn import FeatureKNN
 from pyg_ckd.transforms import AblateModality

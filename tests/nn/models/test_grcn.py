@@ -2,9 +2,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import GRCN
+from pyg_ckd.testing import RecommenderSuite, assert_same_with_gradients
 from pyg_ckd.views import distinct_views, view
+
+
+class TestGRCN(RecommenderSuite):
+    model = GRCN
+
+
+case = TestGRCN()
 
 
 def attention(target, sources):
@@ -65,34 +73,19 @@ def naive(model, data, keep):
 
 @pytest.mark.parametrize('routing', ['paper', 'published'])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_formula(num_modalities, routing, graph):
-    data = graph(num_modalities)
-    # The first user and the first item have no interactions:
-    edge_index = data[RATES].edge_index
-    data[RATES].edge_index = edge_index[:, (edge_index > 0).all(dim=0)]
+def test_formula(num_modalities, routing):
+    data = case.data(num_modalities)
     model = GRCN.from_data(data, dim=4, num_routings=2, routing=routing)
     torch.nn.init.normal_(model.confidence)
-
     for keep in distinct_views(modalities(data)):
-        user_emb, item_emb = view(model, data, keep)
-        parts = naive(model, data, keep)
-        expected = torch.cat(parts, dim=-1)
-        result = torch.cat([user_emb, item_emb])
-        torch.testing.assert_close(result, expected)
-
-        parameters = list(model.parameters())
-        weight = torch.randn_like(result)
-        torch.testing.assert_close(
-            torch.autograd.grad(result, parameters, weight),
-            torch.autograd.grad(expected, parameters, weight),
-            rtol=1e-4,
-            atol=1e-5,
-        )
+        result = torch.cat(view(model, data, keep))
+        expected = torch.cat(naive(model, data, keep), dim=-1)
+        assert_same_with_gradients([result], [expected], model, atol=1e-5)
 
 
-def test_routing(graph):
+def test_routing():
     """Users learn from their items, unless published code is followed."""
-    data = graph()
+    data = case.data()
     user_emb = {}
     for routing in ('paper', 'published'):
         torch.manual_seed(0)
@@ -101,15 +94,14 @@ def test_routing(graph):
     assert not torch.allclose(user_emb['paper'], user_emb['published'])
 
 
-def test_views_of_nodes_without_interactions(graph):
+def test_views_of_nodes_without_interactions():
     """What is left of an ablated modality differs for such nodes."""
-    data = graph()
-    edge_index = data[RATES].edge_index
-    data[RATES].edge_index = edge_index[:, (edge_index > 0).all(dim=0)]
-    model = GRCN.from_data(data, dim=4)
+    data = case.data()
+    model = case.make(data)
     keeps = distinct_views(modalities(data))
+    several = model.views(data, keeps)
     for v, keep in enumerate(keeps):
-        user, item = model.views(data, keeps).embedding(v)
+        user, item = several.embedding(v)
         expected_user, expected_item = view(model, data, keep)
         torch.testing.assert_close(
             user @ item.t(), expected_user @ expected_item.t()

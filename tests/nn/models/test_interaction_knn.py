@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.nn import InteractionKNN
 from pyg_ckd.views import default_views, distinct_views

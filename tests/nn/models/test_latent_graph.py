@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import LATTICE, MICRO
 from pyg_ckd.transforms import AblateModality, ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Views, distinct_views, full, only, view, without

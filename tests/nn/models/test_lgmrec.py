@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import LGMRec
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import distinct_views, full, only, view, without

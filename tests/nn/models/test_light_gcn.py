@@ -3,14 +3,26 @@ import torch
 import torch_geometric.nn
 from torch import nn
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import LightGCN
+from pyg_ckd.testing import (
+    RecommenderSuite,
+    assert_same_with_gradients,
+    dense_light_gcn,
+)
+
+
+class TestLightGCN(RecommenderSuite):
+    model = LightGCN
+
+
+case = TestLightGCN()
 
 
 @pytest.mark.parametrize('num_layers', [1, 2, 3])
-def test_equals_pyg(num_layers, graph):
+def test_equals_pyg(num_layers):
     """Without modalities it is PyG's LightGCN, gradients included."""
-    data = graph()
+    data = case.data()
     model = LightGCN(12, 9, {}, dim=4, num_layers=num_layers)
     other = torch_geometric.nn.LightGCN(12 + 9, 4, num_layers)
     with torch.no_grad():
@@ -39,57 +51,22 @@ def test_equals_pyg(num_layers, graph):
     )
 
 
-def dense_adjacency(edge_index, num_users, num_items):
-    """Symmetric normalisation by the formula, on a dense matrix."""
-    a = torch.zeros(num_users + num_items, num_users + num_items)
-    for u, i in edge_index.t().tolist():
-        a[u, num_users + i] = a[num_users + i, u] = 1
-    degree = a.sum(dim=1)
-    scale = torch.where(degree > 0, degree, 1).pow(-0.5)
-    return scale.diag() @ a @ scale.diag()
-
-
 @pytest.mark.parametrize('num_layers', [0, 1, 3])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_with_modalities(num_modalities, num_layers, graph):
-    data = graph(num_modalities)
+def test_with_modalities(num_modalities, num_layers):
+    data = case.data(num_modalities)
     model = LightGCN.from_data(data, dim=4, num_layers=num_layers)
     nn.init.normal_(model.projection['image'].bias)
     user_emb, item_emb = model(data)
+    assert user_emb.shape == (12, 4 * (1 + num_modalities))
 
-    a = dense_adjacency(data[RATES].edge_index, 12, 9)
-    parts = [torch.cat([model.user.weight, model.item.weight])]
+    parts = [(model.user.weight, model.item.weight)]
     for m in modalities(data):
         linear = model.projection[m]
         projected = data['item'][f'x_{m}'] @ linear.weight.t() + linear.bias
-        parts.append(torch.cat([model.preference[m], projected]))
-    expected = torch.zeros(12, 9)
-    for x in parts:  # scores are added
-        total = x
-        for _ in range(num_layers):
-            x = a @ x
-            total = total + x
-        out = total / (num_layers + 1)
-        expected = expected + out[:12] @ out[12:].t()
-
-    assert user_emb.shape == (12, 4 * (1 + num_modalities))
-    torch.testing.assert_close(user_emb @ item_emb.t(), expected)
-    weight = torch.randn(12, 9)
-    torch.testing.assert_close(
-        torch.autograd.grad(
-            user_emb @ item_emb.t(), model.parameters(), weight
-        ),
-        torch.autograd.grad(expected, model.parameters(), weight),
+        parts.append((model.preference[m], projected))
+    outs = [dense_light_gcn(data, *part, num_layers) for part in parts]
+    expected = sum(out[:12] @ out[12:].t() for out in outs)  # scores add up
+    assert_same_with_gradients(
+        [user_emb @ item_emb.t()], [expected], model, atol=1e-5
     )
-
-
-def test_missing_graph(graph):
-    data = graph(with_graphs=False)
-    model = LightGCN.from_data(data, dim=4)
-    with pytest.raises(
-        ValueError,
-        match=r"'LightGCN' needs data.adj_t.*LightGCN\.pre_transform\(data\)",
-    ):
-        model(data)
-    with pytest.raises(ValueError, match=r'LightGCN\.pre_transform\(data\)'):
-        model.views(data, [frozenset(['text'])])

@@ -2,9 +2,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import MMGCN
+from pyg_ckd.testing import RecommenderSuite, assert_same_with_gradients
 from pyg_ckd.views import full, only, view
+
+
+class TestMMGCN(RecommenderSuite):
+    model = MMGCN
+
+
+case = TestMMGCN()
 
 
 def naive(model, data, keep):
@@ -38,28 +46,20 @@ def naive(model, data, keep):
 
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 @pytest.mark.parametrize('num_layers', [1, 3])
-def test_formula(num_layers, num_modalities, graph):
-    data = MMGCN.pre_transform(graph(num_modalities))
+def test_formula(num_layers, num_modalities):
+    data = case.data(num_modalities)
     model = MMGCN.from_data(data, dim=4, num_layers=num_layers)
     names = modalities(data)
     for keep in (full(names), only(names[-1])):
         result = view(model, data, keep)
         expected = naive(model, data, keep)
-        torch.testing.assert_close(result, expected)
-        parameters = list(model.parameters())
-        weight = [torch.randn_like(x) for x in result]
-        torch.testing.assert_close(
-            torch.autograd.grad(result, parameters, weight),
-            torch.autograd.grad(expected, parameters, weight),
-            rtol=1e-4,
-            atol=1e-5,
-        )
+        assert_same_with_gradients(result, expected, model, atol=1e-5)
 
 
 @pytest.mark.parametrize('train_preference', [True, False])
-def test_preferences(train_preference, graph):
+def test_preferences(train_preference):
     """They are saved in either case, as they are not in published code."""
-    data = graph()
+    data = case.data()
     model = MMGCN.from_data(data, dim=4, train_preference=train_preference)
     assert {'preference.image', 'preference.text'} <= set(model.state_dict())
     user, item = model(data)
@@ -72,11 +72,8 @@ def test_preferences(train_preference, graph):
     )
 
 
-def test_errors(graph):
+def test_errors():
     with pytest.raises(ValueError, match=r"'len\(in_channels\)'.*'MMGCN'"):
         MMGCN(3, 4, {})
     with pytest.raises(ValueError, match=r"'num_layers'.*'MMGCN' \(got 0\)"):
         MMGCN(3, 4, {'text': 2}, num_layers=0)
-    data = graph(with_graphs=False)
-    with pytest.raises(ValueError, match=r"'MMGCN' needs data\.adj_t"):
-        MMGCN.from_data(data, dim=4)(data)

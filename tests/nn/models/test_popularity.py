@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.evaluation import recommend
 from pyg_ckd.nn import Popularity
 from pyg_ckd.views import default_views, distinct_views

@@ -4,46 +4,27 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch_geometric.data import HeteroData
 
-from pyg_ckd.data import RATES, modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import SMORE
-from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
-from pyg_ckd.views import distinct_views, full, only, view, without
+from pyg_ckd.testing import (
+    RecommenderSuite,
+    assert_same_with_gradients,
+    dense_adjacency,
+    dense_item_graph,
+    dense_light_gcn,
+    fake_graph,
+    symmetric,
+)
+from pyg_ckd.transforms import ItemKNN
+from pyg_ckd.views import distinct_views, full, only, view
 
 
-@pytest.fixture
-def cosine_graph(graph):
-    """The tiny graph with a user and an item that nobody knows."""
-
-    def make(num_modalities):
-        data = graph(num_modalities)
-        user, item = data[RATES].edge_index
-        data[RATES].edge_index = data[RATES].edge_index[
-            :, (user != 3) & (item != 8)
-        ]
-        data = NormalizedAdjacency()(data)
-        return ItemKNN(k=3, weight='cosine')(data)
-
-    return make
+class TestSMORE(RecommenderSuite):
+    model = SMORE
 
 
-def normalized(a):
-    degree = a.sum(dim=1)
-    scale = torch.where(degree > 0, degree, 1).pow(-0.5)
-    return scale.diag() @ a @ scale.diag()
-
-
-def nearest(x):
-    """The item graph of a modality by the formula."""
-    x = x / x.norm(dim=1, keepdim=True)
-    cosine = x @ x.t()
-    w = torch.zeros_like(cosine)
-    for i in range(len(x)):
-        for j in cosine[i].topk(3).indices.tolist():
-            w[i, j] = cosine[i, j].clamp(min=0)
-    return normalized(w)
+case = TestSMORE()
 
 
 def wave(k, n, d):
@@ -84,15 +65,10 @@ def purified(model, gate, s):
 def naive(model, data, keep):
     """Recompute sides and content by the formulas, on dense matrices."""
     num_users, num_items = model.num_users, model.num_items
-    a = torch.zeros(num_users + num_items, num_users + num_items)
-    for u, i in data[RATES].edge_index.t().tolist():
-        a[u, num_users + i] = a[num_users + i, u] = 1
-    a = normalized(a)
-    x = total = torch.cat([model.user.weight, model.item.weight])
-    for _ in range(model.num_layers):
-        x = a @ x
-        total = total + x
-    content = total / (model.num_layers + 1)
+    a = symmetric(dense_adjacency(data[RATES].edge_index, 12, 9))
+    content = dense_light_gcn(
+        data, model.user.weight, model.item.weight, model.num_layers
+    )
 
     def nodes(s, x):
         return torch.cat([a[:num_users, num_users:] @ s @ x, s @ x])
@@ -105,7 +81,7 @@ def naive(model, data, keep):
     uniform = torch.full((num_items, num_items), 1 / num_items)
     maximum, product, branches = None, 1, {}
     for m in model.in_channels:
-        x, s = data['item'][f'x_{m}'], nearest(data['item'][f'x_{m}'])
+        x, s = data['item'][f'x_{m}'], dense_item_graph(data['item'][f'x_{m}'], 3)
         if m in model.offset:
             x = x + model.offset[m]
         if m in keep:
@@ -129,49 +105,29 @@ def naive(model, data, keep):
     return side / (len(branches) + 1), content
 
 
-def prepared(data, dim=4, **kwargs):
-    model = SMORE.from_data(data, dim=dim, **kwargs)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter)
-    return model
-
-
-def assert_same_gradients(model, result, expected):
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
-    weight = [torch.randn_like(x) for x in result]
-    parameters = list(model.parameters())
-    torch.testing.assert_close(
-        torch.autograd.grad(result, parameters, weight),
-        torch.autograd.grad(expected, parameters, weight),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-
-
 @pytest.mark.parametrize(
     ('dim', 'num_layers', 'train_features'), [(4, 0, False), (5, 4, True)]
 )
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 def test_by_formula(
-    num_modalities, dim, num_layers, train_features, cosine_graph
+    num_modalities, dim, num_layers, train_features
 ):
-    data = cosine_graph(num_modalities)
-    model = prepared(
+    data = case.data(num_modalities)
+    model = case.make(
         data, dim, num_layers=num_layers, train_features=train_features
     )
     names = modalities(data)
     assert len(model.offset) == train_features * num_modalities
     for keep in {full(names), *distinct_views(names), frozenset()}:
         side, content = naive(model, data, keep)
-        assert_same_gradients(
-            model, view(model, data, keep), (content + side).split([12, 9])
-        )
+        expected = (content + side).split([12, 9])
+        assert_same_with_gradients(view(model, data, keep), expected, model)
 
 
-def test_dropout(cosine_graph, monkeypatch):
+def test_dropout(monkeypatch):
     """It drops entries of gates, all views alike, and only in training."""
-    data = cosine_graph(2)
-    model = prepared(data, dropout=0.4)
+    data = case.data(2)
+    model = case.make(data, dropout=0.4)
     calls = []
 
     def dropout(x, p, training):
@@ -193,13 +149,13 @@ def test_dropout(cosine_graph, monkeypatch):
 
 
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_regularization(num_modalities, cosine_graph):
-    data = cosine_graph(num_modalities)
-    model = prepared(data, contrastive_weight=0.3, tau=0.5)
+def test_regularization(num_modalities):
+    data = case.data(num_modalities)
+    model = case.make(data, contrastive_weight=0.3, tau=0.5)
     user, pos, neg = torch.randint(3, (3, 7)) + 4  # with interactions
     for keep in (full(modalities(data)), only('image')):
         several = model.views(data, [keep, only('image')])
-        result = model.regularization(data, several, user, pos, neg)
+        result = model.regularization(data, keep, several, user, pos, neg)
 
         side, content = naive(model, data, keep)
         expected = 0
@@ -214,13 +170,13 @@ def test_regularization(num_modalities, cosine_graph):
                 same = F.cosine_similarity(side[b], content[b], dim=0)
                 share = (same / 0.5).exp() / (cosine / 0.5).exp().sum()
                 expected = expected - 0.3 * share.log() / 7
-        assert_same_gradients(model, (result,), (expected,))
+        assert_same_with_gradients([result], [expected], model)
 
 
-def test_fusion_graph(cosine_graph, monkeypatch):
+def test_fusion_graph(monkeypatch):
     """It spans the kept modalities, and nothing if there is none."""
-    data = cosine_graph(3)
-    model = prepared(data)
+    data = case.data(3)
+    model = case.make(data)
     seen = []
 
     def spread(x, graph):
@@ -233,7 +189,7 @@ def test_fusion_graph(cosine_graph, monkeypatch):
 
     monkeypatch.setattr('pyg_ckd.nn.models.smore.spread', spread)
     names = modalities(data)
-    s = {m: nearest(data['item'][f'x_{m}']) for m in names}
+    s = {m: dense_item_graph(data['item'][f'x_{m}'], 3) for m in names}
     for keep in (full(names), without(names, 'text'), only('audio')):
         seen.clear()
         model.views(data, [keep])
@@ -257,35 +213,30 @@ def test_initialization():
 
 
 def test_pre_transform():
-    data = HeteroData()
-    data['user'].num_nodes = 2
-    data['item'].num_nodes = 30
-    data['item'].x_text = torch.randn(30, 4)
-    data[RATES].edge_index = torch.tensor([[0, 1], [3, 2]])
+    data = fake_graph(num_items=30, num_interactions=12)
     data = SMORE.pre_transform(data)
-    expected = ItemKNN(k=10, weight='cosine')(data)['item', 'text', 'item']
-    assert torch.equal(
-        data['item', 'text', 'item'].adj_t.to_dense(), expected.adj_t.to_dense()
-    )
-    expected = NormalizedAdjacency()(data).adj_t.to_dense()
-    assert torch.equal(data.adj_t.to_dense(), expected)
+    expected = ItemKNN(k=10, weight='cosine')(data)
+    for m in modalities(data):
+        graph = SMORE.neighbors.of(data, m)
+        assert torch.equal(
+            graph.adj_t.to_dense(),
+            ItemKNN(10, 'cosine').of(expected, m).adj_t.to_dense(),
+        )
+        torch.testing.assert_close(
+            graph.adj_t.to_dense(), dense_item_graph(data['item'][f'x_{m}'], 10)
+        )
+    a = dense_adjacency(data[RATES].edge_index, 12, 30)
+    graph = SMORE.adjacency.of(data)
+    torch.testing.assert_close(graph.adj_t.to_dense(), symmetric(a))
 
 
-def test_missing_graphs(graph):
-    data = graph(with_graphs=False)
-    model = SMORE.from_data(data, dim=4)
-    with pytest.raises(
-        ValueError,
-        match=r"'SMORE' needs data\.adj_t.*SMORE\.pre_transform\(data\)",
-    ):
+def test_item_graph_that_is_not_needed():
+    data = case.data()
+    data.graphs = {k: g for k, g in data.graphs.items() if k[1] != 'text'}
+    model = case.make(data)
+    with pytest.raises(ValueError, match=r"'SMORE' .* of 'text' is not"):
         model(data)
-    data = graph()
-    del data['item', 'text', 'item']
-    with pytest.raises(
-        ValueError, match=r"'SMORE' needs data\[\('item', 'text', 'item'\)\]"
-    ):
-        model(data)
-    model.views(data, [only('image')])  # not needed where it is not used
+    model.views(data, [only('image')])
 
 
 @pytest.mark.parametrize(

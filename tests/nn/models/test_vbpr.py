@@ -1,16 +1,24 @@
 import pytest
 import torch
 
-from pyg_ckd.data import modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import VBPR
-from pyg_ckd.views import distinct_views, only
+from pyg_ckd.testing import RecommenderSuite
+from pyg_ckd.views import distinct_views, only, view
+
+
+class TestVBPR(RecommenderSuite):
+    model = VBPR
+
+
+case = TestVBPR()
 
 
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_score(num_modalities, graph):
+def test_score(num_modalities):
     """The score is the sum in the docstring, term by term."""
-    data = graph(num_modalities)
-    model = VBPR.from_data(data, dim=4)
+    data = case.data(num_modalities)
+    model = case.make(data)
     user_emb, item_emb = model(data)
     assert user_emb.shape == (12, 4 * (1 + num_modalities))
     assert item_emb.shape == (9, 4 * (1 + num_modalities))
@@ -26,9 +34,9 @@ def test_score(num_modalities, graph):
             torch.testing.assert_close(score[u, i], expected)
 
 
-def test_order_of_parts(graph):
-    data = graph(2)
-    model = VBPR.from_data(data, dim=4)
+def test_order_of_parts():
+    data = case.data()
+    model = case.make(data)
     user_emb, item_emb = model(data)
     assert torch.equal(user_emb[:, :4], model.user.weight)
     assert torch.equal(user_emb[:, 4:8], model.preference['image'])
@@ -36,11 +44,30 @@ def test_order_of_parts(graph):
     assert torch.equal(item_emb[:, :4], model.item.weight)
 
 
-def test_without_modality(graph):
+def test_without_modality():
     model = VBPR(12, 9, {}, dim=4)
-    user_emb, item_emb = model(graph())
+    user_emb, item_emb = model(case.data())
     assert torch.equal(user_emb, model.user.weight)
     assert torch.equal(item_emb, model.item.weight)
+
+
+def test_constant_blocks():
+    """They are what is left of ablated modalities, one number a user."""
+    data = case.data(3)
+    model = case.make(data)
+    keeps = [*distinct_views(modalities(data)), frozenset()]
+    several = model.views(data, keeps)
+    for v, keep in enumerate(keeps):
+        user, item = several.embedding(v, constants=True)
+        by_ablation = view(model, data, keep)
+        torch.testing.assert_close(
+            user @ item.t(), by_ablation[0] @ by_ablation[1].t()
+        )
+        left = several.embedding(v)
+        assert left[0].shape == (12, 4 * (1 + len(keep)))
+        added = user @ item.t() - left[0] @ left[1].t()
+        torch.testing.assert_close(added, added[:, :1].expand(12, 9))
+        assert (added.abs().max() > 1e-3) == (len(keep) < 3)
 
 
 def test_initialization():
@@ -65,9 +92,9 @@ def projected_rows(model):
     return rows
 
 
-def test_only_needed_rows_are_projected(graph):
-    data = graph(2)
-    model = VBPR.from_data(data, dim=4)
+def test_only_needed_rows_are_projected():
+    data = case.data()
+    model = case.make(data)
     rows = projected_rows(model)
     views = model.views(data, distinct_views(['image', 'text']))
     assert rows == {'image': [], 'text': []}
@@ -77,9 +104,9 @@ def test_only_needed_rows_are_projected(graph):
     assert rows == {'image': [3], 'text': [3]}
 
 
-def test_only_needed_modalities_are_projected(graph):
-    data = graph(3)
-    model = VBPR.from_data(data, dim=4)
+def test_only_needed_modalities_are_projected():
+    data = case.data(3)
+    model = case.make(data)
     rows = projected_rows(model)
     views = model.views(data, [only('text')])
     views.triples(*torch.tensor([[0, 1], [2, 3], [4, 4]])).margin()
@@ -89,9 +116,9 @@ def test_only_needed_modalities_are_projected(graph):
     assert rows == {'image': [], 'text': [3, 9], 'audio': []}
 
 
-def test_gradient_touches_needed_rows_only(graph):
-    data = graph(2)
-    model = VBPR.from_data(data, dim=4)
+def test_gradient_touches_needed_rows_only():
+    data = case.data()
+    model = case.make(data)
     views = model.views(data, distinct_views(['image', 'text']))
     triples = views.triples(*torch.tensor([[7, 2], [0, 3], [5, 5]]))
     triples.margin().sum().backward()

@@ -1,0 +1,1 @@
+"""What a user-item graph must be: the parts of ``pyg_ckd.graph.check``."""

@@ -1,0 +1,107 @@
+"""The part of the contract about graphs that transforms have added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd._contract.arrays import first
+from pyg_ckd.kernels.spmm import Graph, Uniform
+
+
+def named_graphs(data: HeteroData) -> Mapping[Any, Any]:
+    """Return ``data.graphs``, which is empty before any transform.
+
+    Args:
+        data: A user-item graph.
+    """
+    graphs = data.graphs if 'graphs' in data.stores[0] else {}
+    if not isinstance(graphs, Mapping):
+        raise ValueError(
+            f'data.graphs is a {type(graphs).__name__}, expected a dictionary '
+            f'from (name of a transform, modality) to a graph; name the '
+            f'attribute otherwise'
+        )
+    return graphs
+
+
+def check_graphs(data: HeteroData, num_users: int, num_items: int) -> None:
+    """Raise unless all graphs fit the numbers of users and items.
+
+    Kernels read out of bounds where a matrix breaks its format.
+
+    Args:
+        data: A user-item graph.
+        num_users: The number of users.
+        num_items: The number of items.
+    """
+    for key, graph in named_graphs(data).items():
+        if (
+            not isinstance(key, tuple)
+            or len(key) != 2
+            or not isinstance(key[0], str)
+            or not (key[1] is None or isinstance(key[1], str))
+        ):
+            raise ValueError(
+                f'data.graphs has the key {key!r}, expected (name of a '
+                f'transform, modality or None)'
+            )
+        name, modality = key
+        where = f'data.graphs[{key!r}], the graph of {name},'
+        again = f'apply {name} again'
+        if modality is None:
+            num, nodes = num_users + num_items, 'users and items'
+        else:
+            num, nodes = num_items, 'items'
+        if isinstance(graph, Uniform):
+            shapes = [[graph.num_nodes] * 2]
+            matrices = []
+        elif isinstance(graph, Graph):
+            matrices = [graph.adj_t]
+            if graph.adj is not graph.adj_t:
+                matrices.append(graph.adj)
+            shapes = [list(matrix.shape) for matrix in matrices]
+        else:
+            raise ValueError(
+                f"{where} is a {type(graph).__name__}, expected a 'Graph' or "
+                f"'Uniform' of pyg_ckd.kernels.spmm; {again}"
+            )
+        for shape in shapes:
+            if shape != [num, num]:
+                raise ValueError(
+                    f'{where} has the shape {shape}, but there are {num} '
+                    f'{nodes}; {again}'
+                )
+        for matrix in matrices:
+            problem = _problem(matrix, num)
+            if problem:
+                raise ValueError(f'{where} {problem}; {again}')
+
+
+def _problem(matrix: Tensor, num: int) -> str:
+    """Return what is wrong with a square CSR matrix, or nothing."""
+    if matrix.layout != torch.sparse_csr:
+        return f'has the layout {matrix.layout}, expected torch.sparse_csr'
+    start, col = matrix.crow_indices(), matrix.col_indices()
+    if start.numel() != num + 1:
+        return f'has {start.numel()} row starts, expected {num + 1}'
+    if start[0] != 0 or start[-1] != col.numel():
+        return (
+            f'has row starts from {int(start[0])} to {int(start[-1])}, '
+            f'expected 0 to {col.numel()}'
+        )
+    falls = start[1:] < start[:-1]
+    if falls.any():
+        return f'has row starts that decrease after row {first(falls)}'
+    bad = (col < 0) | (col >= num)
+    if bad.any():
+        place = first(bad)
+        return (
+            f'has the column {int(col[place])} at position {place}, expected '
+            f'0 to {num - 1}'
+        )
+    return ''

@@ -1,0 +1,33 @@
+"""Ways to keep the modalities of a recommender in balance."""
+
+from .agm import AGM
+from .balance import Balance, Teach
+from .ckd import CKD
+from .counterfactual_weights import CounterfactualWeights
+from .effects import effects, modality_weights
+from .failure_signs import failure_signs
+from .hinge import Hinge
+from .modality_dropout import ModalityDropout
+from .ogm_ge import OGMGE
+from .soft_cross_entropy import SoftCrossEntropy
+from .teacher import Teacher
+from .teachers import Teachers
+from .umt import UMT
+
+__all__ = [
+    'AGM',
+    'CKD',
+    'OGMGE',
+    'UMT',
+    'Balance',
+    'CounterfactualWeights',
+    'Hinge',
+    'ModalityDropout',
+    'SoftCrossEntropy',
+    'Teach',
+    'Teacher',
+    'Teachers',
+    'effects',
+    'failure_signs',
+    'modality_weights',
+]

@@ -1,0 +1,260 @@
+"""Counterfactual knowledge distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.balance.balance import Balance, Teach
+from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
+from pyg_ckd.balance.dependence import check_dependence, check_modalities
+from pyg_ckd.balance.hinge import Hinge
+from pyg_ckd.balance.soft_cross_entropy import SoftCrossEntropy
+from pyg_ckd.balance.teacher import Teacher
+from pyg_ckd.balance.teachers import Teachers
+from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.nn import Recommender
+from pyg_ckd.objectives.step import Batch, Step
+from pyg_ckd.views import Keep, full, only, view_name, without
+
+
+class CKD(Balance):
+    r"""Counterfactual knowledge distillation.
+
+    From the `"Modality-Balanced Learning for Multimedia Recommendation"
+    <https://arxiv.org/abs/2408.06360>`_ paper. Each modality is distilled
+    from a teacher that was trained on that modality alone. To the loss of the
+    full view is added
+
+    .. math::
+        \lambda \sum_m \mathrm{mean}_b \left( w_{mb} \left( H_{mb} + \gamma
+        G_m \right) \right)
+
+    with a loss :math:`H_m` on the triples of the batch, a loss :math:`G_m` on
+    fresh random triples, and weights :math:`w_m` that favour the modality
+    whose effect on the student lags behind. :math:`G_m` is one number a step,
+    so that within a step the weights act on :math:`H_m` alone. A part that is
+    :obj:`None` is left out.
+
+    What a teacher teaches is its key, a view. The paper has ``{only(m):
+    teacher of m}``. With the base as the teacher of each ``only(m)`` it is
+    self-distillation, and with the base as the teacher of the full view `"Born
+    Again Neural Networks" <https://arxiv.org/abs/1805.04770>`_. Weights are
+    those of modalities: other views have the weight one.
+
+    Args:
+        teachers (dict[frozenset[str], Teacher], optional): The teachers by
+            the view that each teaches. By default
+            :func:`~pyg_ckd.train.fit` trains one for each modality first.
+            (default: :obj:`None`)
+        strength (float, optional): The weight :math:`\lambda`.
+            (default: :obj:`0.01`)
+        on_batch (torch.nn.Module, optional): The specific loss :math:`H`, of
+            margins ``[B, T]`` of student and teachers, ``[B, T]``.
+            (default: :class:`~pyg_ckd.balance.Hinge`)
+        on_random (SoftCrossEntropy, optional): The generic loss :math:`G`,
+            and its weight :math:`\gamma`.
+            (default: :class:`~pyg_ckd.balance.SoftCrossEntropy`)
+        weights (CounterfactualWeights, optional): The weights :math:`w`.
+            (default: :class:`~pyg_ckd.balance.CounterfactualWeights`)
+        gate (bool, optional): Whether a view is taught only as long as the
+            student's own is worse than the teacher, by validation Recall@20,
+            checked anew at each evaluation. This is not in the paper; it is
+            for backbones whose views overtake weak teachers.
+            (default: :obj:`False`)
+
+    Raises:
+        ValueError: If ``strength`` is negative; and, once it is part of a
+            task, if there are fewer than two modalities, a teacher was
+            trained on other data, or the model's scores do not depend on each
+            modality.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> from pyg_ckd.train import Recommendation, fit
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> task = Recommendation(VBPR.from_data(data, dim=4), data,
+        ...                       balance=CKD())
+        >>> task = fit(task, max_epochs=1, progress=False)
+        >>> task.balance.teachers[only('text')]
+        Teacher(num_users=20, num_items=30, dim=8)
+    """
+
+    def __init__(
+        self,
+        teachers: Mapping[Keep, Teacher] | None = None,
+        strength: float = 0.01,
+        on_batch: nn.Module | None = Hinge(),
+        on_random: SoftCrossEntropy | None = SoftCrossEntropy(),
+        weights: CounterfactualWeights | None = CounterfactualWeights(),
+        gate: bool = False,
+    ) -> None:
+        super().__init__()
+        if strength < 0:
+            raise ValueError(
+                f"'strength' needs to be at least 0 in 'CKD' (got {strength})"
+            )
+        self.strength = strength
+        self.on_batch = on_batch
+        self.on_random = on_random
+        self.weights = weights
+        self.gate = gate
+        #: The teachers by the view that each teaches.
+        self.teachers = Teachers(teachers)
+        #: Validation Recall@20 of each teacher, known from the first
+        #: evaluation on.
+        self.teacher_level: dict[Keep, float] = {}
+        self._open: dict[Keep, bool] = {}
+
+    def attach(self, recommender: Recommender, data: HeteroData) -> None:
+        """Check that there is something to distil, and the teachers."""
+        check_modalities(data, 'CKD')
+        check_dependence(recommender, data, 'CKD')
+        self.teachers.attach(data)
+        self.names = modalities(data)
+        self._data = data
+        self._users = data[RATES].edge_index[0].unique()
+        if self.on_random and self.on_random.group_size > len(self._users):
+            raise ValueError(
+                f"'group_size' of 'CKD' is larger than the number of users "
+                f'with interactions, {len(self._users)} (got '
+                f'{self.on_random.group_size})'
+            )
+
+    def prepare(self, teach: Teach) -> None:
+        """Train a teacher for each modality, if none was given."""
+        self.teachers.prepare(teach, self._data)
+
+    def begin(self, data: HeteroData) -> None:
+        """Move the teachers to where the data is."""
+        self._data = data
+        self._users = self._users.to(data[RATES].edge_index.device)
+        self.teachers.begin(data, 'CKD')
+
+    @property
+    def keeps(self) -> list[Keep]:
+        """The views that are taught, and those that effects are taken from."""
+        weighed = self._modalities if self.weights else []
+        effects = [without(self.names, m) for m in weighed]
+        return [full(self.names), *self.teachers, *effects]
+
+    @property
+    def watched(self) -> list[Keep]:
+        """The views that are taught."""
+        return list(self.teachers)
+
+    def triples(self) -> Batch | None:
+        """Draw the random triples of a step."""
+        if self.on_random is None:
+            return None
+        num_items = self._data['item'].num_nodes
+        return self.on_random.draw(self._users, num_items)
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the distillation loss, and what it consists of.
+
+        Of each view that is taught, here named by its modality, there are
+        the losses ``specific_<m>`` and ``generic_<m>``, the mean weight
+        ``weight_<m>`` and, if modalities are weighed, its mean absolute
+        deviation from one, ``spread_<m>``.
+        """
+        teachers = list(self.teachers.values())
+        taught = torch.stack([t.margin(*step.batch) for t in teachers], dim=-1)
+        places = [step.place(keep) for keep in self.teachers]
+        student = step.margin[:, places]  # [B, T]
+
+        specific = torch.zeros_like(taught)  # [B, T]
+        if self.on_batch is not None:
+            specific = self.on_batch(student, taught)
+        generic, gamma = taught.new_zeros(len(teachers)), 0.0  # [T]
+        if self.on_random is not None:
+            generic, gamma = self._generic(step, places), self.on_random.weight
+        weight = torch.ones_like(taught)  # [B, T]
+        if self.weights is not None and self._modalities:
+            weight = self._weight(step, student, taught)
+
+        distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
+        scalars: dict[str, Tensor] = {}
+        for t, label in enumerate(self._labels):
+            scalars[f'specific_{label}'] = specific[:, t].detach().mean()
+            scalars[f'generic_{label}'] = generic[t].detach()
+            scalars[f'weight_{label}'] = weight[:, t].mean()
+            if self.weights is not None and label in self._modalities:
+                scalars[f'spread_{label}'] = (weight[:, t] - 1).abs().mean()
+        is_open = [self._open.get(keep, True) for keep in self.teachers]
+        opened = torch.tensor(is_open, device=taught.device).to(taught.dtype)
+        return self.strength * (opened * distillation).sum(), scalars
+
+    def validated(self, values: Mapping[str, float]) -> None:
+        """Compare each view with its teacher, and set the gates."""
+        if not self.teacher_level:
+            self.teacher_level = self.teachers.level(self._data)
+        if self.gate:
+            for keep, level in self.teacher_level.items():
+                name = view_name(keep, self.names)
+                self._open[keep] = level > values[f'val_recall@20/{name}']
+
+    def _generic(self, step: Step, places: Sequence[int]) -> Tensor:
+        """Return the generic loss of each view that is taught, ``[T]``."""
+        assert self.on_random is not None
+        assert step.random is not None and step.random_triples is not None
+        size = self.on_random.group_size
+        student = step.random_triples.crossed_margin(size)[:, places]
+        taught = [
+            teacher.crossed_margin(*step.random, size)
+            for teacher in self.teachers.values()
+        ]
+        loss: Tensor = self.on_random(student, torch.stack(taught, dim=-1))
+        return loss
+
+    def _weight(self, step: Step, student: Tensor, taught: Tensor) -> Tensor:
+        """Return the weight of each view that is taught, ``[B, T]``."""
+        assert self.weights is not None
+        views = list(self.teachers)
+        of = [views.index(only(m)) for m in self._modalities]
+        away = [step.place(without(self.names, m)) for m in self._modalities]
+        weight = torch.ones_like(taught)
+        weight[:, of] = self.weights(
+            full=step.margin[:, step.place(full(self.names))],
+            without=step.margin[:, away],
+            alone=student[:, of],
+            taught=taught[:, of],
+        )
+        return weight
+
+    @property
+    def _modalities(self) -> list[str]:
+        """The modalities whose own view is taught."""
+        return [m for m in self.names if only(m) in self.teachers]
+
+    @property
+    def _labels(self) -> list[str]:
+        """What logs call the views that are taught."""
+        return [
+            next(iter(keep)) if len(keep) == 1 else view_name(keep, self.names)
+            for keep in self.teachers
+        ]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the teachers and the gates, for checkpoints."""
+        return {
+            'teachers': self.teachers.state(),
+            'open': [[sorted(k), is_open] for k, is_open in self._open.items()],
+        }
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take up the teachers and the gates of a checkpoint."""
+        self.teachers.load_state(state['teachers'])
+        self._open = {frozenset(k): is_open for k, is_open in state['open']}
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return (
+            f'teachers={self.teachers}, strength={self.strength}, '
+            f'gate={self.gate}'
+        )

@@ -1,0 +1,228 @@
+"""What a user-item ``HeteroData`` is: contract, modalities, fingerprint."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import weakref
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd._contract.devices import check_devices
+from pyg_ckd._contract.features import features
+from pyg_ckd._contract.graphs import check_graphs
+from pyg_ckd._contract.interactions import (
+    RATED_BY,
+    RATES,
+    interactions,
+    require_split,
+    sizes,
+)
+from pyg_ckd._contract.state import State
+
+__all__ = [
+    'RATED_BY',
+    'RATES',
+    'check',
+    'fingerprint',
+    'interaction_keys',
+    'modalities',
+]
+
+
+class _Checked(NamedTuple):
+    """What is remembered of a graph: its state, and that of its copy."""
+
+    # PyG's graphs have no hash, so that they are found by their id:
+    data: weakref.ref[HeteroData]
+    state: State
+    # If something had to be cast:
+    copied: HeteroData | None = None
+    copied_state: State | None = None
+
+
+_CHECKED: dict[int, _Checked] = {}
+
+
+def check(data: HeteroData, *, splits: Iterable[str] = ()) -> HeteroData:
+    r"""Return a user-item graph as this library uses it, or say what is wrong.
+
+    It has
+
+    - ``data['user'].num_nodes`` and ``data['item'].num_nodes``;
+    - ``data['user', 'rates', 'item'].edge_index``, the training interactions,
+      at least one. A pair may occur several times;
+    - where known, ``val_edge_label_index`` and ``test_edge_label_index`` of the
+      same edge type: interactions held out, none of which is in training;
+    - where wanted, ``data['item', 'rated_by', 'user'].edge_index``, the
+      training interactions reversed, and no others;
+    - for each modality, ``data['item'].x_<modality>`` with one row an item,
+      finite, and where some items lack it ``data['item'].has_<modality>``;
+    - ``data.graphs``, what transforms have added;
+
+    all on one device. Ids may be integers of any width, counted from 0;
+    features may be real numbers of any dtype. Both may be NumPy arrays. Ids
+    are cast to 64 bits and features to torch's default dtype, in a copy, which
+    shares all that need not be cast.
+
+    It takes one pass over the data, and next to nothing for a graph that has
+    not changed since.
+
+    Args:
+        data (HeteroData): The graph. It is not changed.
+        splits (list[str], optional): The splits that must be there and not
+            empty, of ``"val"`` and ``"test"``. (default: :obj:`()`)
+
+    Returns:
+        ``data`` itself if nothing has to be cast, otherwise a shallow copy,
+        the same one at each call.
+
+    Raises:
+        TypeError: If ``data`` is no ``HeteroData``.
+        ValueError: If something is missing or wrong. The message names it, its
+            place and what to do.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['user'].num_nodes, data['item'].num_nodes = 2, 3
+        >>> data['item'].x_text = torch.eye(3, dtype=torch.double)
+        >>> data['user', 'rates', 'item'].edge_index = torch.tensor(
+        ...     [[0, 1], [2, 3]])
+        >>> check(data)
+        Traceback (most recent call last):
+            ...
+        ValueError: data[('user', 'rates', 'item')].edge_index has the item 3
+        in column 1, but the 3 items are 0 to 2; ...
+        >>> data['user', 'rates', 'item'].edge_index[1] -= 1
+        >>> check(data)['item'].x_text.dtype
+        torch.float32
+    """
+    if not isinstance(data, HeteroData):
+        raise TypeError(
+            f"'data' needs to be a 'HeteroData' (got a "
+            f"'{type(data).__name__}'); take a graph out of its data set by "
+            f'dataset[0]'
+        )
+    if isinstance(splits, str):
+        splits = (splits,)
+    checked = _remembered(data)
+    for split in splits:
+        require_split(checked, split)
+    return checked
+
+
+def _remembered(data: HeteroData) -> HeteroData:
+    state = State(data)
+    known = _CHECKED.get(id(data))
+    if known and known.data() is data and known.state == state:
+        if known.copied is None:
+            return data
+        if known.copied_state == State(known.copied):
+            return known.copied
+    # What is cast has to serve training, too:
+    with torch.inference_mode(False):
+        checked = _cast(data)
+    if checked is data:
+        _remember(data, state)
+    else:
+        copied_state = State(checked)
+        _remember(checked, copied_state)
+        _remember(data, state, checked, copied_state)
+    return checked
+
+
+def _remember(
+    data: HeteroData,
+    state: State,
+    copied: HeteroData | None = None,
+    copied_state: State | None = None,
+) -> None:
+    key = id(data)
+
+    def forget(reference: weakref.ref[HeteroData]) -> None:
+        # Another graph may have the id by now:
+        if key in _CHECKED and _CHECKED[key].data is reference:
+            del _CHECKED[key]
+
+    _CHECKED[key] = _Checked(
+        weakref.ref(data, forget), state, copied, copied_state
+    )
+
+
+def _cast(data: HeteroData) -> HeteroData:
+    """Check a graph; copy it if something has to be cast."""
+    num_users, num_items = sizes(data)
+    check_devices(data)
+    values = {
+        ('user', 'num_nodes'): num_users,
+        ('item', 'num_nodes'): num_items,
+        **interactions(data, num_users, num_items),
+        **{
+            ('item', name): value
+            for name, value in features(data, num_items).items()
+        },
+    }
+    check_graphs(data, num_users, num_items)
+    checked = data
+    for (store, name), value in values.items():
+        if value is not data[store][name]:
+            if checked is data:
+                checked = copy.copy(data)
+            checked[store][name] = value
+    return checked
+
+
+def modalities(data: HeteroData) -> list[str]:
+    """Return the modalities of the items: the names behind ``x_``.
+
+    Args:
+        data: A user-item graph.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['item'].x_text = torch.randn(3, 8)
+        >>> modalities(data)
+        ['text']
+    """
+    return [key[2:] for key in data['item'] if key.startswith('x_')]
+
+
+def interaction_keys(data: HeteroData) -> Tensor:
+    """Return the sorted keys ``user * num_items + item`` of training.
+
+    Args:
+        data: A user-item graph.
+
+    Returns:
+        Integers of shape ``[num_train]``, for look-ups by
+        :func:`torch.searchsorted`.
+    """
+    user, item = data[RATES].edge_index
+    return torch.sort(user * data['item'].num_nodes + item).values
+
+
+def fingerprint(data: HeteroData) -> str:
+    """Return a hash of all that a teacher learns from.
+
+    Two graphs with the same sizes, training interactions (in any order) and
+    item features have the same fingerprint.
+
+    Args:
+        data: A user-item graph.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    digest.update(f'{data["user"].num_nodes},{data["item"].num_nodes}'.encode())
+    digest.update(interaction_keys(data).cpu().numpy().tobytes())
+    for modality in sorted(modalities(data)):
+        x = data['item'][f'x_{modality}']
+        digest.update(f'{modality}{tuple(x.shape)}'.encode())
+        raw = x.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,207 @@
+"""What a single recommendation owes to each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import SupportsIndex
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.kernels.best_items import scores
+from pyg_ckd.ranking import embeddings, evaluating
+from pyg_ckd.views import distinct_views, view_name, without
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The counterfactual of one recommendation, see :func:`explain`.
+
+    ``str(explanation)`` is a table with a sentence below.
+
+    Args:
+        user (int): The user.
+        item (int): The item.
+        name (str): What to call the item.
+        score (dict[str, float]): The score in each view by its name, relative
+            to the user's mean score over all items in that view.
+        rank (dict[str, int]): The rank in each view, 1 for the best.
+        effect (dict[str, float]): What each modality adds to the relative
+            score.
+        num_ranked (int): The number of items that ranks are among.
+        in_training (bool): Whether the item is one of the user's training.
+    """
+
+    user: int
+    item: int
+    name: str
+    score: Mapping[str, float]
+    rank: Mapping[str, int]
+    effect: Mapping[str, float]
+    num_ranked: int
+    in_training: bool
+
+    @property
+    def sentence(self) -> str:
+        """What the modality that changes the rank most does, in words."""
+        names = list(self.effect)
+        before = self.rank['full']
+        after = {
+            name: self.rank[view_name(without(names, name), names)]
+            for name in names
+        }
+        most = max(
+            names,
+            key=lambda name: (
+                abs(after[name] - before),
+                abs(self.effect[name]),
+            ),
+        )
+        if after[most] == before:
+            return (
+                f'Without any one modality, {self.name} would stay at rank '
+                f'{before}.'
+            )
+        verb = 'fall' if after[most] > before else 'rise'
+        return (
+            f'Without {most}, {self.name} would {verb} from rank {before} to '
+            f'rank {after[most]}.'
+        )
+
+    def __str__(self) -> str:
+        effect = {f'effect of {m}': value for m, value in self.effect.items()}
+        width = max(map(len, [*self.score, *effect]))
+        lines = [
+            f'User {self.user}, {self.name}, among {self.num_ranked} items',
+            '',
+            f'{"view":<{width}} {"score":>10} {"rank":>8}',
+        ]
+        lines += [
+            f'{view:<{width}} {score:>+10.3g} {self.rank[view]:>8}'
+            for view, score in self.score.items()
+        ]
+        lines += [
+            f'{label:<{width}} {value:>+10.3g}'
+            for label, value in effect.items()
+        ]
+        lines += ['', self.sentence]
+        if self.in_training:
+            lines += [
+                f'User {self.user} knows it from training, so that it is not '
+                f'recommended; its ranks are what they would be otherwise.'
+            ]
+        return '\n'.join(lines)
+
+
+def explain(
+    model: nn.Module,
+    data: HeteroData,
+    user: SupportsIndex,
+    item: SupportsIndex,
+    names: Sequence[str] | None = None,
+) -> Explanation:
+    r"""Explain one recommendation by what it would be without each modality.
+
+    In a view :math:`v` the score of an item is taken relative to the user's
+    mean over all items, so that what is the same for all of them cancels:
+
+    .. math::
+        \tilde{s}_v(u, i) = s_v(u, i) - \frac{1}{|\mathcal{I}|} \sum_{j \in
+        \mathcal{I}} s_v(u, j)
+
+    and the effect of modality :math:`m` is
+
+    .. math::
+        e_m(u, i) = \tilde{s}_{\mathrm{full}}(u, i) -
+        \tilde{s}_{\mathrm{without}(m)}(u, i)
+
+    Effects of several modalities need not add up to the score. The rank is
+    that among the items which are not of the user's training, as in
+    :func:`~pyg_ckd.ranking.recommend`; equal scores are ordered by lower
+    item id. An item that is of her training is ranked as if it were not.
+
+    Args:
+        model: Any recommender with ``user_emb, item_emb = model(data)``.
+            Embeddings may be sparse (COO) tensors.
+        data: The user-item graph.
+        user: The id of the user.
+        item: The id of the item.
+        names: What to call the items, such as their titles; by default their
+            ids.
+
+    Raises:
+        ValueError: If ``user`` or ``item`` does not exist, ``names`` has not
+            one name for each item, the items have no modality, or the
+            embeddings are not finite.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import FeatureKNN
+        >>> data = FakeMultimodal(num_users=200, num_items=100)[0]
+        >>> model = FeatureKNN.from_data(data, k=10)
+        >>> explanation = explain(model, data, user=7, item=37)
+        >>> explanation.rank
+        {'full': 3, 'only(image)': 9, 'only(text)': 9}
+        >>> print(explanation.sentence)
+        Without text, item 37 would fall from rank 3 to rank 9.
+    """
+    user, item = index(user), index(item)
+    data = check(data, splits=())
+    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
+    for label, node, size in (
+        ('user', user, num_users),
+        ('item', item, num_items),
+    ):
+        if not 0 <= node < size:
+            raise ValueError(
+                f"'{label}' needs to be an id from 0 to {size - 1} (got {node})"
+            )
+    if names is not None and len(names) != num_items:
+        raise ValueError(
+            f"'names' needs one name for each of {num_items} items (got "
+            f'{len(names)})'
+        )
+    known = modalities(data)
+    if not known:
+        raise ValueError('The items have no modality to explain by')
+
+    user_of, item_of = data[RATES].edge_index
+    unseen = torch.ones(num_items, dtype=torch.bool, device=item_of.device)
+    unseen[item_of[user_of == user]] = False
+    in_training = not bool(unseen[item])
+    unseen[item] = True
+
+    keeps = distinct_views(known)
+    score, rank = {}, {}
+    with evaluating(model):
+        pairs = embeddings(model, data, keeps)
+        for keep, (user_emb, item_emb) in zip(keeps, pairs, strict=True):
+            row = torch.tensor([user], device=user_emb.device)
+            of_user = scores(user_emb, item_emb, row)[0].double()  # [num_items]
+            view = view_name(keep, known)
+            score[view] = float(of_user[item] - of_user.mean())
+            rank[view] = _rank(of_user, item, unseen)
+    return Explanation(
+        user=user,
+        item=item,
+        name=f'item {item}' if names is None else repr(str(names[item])),
+        score=score,
+        rank=rank,
+        effect={
+            m: score['full'] - score[view_name(without(known, m), known)]
+            for m in known
+        },
+        num_ranked=int(unseen.sum()),
+        in_training=in_training,
+    )
+
+
+def _rank(scores: Tensor, item: int, ranked: Tensor) -> int:
+    """Return the place of an item among some, 1 for the best."""
+    higher = scores > scores[item]
+    equal = scores[:item] == scores[item]  # lower ids come first
+    return 1 + int(higher[ranked].sum()) + int(equal[ranked[:item]].sum())

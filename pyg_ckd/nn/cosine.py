@@ -1,0 +1,204 @@
+"""Recommenders whose scores are cosines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
+
+from pyg_ckd.nn.door import as_recommender
+from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
+from pyg_ckd.views import Keep, Rows, Triples, Views
+
+
+class Cosine(Recommender):
+    r"""A recommender whose embeddings have length one, in every view.
+
+    .. math::
+        s_v(u, i) = \frac{\langle \mathbf{u}_v, \mathbf{i}_v \rangle}
+        {\|\mathbf{u}_v\| \, \|\mathbf{i}_v\|}
+
+    with the embeddings of view :math:`v` of any recommender, including what is
+    left of ablated modalities: that adds the same number to all items of a
+    user, but is a part of their lengths. An embedding of zeros stays as it is.
+
+    Scores lie in :math:`[-1, 1]`, as the temperature of
+    :class:`~pyg_ckd.objectives.Softmax` assumes. What the recommender adds to
+    the loss, and a loss of its own, see its embeddings as they were.
+
+    Args:
+        recommender (torch.nn.Module): Any module with ``user_emb, item_emb =
+            module(data)``.
+
+    Raises:
+        ValueError: When called, if its embeddings are sparse.
+
+    Shapes:
+        - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
+          embeddings :math:`(|\mathcal{I}|, d)`
+
+    Example:
+        >>> from pyg_ckd.nn import VBPR
+        >>> Cosine(VBPR(8, 5, {'text': 12}, dim=4))
+        Cosine(VBPR(8, 5, {'text': 12}, dim=4))
+    """
+
+    def __init__(self, recommender: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.recommender = as_recommender(recommender)
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and of all items."""
+        user, item = self.recommender(data)
+        self._check_dense(user, item)
+        return _unit(user), _unit(item)
+
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
+        """Return several views, whose rows are normalised when asked for."""
+        inner = self.recommender.views(data, keeps)
+        self._check_dense(*inner.user, *inner.item)
+        return _UnitViews(
+            user=[_UnitRows(inner, v, 0) for v in range(len(keeps))],
+            item=[_UnitRows(inner, v, 1) for v in range(len(keeps))],
+            keep=torch.eye(len(keeps), device=inner.keep.device),
+            inner=inner,
+        )
+
+    def tables(self, modality: str) -> Sequence[nn.Parameter]:
+        """Return the parameters that are ablated along with a modality."""
+        return self.recommender.tables(modality)
+
+    def modality_parameters(self, modality: str) -> list[nn.Parameter]:
+        """Return the parameters that serve one modality alone."""
+        return self.recommender.modality_parameters(modality)
+
+    def regularization(
+        self,
+        data: HeteroData,
+        keep: Keep,
+        views: Views,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+    ) -> Tensor | float:
+        """Return the loss terms that the recommender adds."""
+        assert isinstance(views, _UnitViews)
+        return self.recommender.regularization(
+            data, keep, views.inner, user, pos, neg
+        )
+
+    def loss(
+        self,
+        data: HeteroData,
+        keep: Keep,
+        views: Views,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+    ) -> Tensor | None:
+        """Return the loss that the recommender has in place of BPR."""
+        assert isinstance(views, _UnitViews)
+        return self.recommender.loss(data, keep, views.inner, user, pos, neg)
+
+    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
+        """Let the recommender prepare an epoch of training."""
+        self.recommender.start_epoch(data, keep)
+
+    @property
+    def adjacency(self) -> NormalizedAdjacency | None:  # type: ignore[override]
+        """The graph of users and items that the recommender needs."""
+        return self.recommender.adjacency
+
+    @adjacency.setter
+    def adjacency(self, adjacency: NormalizedAdjacency | None) -> None:
+        self.recommender.adjacency = adjacency
+
+    @property
+    def neighbors(self) -> ItemKNN | None:  # type: ignore[override]
+        """The item graphs that the recommender needs."""
+        return self.recommender.neighbors
+
+    @neighbors.setter
+    def neighbors(self, neighbors: ItemKNN | None) -> None:
+        self.recommender.neighbors = neighbors
+
+    @property
+    def pre_transform(self) -> BaseTransform | None:  # type: ignore[override]
+        """The transform that adds these graphs to a data set."""
+        return self.recommender.pre_transform
+
+    def extra_repr(self) -> str:
+        """Return the recommender."""
+        return repr(self.recommender)
+
+    def _check_dense(self, *blocks: Tensor | Rows) -> None:
+        for block in blocks:
+            if isinstance(block, Tensor) and block.layout != torch.strided:
+                name = self.recommender.__class__.__name__
+                raise ValueError(
+                    f"'Cosine' needs dense embeddings, but those of '{name}' "
+                    f'are sparse: use it without'
+                )
+
+
+@dataclass
+class _UnitViews(Views):
+    """Views with embeddings of length one, and those they are made of."""
+
+    inner: Views = field(kw_only=True)
+
+    def triples(self, user: Tensor, pos: Tensor, neg: Tensor) -> Triples:
+        # Compute each row of a block once, however many views have it:
+        needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
+        pos, neg = place.chunk(2)
+        rows = Views(
+            user=[_rows(block, user) for block in self.inner.user],
+            item=[_rows(block, needed) for block in self.inner.item],
+            keep=self.inner.keep,
+        )
+        users, items = [], []
+        for view in range(len(self.keep)):
+            user_emb, item_emb = rows.embedding(view)
+            users.append(_unit(user_emb))
+            items.append(_unit(item_emb))
+        return Triples(
+            user=users,
+            pos=[F.embedding(pos, item) for item in items],
+            neg=[F.embedding(neg, item) for item in items],
+            keep=self.keep,
+        )
+
+
+@dataclass
+class _UnitRows:
+    """The users (side 0) or items (side 1) of a view, of length one."""
+
+    inner: Views
+    view: int
+    side: int
+
+    def rows(self, index: Tensor | None = None) -> Tensor:
+        none = torch.empty(0, dtype=torch.long, device=self.inner.keep.device)
+        user, item = (index, none) if self.side == 0 else (none, index)
+        pair = self.inner.embedding(
+            self.view, user=user, item=item, constants=True
+        )
+        return _unit(pair[self.side])
+
+
+def _rows(block: Tensor | Rows, index: Tensor) -> Tensor:
+    if isinstance(block, Tensor):
+        return F.embedding(index, block)
+    return block.rows(index)
+
+
+def _unit(x: Tensor) -> Tensor:
+    norm = x.norm(dim=-1, keepdim=True)
+    # The usual division by at least 1e-12 gives zeros gradients of 1e12:
+    return x / norm.masked_fill(norm == 0, 1)

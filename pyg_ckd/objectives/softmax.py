@@ -1,0 +1,132 @@
+"""Cross-entropy over items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pyg_ckd.graph import RATES
+from pyg_ckd.objectives.objective import Objective
+from pyg_ckd.objectives.step import Step
+
+
+@dataclass(frozen=True)
+class Softmax(Objective):
+    r"""Cross-entropy of the preferred item against others.
+
+    Over the pairs :math:`(u, i)` of a batch of size :math:`B`,
+
+    .. math::
+        -\mathrm{mean} \log \frac{\exp z_{ui}}{\exp z_{ui} +
+        \sum_{j \in \mathcal{N} \setminus \{i\}} \exp z_{uj}} +
+        \frac{\lambda_2}{2 B} \sum \left(\|\mathbf{u}_u\|^2 +
+        \|\mathbf{i}_i\|^2\right), \qquad z_{uj} = \frac{s(u, j)}{\tau}
+
+    where :math:`\mathcal{N}` is one of
+
+    * ``"all"``: all items. This is the multinomial likelihood: other items
+      that the user is known to like are among :math:`\mathcal{N}`. It takes
+      memory for :math:`B |\mathcal{I}|` scores.
+    * a number :math:`n`: so many items, drawn uniformly without replacement in
+      each step, for the whole batch; the sampled softmax of the `"On Using
+      Very Large Target Vocabulary for Neural Machine Translation"
+      <https://arxiv.org/abs/1412.2007>`_ paper. With :math:`n \geq
+      |\mathcal{I}|` it is ``"all"``.
+    * ``"batch"``: the preferred items of the batch, as often as they occur.
+      Popular items occur more often, which is corrected for as in the
+      `"Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+      Recommendations" <https://doi.org/10.1145/3298689.3346996>`_ paper:
+      :math:`z_{uj} = s(u, j) / \tau - \log p_j` with :math:`p_j` the share of
+      the item among training interactions.
+
+    Item :math:`i` itself counts once in any case, and nothing else is taken
+    out of :math:`\mathcal{N}`. The drawn item of a triple is not used.
+
+    .. note::
+        The temperature assumes scores of a known range. Wrap the model in
+        :class:`pyg_ckd.nn.Cosine` for scores in :math:`[-1, 1]`; for dot
+        products of any size :math:`\tau = 1` is the usual choice.
+
+    Args:
+        tau (float, optional): The temperature :math:`\tau`.
+            (default: :obj:`0.2`)
+        negatives (str or int, optional): ``"all"``, ``"batch"`` or the number
+            :math:`n`. (default: :obj:`"all"`)
+        l2 (float, optional): The weight :math:`\lambda_2`.
+            (default: :obj:`0.0`)
+
+    Raises:
+        ValueError: If an argument is none of these, ``tau`` or ``n`` is not
+            positive, or ``l2`` is negative.
+
+    Example:
+        >>> Softmax(negatives=512)
+        Softmax(tau=0.2, negatives=512, l2=0.0)
+    """
+
+    tau: float = 0.2
+    negatives: Literal['all', 'batch'] | int = 'all'
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.tau > 0:
+            raise ValueError(
+                f"'tau' needs to be positive in 'Softmax' (got {self.tau})"
+            )
+        n = self.negatives
+        if n not in ('all', 'batch') and (type(n) is not int or n < 1):
+            raise ValueError(
+                f"'negatives' needs to be 'all', 'batch' or a positive number "
+                f"of items in 'Softmax' (got {n!r})"
+            )
+        if not self.l2 >= 0:
+            raise ValueError(
+                f"'l2' needs to be at least 0 in 'Softmax' (got {self.l2})"
+            )
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of the trained view."""
+        user, pos, _ = map(_precise, step.triples.embedding())  # [B, d]
+        preferred = step.batch[1]
+        if self.negatives == 'batch':
+            other, item = preferred, pos
+            bias = -_log_count(step, preferred).to(pos.dtype)
+        else:
+            other, item = self._drawn(step)
+            bias = pos.new_zeros(())
+        with torch.autocast(user.device.type, enabled=False):
+            own = (user * pos).sum(dim=-1) / self.tau + bias  # [B]
+            z = user / self.tau @ item.t() + bias  # [B, N]
+            z = z.masked_fill(other == preferred.unsqueeze(1), -torch.inf)
+            loss = -F.logsigmoid(own - z.logsumexp(dim=-1)).mean()
+            squares = user.square().sum() + pos.square().sum()
+        return loss + self.l2 / 2 * squares / len(user)
+
+    def _drawn(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Return items and their embeddings, ``[N]`` and ``[N, d]``."""
+        user = step.batch[0]
+        size = step.data['item'].num_nodes
+        if isinstance(self.negatives, int) and self.negatives < size:
+            index = torch.randperm(size, device=user.device)
+            index = index[: self.negatives]
+            # Those of the users are known:
+            _, item = step.views.embedding(user=user[:0], item=index)
+        else:
+            index = torch.arange(size, device=user.device)
+            _, item = step.views.embedding(user=user[:0])
+        return index, _precise(item)
+
+
+def _log_count(step: Step, item: Tensor) -> Tensor:
+    """Return the logarithm of the items' interactions; 0 if there are none."""
+    size = step.data['item'].num_nodes
+    count = torch.bincount(step.data[RATES].edge_index[1], minlength=size)
+    return count[item].clamp(min=1).log()
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float))

@@ -1,0 +1,45 @@
+"""What one step of training looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.views import Keep, Triples, Views
+
+#: Users and two items for each, of shape ``[N]`` each.
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of training: a batch, and what the model makes of it.
+
+    Args:
+        data (HeteroData): The user-item graph.
+        keeps (sequence[frozenset[str]]): The views, the trained one first.
+        views (Views): The embeddings of these views.
+        batch (tuple[Tensor, Tensor, Tensor]): Training triples: users,
+            positive and negative items, each of shape ``[B]``.
+        triples (Triples): The embeddings of the batch.
+        margin (Tensor): The margins of the batch in each view, ``[B, V]``.
+        random (tuple[Tensor, Tensor, Tensor], optional): Random triples that
+            were asked for beside the batch, each of shape ``[G]``.
+        random_triples (Triples, optional): Their embeddings.
+    """
+
+    data: HeteroData
+    keeps: Sequence[Keep]
+    views: Views
+    batch: Batch
+    triples: Triples
+    margin: Tensor
+    random: Batch | None = None
+    random_triples: Triples | None = None
+
+    def place(self, keep: Keep) -> int:
+        """Return the position of a view."""
+        return self.keeps.index(keep)

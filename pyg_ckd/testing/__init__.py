@@ -1,0 +1,44 @@
+"""Fakes and inherited test suites, for our tests and for yours.
+
+A backbone's test is a class with one attribute or two:
+
+.. code-block:: python
+
+    class TestMyModel(RecommenderSuite):
+        model = MyModel
+"""
+
+import pytest
+
+# Failed assertions of the suites show their values, as those of tests do:
+pytest.register_assert_rewrite(
+    *(f'{__name__}.{name}' for name in ('life_cycle_suite', 'view_suite'))
+)
+
+from .fake_graph import fake_graph  # noqa: E402
+from .gradients import assert_same_with_gradients, gradients  # noqa: E402
+from .naive import (  # noqa: E402
+    dense_adjacency,
+    dense_item_graph,
+    dense_light_gcn,
+    symmetric,
+)
+from .plain_recommender import PlainRecommender  # noqa: E402
+from .recommender_suite import RecommenderSuite  # noqa: E402
+from .same_noise import same_noise  # noqa: E402
+from .train_steps import step_loss, train_steps  # noqa: E402
+
+__all__ = [
+    'PlainRecommender',
+    'RecommenderSuite',
+    'assert_same_with_gradients',
+    'dense_adjacency',
+    'dense_item_graph',
+    'dense_light_gcn',
+    'fake_graph',
+    'gradients',
+    'same_noise',
+    'step_loss',
+    'symmetric',
+    'train_steps',
+]

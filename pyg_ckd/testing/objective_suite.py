@@ -1,0 +1,258 @@
+"""Tests of an objective."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Recommender
+from pyg_ckd.objectives.objective import Objective
+from pyg_ckd.objectives.step import Batch, Step
+from pyg_ckd.testing.fake_graph import fake_graph
+from pyg_ckd.testing.gradients import gradients
+from pyg_ckd.transforms import ItemKNN
+from pyg_ckd.views import (
+    Keep,
+    Views,
+    default_views,
+    distinct_views,
+    full,
+    only,
+)
+
+
+def step_of(
+    views: Views,
+    data: HeteroData,
+    batch: Batch,
+    keeps: Sequence[Keep] | None = None,
+) -> Step:
+    """Return a step of training, as an objective looks at it.
+
+    Args:
+        views: The embeddings of the views.
+        data: The user-item graph.
+        batch: Users, their preferred items and their other items.
+        keeps: The views; by default one, which keeps all modalities.
+
+    Example:
+        >>> from pyg_ckd.nn import VBPR
+        >>> data = fake_graph()
+        >>> keeps = [full(['image', 'text'])]
+        >>> views = VBPR.from_data(data).views(data, keeps)
+        >>> step_of(views, data, batch_of(data, 3)).margin.shape
+        torch.Size([3, 1])
+    """
+    triples = views.triples(*batch)
+    keeps = [full(modalities(data))] if keeps is None else keeps
+    return Step(data, keeps, views, batch, triples, triples.margin())
+
+
+def batch_of(data: HeteroData, size: int = 16) -> Batch:
+    """Return some training interactions, with a random item for each.
+
+    Args:
+        data: The user-item graph.
+        size: The number of triples.
+
+    Example:
+        >>> user, pos, neg = batch_of(fake_graph(), size=5)
+        >>> user.shape, pos.shape, neg.shape
+        (torch.Size([5]), torch.Size([5]), torch.Size([5]))
+    """
+    user, pos = data[RATES].edge_index
+    drawn = torch.randperm(len(user))[:size]
+    neg = torch.randint(data['item'].num_nodes, (size,))
+    return user[drawn], pos[drawn], neg
+
+
+class ObjectiveSuite:
+    """What holds for each objective.
+
+    A test of an objective is a class with an attribute or two. The objective
+    is compared with itself; that it computes what its formula says is for
+    further tests.
+    """
+
+    #: The objective.
+    objective: ClassVar[Objective]
+    #: Whether it draws items, so that its loss is another with other numbers.
+    draws: ClassVar[bool] = False
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss, the same in each call."""
+        torch.manual_seed(7)
+        return self.objective.loss(step)
+
+    @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
+    def test_scalar_with_gradients(self, backbone: type[Recommender]) -> None:
+        model, data = _prepared(backbone)
+        views = model.views(data, [full(modalities(data))])
+        loss = self.loss(step_of(views, data, batch_of(data)))
+        assert loss.shape == ()
+        assert loss.isfinite()
+        grads = gradients(loss, model)
+        assert all(grad.isfinite().all() for grad in grads.values())
+        for name in ('user.weight', 'item.weight'):
+            assert grads[name].any()
+
+    @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
+    def test_same_for_separate_views(self, backbone: type[Recommender]) -> None:
+        """It does not matter what views share."""
+        model, data = _prepared(backbone)
+        keeps = distinct_views(modalities(data))
+        batch = batch_of(data)
+        shared, separate = (
+            self.loss(step_of(views, data, batch, keeps))
+            for views in (
+                model.views(data, keeps),
+                default_views(model, data, keeps),
+            )
+        )
+        torch.testing.assert_close(shared, separate)
+        torch.testing.assert_close(
+            gradients(shared, model),
+            gradients(separate, model),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+    def test_trains_the_first_view(self) -> None:
+        """Other views have no influence, whatever blocks they share."""
+        model, data = _prepared(VBPR)
+        batch = batch_of(data)
+        keeps = [only('text'), only('image'), full(modalities(data))]
+        step = step_of(model.views(data, keeps), data, batch, keeps)
+        loss = self.loss(step)
+        alone = step_of(model.views(data, keeps[:1]), data, batch, keeps[:1])
+        torch.testing.assert_close(loss, self.loss(alone))
+        grads = gradients(loss, model)
+        assert grads['projection.text.weight'].any()
+        assert not grads['projection.image.weight'].any()
+
+    def test_constant_blocks_are_left_out(self) -> None:
+        data = fake_graph()
+        user, item = torch.randn(12, 4), torch.randn(9, 4)
+        extra = [torch.randn(12, 3), torch.randn(1, 3).expand(9, 3)]
+        views = Views([user], [item], torch.ones(1, 1))
+        larger = Views(
+            [user, extra[0]], [item, extra[1]], torch.ones(1, 2), constant=1
+        )
+        batch = batch_of(data)
+        torch.testing.assert_close(
+            self.loss(step_of(larger, data, batch)),
+            self.loss(step_of(views, data, batch)),
+        )
+
+    def test_renumbering(self) -> None:
+        """The numbers of users and items mean nothing."""
+        if self.draws:
+            pytest.skip('draws items by their numbers')
+        data, (user, pos, neg) = fake_graph(), batch_of(fake_graph())
+        user_emb, item_emb = torch.randn(12, 4), torch.randn(9, 4)
+        new_user, new_item = torch.randperm(12), torch.randperm(9)
+        other = copy.copy(data)
+        known_user, known_item = data[RATES].edge_index
+        other[RATES].edge_index = torch.stack(
+            [new_user[known_user], new_item[known_item]]
+        )
+        keep = torch.ones(1, 1)
+        views = Views([user_emb], [item_emb], keep)
+        # The row of a node is where its new number says:
+        moved = Views(
+            [user_emb[new_user.argsort()]], [item_emb[new_item.argsort()]], keep
+        )
+        batch = new_user[user], new_item[pos], new_item[neg]
+        torch.testing.assert_close(
+            self.loss(step_of(moved, other, batch)),
+            self.loss(step_of(views, data, (user, pos, neg))),
+        )
+
+    def test_falls_when_a_preferred_item_rises(self) -> None:
+        data = fake_graph()
+        user, pos = data[RATES].edge_index
+        _, place = user.unique(return_inverse=True)
+        first = torch.stack([(place == u).nonzero()[0, 0] for u in range(12)])
+        user, pos = user[first], pos[first]
+        batch = user, pos, (pos + 1) % 9
+        losses = []
+        for rise in (0.0, 0.1, 0.2):
+            score = torch.zeros(12, 9)
+            score[0, pos[0]] = rise
+            views = Views([torch.eye(12)], [score.t()], torch.ones(1, 1))
+            losses.append(float(self.loss(step_of(views, data, batch))))
+        assert losses[0] > losses[1] > losses[2]
+
+    @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
+    def test_trains(self, backbone: type[Recommender]) -> None:
+        """A few steps of Adam lower the loss of all interactions."""
+        model, data = _prepared(backbone)
+        keeps = [full(modalities(data))]
+        batch = batch_of(data, size=data[RATES].num_edges)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        losses = []
+        for _ in range(20):
+            loss = self.loss(step_of(model.views(data, keeps), data, batch))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.9 * losses[0]
+
+    def test_double(self) -> None:
+        data = fake_graph()
+        batch = batch_of(data)
+        user, item = torch.randn(12, 4), torch.randn(9, 4)
+        losses = [
+            self.loss(step_of(Views([u], [i], torch.ones(1, 1)), data, batch))
+            for u, i in ((user, item), (user.double(), item.double()))
+        ]
+        assert [loss.dtype for loss in losses] == [torch.float, torch.double]
+        torch.testing.assert_close(losses[0].double(), losses[1])
+
+    def test_autocast(self) -> None:
+        model, data = _prepared(VBPR)
+        keeps = [full(modalities(data))]
+        batch = batch_of(data)
+        expected = self.loss(step_of(model.views(data, keeps), data, batch))
+        with torch.autocast('cpu', torch.bfloat16):
+            loss = self.loss(step_of(model.views(data, keeps), data, batch))
+        assert loss.dtype == torch.float
+        torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.05)
+        grads = gradients(loss, model)
+        assert all(grad.isfinite().all() for grad in grads.values())
+
+    def test_copies_and_equality(self) -> None:
+        objective = self.objective
+        kind = objective.__class__
+        for other in (
+            copy.deepcopy(objective),
+            pickle.loads(pickle.dumps(objective)),
+            eval(repr(objective), {kind.__name__: kind}),
+        ):
+            assert other == objective
+            assert hash(other) == hash(objective)
+            assert repr(other) == repr(objective)
+        assert objective != object()
+
+
+def _prepared(backbone: type[Recommender]) -> tuple[Recommender, HeteroData]:
+    """Return a model with large parameters, and data with its graphs."""
+    data = fake_graph()
+    model = backbone.from_data(data, dim=4).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    if model.neighbors is not None:
+        model.neighbors = ItemKNN(k=3, weight=model.neighbors.weight)
+        data = model.neighbors(data)
+    if model.adjacency is not None:
+        data = model.adjacency(data)
+    return model, data

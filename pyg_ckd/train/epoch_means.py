@@ -1,0 +1,72 @@
+"""Means over the steps of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class EpochMeans:
+    """Means over the steps of an epoch, weighted by the size of a batch.
+
+    Nothing is copied from the device before the means are asked for.
+
+    Example:
+        >>> means = EpochMeans()
+        >>> means.add({'loss': torch.tensor(1.0)}, size=3)
+        >>> means.add({'loss': torch.tensor(5.0)}, size=1)
+        >>> means.values()
+        {'loss': 2.0}
+    """
+
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+    _first_bad: dict[str, Tensor] = field(default_factory=dict)
+    _size: int = 0
+    _step: int = 0
+
+    def add(self, scalars: Mapping[str, Tensor], size: int) -> None:
+        """Take up a step.
+
+        Args:
+            scalars: Its scalars by name.
+            size: The size of its batch.
+        """
+        for name, value in scalars.items():
+            value = value.detach().double()
+            step = torch.where(value.isfinite(), torch.inf, self._step)
+            if name in self._sums:
+                value = self._sums[name] + size * value
+                step = torch.minimum(self._first_bad[name], step)
+            else:
+                value = size * value
+            self._sums[name] = value
+            self._first_bad[name] = step
+        self._size += size
+        self._step += 1
+
+    def values(self) -> dict[str, float]:
+        """Return the means by name."""
+        return {
+            name: float(value) / self._size
+            for name, value in self._sums.items()
+        }
+
+    def first_not_finite(self) -> tuple[int, str] | None:
+        """Return the first step with a scalar that is not finite, and its name.
+
+        Steps are counted from 0. Of several scalars it is the one that was
+        added first.
+        """
+        bad = [
+            (int(step), place, name)
+            for place, (name, step) in enumerate(self._first_bad.items())
+            if step < torch.inf
+        ]
+        if not bad:
+            return None
+        step, _, name = min(bad)
+        return step, name

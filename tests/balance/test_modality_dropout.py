@@ -1,0 +1,128 @@
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+
+from pyg_ckd.balance import ModalityDropout
+from pyg_ckd.nn import VBPR
+from pyg_ckd.testing import fake_graph
+from pyg_ckd.testing.balance_suite import BalanceSuite
+from pyg_ckd.views import full, only
+
+
+class TestModalityDropout(BalanceSuite):
+    balance = lambda: ModalityDropout(p=0.5)  # noqa: E731
+
+
+def attached(balance: ModalityDropout, num: int = 2) -> ModalityDropout:
+    data = fake_graph(num)
+    balance.attach(VBPR.from_data(data, dim=4), data)
+    return balance
+
+
+def shares(
+    balance: ModalityDropout, names: list[str], num: int = 4000
+) -> dict[frozenset[str], float]:
+    drawn = Counter(balance.trained_view(full(names)) for _ in range(num))
+    return {keep: count / num for keep, count in drawn.items()}
+
+
+def test_shares():
+    """Two coins; where both would go, one of them stays."""
+    p, q = 0.4, 0.7
+    balance = attached(ModalityDropout({'image': p, 'text': q}))
+    result = shares(balance, ['image', 'text'])
+    assert result == pytest.approx(
+        {
+            full(['image', 'text']): (1 - p) * (1 - q),
+            only('image'): (1 - p) * q + p * q / 2,
+            only('text'): p * (1 - q) + p * q / 2,
+        },
+        abs=0.03,
+    )
+
+
+def test_three_modalities():
+    names = ['image', 'text', 'audio']
+    result = shares(attached(ModalityDropout(0.5), 3), names)
+    assert len(result) == 7
+    assert result[full(names)] == pytest.approx(1 / 8, abs=0.03)
+    for m in names:
+        assert result[only(m)] == pytest.approx(1 / 8 + 1 / 24, abs=0.03)
+
+
+def test_those_not_named_stay():
+    result = shares(attached(ModalityDropout({'text': 0.5})), ['image', 'text'])
+    assert set(result) == {full(['image', 'text']), only('image')}
+
+
+def test_none_is_dropped():
+    result = shares(attached(ModalityDropout(0.0)), ['image', 'text'])
+    assert result == {full(['image', 'text']): 1.0}
+
+
+def test_part_of_a_view():
+    """What the task does not train stays out."""
+    balance = attached(ModalityDropout(0.5), 3)
+    result = shares(balance, ['image', 'audio'])
+    assert set(result) == {
+        full(['image', 'audio']),
+        only('image'),
+        only('audio'),
+    }
+
+
+def test_the_trained_view_is_the_one_that_was_drawn():
+    suite = TestModalityDropout()
+    balance, model, data = suite.attached('vbpr')
+    batch, seen = suite.batch(), set()
+    for seed in range(20):
+        _, grads = suite.step(balance, model, data, batch, seed)
+        torch.manual_seed(seed)
+        keep = balance.trained_view(full(['image', 'text']))
+        seen.add(keep)
+        for m in ('image', 'text'):
+            grad = grads.get(f'recommender.projection.{m}.weight')
+            assert (grad is not None and bool(grad.any())) == (m in keep)
+    assert len(seen) == 3
+
+
+def test_draws_do_not_depend_on_the_hash_seed():
+    """The order of a set does, and must not decide which one goes."""
+    code = (
+        'import torch\n'
+        'from pyg_ckd.balance import ModalityDropout\n'
+        'from pyg_ckd.nn import VBPR\n'
+        'from pyg_ckd.testing import fake_graph\n'
+        'data = fake_graph(3)\n'
+        'balance = ModalityDropout(0.5)\n'
+        'balance.attach(VBPR.from_data(data, dim=4), data)\n'
+        'torch.manual_seed(0)\n'
+        'keep = frozenset(["image", "text", "audio"])\n'
+        'print([sorted(balance.trained_view(keep)) for _ in range(10)])\n'
+    )
+    out = {
+        subprocess.run(
+            [sys.executable, '-c', code],
+            env={'PYTHONHASHSEED': seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ('0', '1', '2')
+    }
+    assert len(out) == 1
+
+
+@pytest.mark.parametrize('p', [-0.1, 1.0, math.nan, {'text': 1.5}])
+def test_p_error(p):
+    with pytest.raises(ValueError, match=r"'p' needs.*below 1"):
+        ModalityDropout(p)
+
+
+def test_unknown_modality_error():
+    with pytest.raises(ValueError, match=r"'audio', but .*\['image', 'text'\]"):
+        attached(ModalityDropout({'audio': 0.5}))

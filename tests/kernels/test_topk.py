@@ -1,0 +1,72 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_ckd.kernels.topk import stable_topk
+
+
+def naive(score, k):
+    """Sort each row by score, then by index, with Python's own sort."""
+    rows = [
+        sorted(range(len(row)), key=lambda j, row=row: (-row[j], j))[:k]
+        for row in score.tolist()
+    ]
+    index = torch.tensor(rows, dtype=torch.long).view(-1, k)
+    return score.gather(1, index), index
+
+
+@st.composite
+def tables(draw):
+    num_rows = draw(st.integers(1, 5))
+    num_columns = draw(st.integers(1, 12))
+    # Few distinct values, so that ties are everywhere:
+    entry = st.sampled_from([-torch.inf, -1.0, -0.0, 0.0, 0.5, torch.inf])
+    row = st.lists(entry, min_size=num_columns, max_size=num_columns)
+    score = draw(st.lists(row, min_size=num_rows, max_size=num_rows))
+    return torch.tensor(score), draw(st.integers(1, num_columns))
+
+
+@settings(max_examples=300, deadline=None)
+@given(tables())
+def test_stable_topk_with_ties(table):
+    score, k = table
+    before = score.clone()
+    value, index = stable_topk(score, k)
+    expected_value, expected_index = naive(score, k)
+    assert torch.equal(index, expected_index)
+    assert torch.equal(value, expected_value)
+    assert torch.equal(score, before)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 8))
+def test_stable_topk_without_ties(seed, k, num_rows):
+    random = torch.Generator().manual_seed(seed)
+    score = torch.randn(num_rows, 40, generator=random)
+    value, index = stable_topk(score, k)
+    expected = score.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(index, expected.indices[:, :k])
+    assert torch.equal(value, expected.values[:, :k])
+
+
+def test_stable_topk_of_masked_rows():
+    # What a ranking sees of a user who knows nearly everything:
+    score = torch.full((2, 50), -torch.inf)
+    score[0, [30, 10]] = torch.tensor([1.0, 2.0])
+    value, index = stable_topk(score, 4)
+    assert index.tolist() == [[10, 30, 0, 1], [0, 1, 2, 3]]
+    assert value[0].tolist() == [2, 1, -torch.inf, -torch.inf]
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.int64])
+def test_stable_topk_of_other_types(dtype):
+    score = torch.randint(5, (20, 30)).to(dtype)
+    value, index = stable_topk(score, 7)
+    assert value.dtype == dtype
+    assert torch.equal(index, naive(score, 7)[1])
+
+
+def test_stable_topk_of_no_rows():
+    value, index = stable_topk(torch.empty(0, 4), 2)
+    assert value.shape == index.shape == (0, 2)
