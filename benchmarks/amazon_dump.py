@@ -109,8 +109,8 @@ def main() -> None:
 
 def measure(root: Path, name: str) -> None:
     """Print the counts, the seconds that reading took and the peak memory."""
-    from pyg_ckd.graph import RATES
     from pyg_ckd.datasets import AmazonMultimodal
+    from pyg_ckd.graph import RATES
 
     start = time.perf_counter()
     data = AmazonMultimodal(

@@ -6,9 +6,9 @@
 
 A level is the share of items that lose the modality, at random or those with
 the fewest interactions, or the size of the noise in standard deviations of each
-feature. Base, teachers and students are trained anew at each level, and kept and
-resumed as by `run_all.py`. It ends with a table of gains at each level and a
-plot.
+feature. Base, teachers and students are trained anew at each level, and kept
+and resumed as by `run_all.py`. It ends with a table of gains at each level and
+a plot.
 """
 
 from __future__ import annotations

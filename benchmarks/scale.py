@@ -20,12 +20,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch_geometric.data import HeteroData, InMemoryDataset
+from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATED_BY, RATES
+from pyg_ckd.datasets.graph_dataset import GraphDataset
+from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.nn import models
 from pyg_ckd.train import Recommendation
 from pyg_ckd.transforms import ItemKNN
+from pyg_ckd.views import full
 
 NUM_USERS, NUM_ITEMS, NUM_INTERACTIONS = 192_403, 63_001, 1_689_188
 BACKBONES = [
@@ -42,6 +44,8 @@ BACKBONES = [
     'SMORE',
     'BM3',
 ]
+#: One item graph for all that need one: what it holds does not matter here.
+NEIGHBORS = ItemKNN(k=10, weight='cosine')
 LIMIT = 8.0  # GB
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -81,22 +85,18 @@ def main() -> None:
 def measure(args: argparse.Namespace) -> None:
     """Print the seconds that a step took, and the peak memory."""
     start = time.perf_counter()
-    root = REPOSITORY / 'results' / 'data' / f'shop-{args.image_channels}'
+    root = REPOSITORY / 'results' / 'data' / 'shop'
     data = Shop(str(root), args.image_channels, args.text_channels)[0]
     if args.only_measure != 'item graphs':
-        backbone = getattr(models, args.only_measure)
-        # Some propagate over another adjacency matrix than `Shop` has:
-        if backbone.pre_transform is not None:
-            steps = getattr(backbone.pre_transform, 'transforms', None)
-            for transform in steps or [backbone.pre_transform]:
-                if not isinstance(transform, ItemKNN):
-                    data = transform(data)
-        model = backbone.from_data(data)
+        model = getattr(models, args.only_measure).from_data(data)
+        if model.adjacency is not None:
+            data = model.adjacency(data)
+        if model.neighbors is not None:
+            model.neighbors = NEIGHBORS
         task = Recommendation(model, data, batch_size=args.batch_size)
-        task.log = lambda *args, **kwargs: None  # there is no trainer
         optimizer = task.configure_optimizers()
         start = time.perf_counter()
-        model.start_epoch(data)
+        model.start_epoch(data, full(modalities(data)))
         task.training_step(next(iter(task.train_dataloader()))).backward()
         optimizer.step()
     seconds = time.perf_counter() - start
@@ -106,21 +106,26 @@ def measure(args: argparse.Namespace) -> None:
     print(seconds, peak)
 
 
-class Shop(InMemoryDataset):
+class Shop(GraphDataset):
     """Random interactions, some users and items busier than others."""
+
+    raw_paths = ()
 
     def __init__(
         self, root: str, image_channels: int, text_channels: int
     ) -> None:
         self.channels = {'image': image_channels, 'text': text_channels}
-        super().__init__(root, pre_transform=ItemKNN(k=10, weight='cosine'))
-        self.load(self.processed_paths[0], data_cls=HeteroData)
+        super().__init__(root, pre_transform=NEIGHBORS)
 
     @property
-    def processed_file_names(self) -> str:
-        return 'data.pt'
+    def settings(self) -> dict[str, int]:
+        return self.channels
 
-    def process(self) -> None:
+    @property
+    def processed_parent(self) -> str:
+        return self.root
+
+    def build(self) -> HeteroData:
         torch.manual_seed(0)
         # Squares of uniform numbers favour low ids, of users and of items:
         user = (torch.rand(2 * NUM_INTERACTIONS).square() * NUM_USERS).long()
@@ -134,7 +139,7 @@ class Shop(InMemoryDataset):
             data['item'][f'x_{name}'] = torch.randn(NUM_ITEMS, size)
         data[RATES].edge_index = pairs[:, order]
         data[RATED_BY].edge_index = pairs[:, order].flip(0)
-        self.save([self.pre_transform(data)], self.processed_paths[0])
+        return data
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.profiler import profile
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance import CKD, SoftCrossEntropy, Teacher
 from pyg_ckd.datasets import MMRecFolder
-from pyg_ckd.distill import Teacher
-from pyg_ckd.evaluation import evaluate
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import (
     FREEDOM,
     GRCN,
@@ -47,9 +47,11 @@ from pyg_ckd.nn import (
     LightGCN,
     Recommender,
 )
-from pyg_ckd.train import CKD, Recommendation, TripletLoader, fit
-from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import Views
+from pyg_ckd.ranking import evaluate
+from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.transforms import nearest_neighbors
+from pyg_ckd.triplet_loader import TripletLoader
+from pyg_ckd.views import Keep, Views, full, only
 
 # What a CKD step may cost, as a multiple of a plain one:
 BACKBONES: dict[type[Recommender], str] = {
@@ -137,8 +139,9 @@ def measure_step(data: HeteroData) -> list[Row]:
             '... with three full forwards': (distilled(base, naive=True), ''),
         }
         if backbone is VBPR:
-            names['... in groups (num_generic=256, group_size=32)'] = (
-                distilled(base, num_generic=256, group_size=32),
+            groups = SoftCrossEntropy(num_pairs=256, group_size=32)
+            names['... in groups (num_pairs=256, group_size=32)'] = (
+                distilled(base, on_random=groups),
                 target,
             )
         for name, (student, target) in names.items():
@@ -223,7 +226,7 @@ def measure_knn(data: HeteroData) -> list[Row]:
         for block in x.split(512):
             _ = block @ x.t()
 
-    ratio = compare(lambda: ItemKNN(10).neighbors(x), products, runs=3)
+    ratio = compare(lambda: nearest_neighbors(x, 10), products, runs=3)
     return [verdict('item graph / its matrix products', ratio, '<= 1.5')]
 
 
@@ -244,15 +247,7 @@ def measure_loop(data: HeteroData) -> list[Row]:
         base.history.clear()
         fit(base, max_epochs=10, eval_every=10, progress=False)
 
-    lightning()
-    log, base.log = base.log, lambda *args, **kwargs: None
-    times = []
-    for _ in range(3):
-        base.log = log  # type: ignore[method-assign]
-        ours = clock(lightning)
-        base.log = lambda *args, **kwargs: None  # type: ignore
-        times.append(ours / clock(bare))
-    ratio = statistics.median(times)
+    ratio = compare(lightning, bare, runs=3)
     return [verdict("Lightning's loop / bare loop", ratio, '<= 1.1')]
 
 
@@ -296,46 +291,46 @@ def prepared(backbone: type[Recommender], data: HeteroData) -> HeteroData:
 def task(backbone: type[Recommender], data: HeteroData) -> Recommendation:
     torch.manual_seed(0)
     model = backbone.from_data(data)
-    model.start_epoch(data)
+    model.start_epoch(data, full(modalities(data)))
     return Recommendation(model, data)
 
 
-def distilled(base: Recommendation, naive: bool = False, **kwargs: Any) -> CKD:
+def distilled(
+    base: Recommendation, naive: bool = False, **kwargs: Any
+) -> Recommendation:
     """Return the same training with CKD."""
-    model: nn.Module = base.model
+    model = base.recommender
     teachers = {
-        m: Teacher.from_model(model, base.data, m) for m in ('image', 'text')
+        only(m): Teacher.from_model(model, base.data, only(m))
+        for m in modalities(base.data)
     }
     if naive:
         model = Naive(model)
-    return CKD(model, base.data, teachers, **kwargs)
+    return Recommendation(model, base.data, balance=CKD(teachers, **kwargs))
 
 
-class Naive(nn.Module):
+class Naive(Recommender):
     """A model whose views are computed one by one, each for all items."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, model: Recommender) -> None:
+        nn.Module.__init__(self)
         self.model = model
-        self.regularization = model.regularization
 
-    @property
-    def preference(self) -> Any:
-        return getattr(self.model, 'preference', {})
-
-    def forward(self, data: HeteroData) -> Any:
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         return self.model(data)
 
-    def views(self, data: HeteroData, keeps: Any) -> Any:
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         parts = [self.model.views(data, [keep]) for keep in keeps]
         user, item = zip(*(part.embedding() for part in parts), strict=True)
         return Views(user, item, torch.eye(len(keeps)), parts[0].aux)
 
+    def regularization(self, *args: Any) -> Tensor | float:
+        return self.model.regularization(*args)
+
 
 def stepper(training: Recommendation) -> Callable[[], None]:
     """Return a function that makes one step of training."""
-    training.log = training.log_dict = lambda *args, **kwargs: None  # type: ignore
-    training.model.train()
+    training.train()
     optimizer = training.configure_optimizers()
     batches = iter(list(training.train_dataloader()) * 10)
 

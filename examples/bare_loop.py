@@ -7,23 +7,16 @@ the whole model and of each modality alone.
 import torch
 import torch.nn.functional as F
 
+from pyg_ckd import Teacher, TripletLoader, evaluate_views, full, only
+from pyg_ckd.balance import Hinge, SoftCrossEntropy, effects, modality_weights
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.distill import (
-    Teacher,
-    effects,
-    generic_loss,
-    modality_weights,
-    specific_loss,
-)
-from pyg_ckd.evaluation import evaluate_views
 from pyg_ckd.nn import VBPR
-from pyg_ckd.triplet_loader import TripletLoader
-from pyg_ckd.views import full, only, views
 
 torch.manual_seed(0)
 data = FakeMultimodal()[0]
 loader = TripletLoader(data, batch_size=1024)
 names = ['image', 'text']
+hinge, soft_cross_entropy = Hinge(), SoftCrossEntropy(tau=0.1)
 
 
 def train(keeps, teachers=()):
@@ -32,23 +25,22 @@ def train(keeps, teachers=()):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
     for _ in range(20):
         for batch in loader:
-            embeddings = views(model, data, keeps)
-            margin = embeddings.triples(*batch).margin()  # [batch, view]
+            views = model.views(data, keeps)
+            margin = views.triples(*batch).margin()  # [batch, view]
             loss = -F.logsigmoid(margin[:, 0]).mean()
             if teachers:
-                distillation = distill(embeddings, margin, batch, teachers)
-                loss = loss + 0.01 * distillation
+                loss += 0.01 * distill(views, margin, batch, teachers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return model
 
 
-def distill(embeddings, margin, batch, teachers):
+def distill(views, margin, batch, teachers):
     """Return CKD's loss for the views full, only(image) and only(text)."""
     alone = margin[:, 1:]  # [batch, modality]
     taught = torch.stack([t.margin(*batch) for t in teachers], dim=-1)
-    specific = specific_loss(alone, taught)  # [batch, modality]
+    specific = hinge(alone, taught)  # [batch, modality]
 
     # With two modalities, without(image) is only(text):
     progress = effects(margin[:, 0], without=alone.flip(-1), reference=alone)
@@ -57,14 +49,14 @@ def distill(embeddings, margin, batch, teachers):
     # All users, with two random items each:
     user = torch.randperm(data['user'].num_nodes)
     triples = user, *torch.randint(data['item'].num_nodes, (2, len(user)))
-    alone = embeddings.triples(*triples).margin()[:, 1:]
+    alone = views.triples(*triples).margin()[:, 1:]
     taught = torch.stack([t.margin(*triples) for t in teachers], dim=-1)
-    generic = generic_loss(alone, taught)  # [modality]
+    generic = soft_cross_entropy(alone, taught)  # [modality]
     return (weight * (specific + 5 * generic)).mean(0).sum()
 
 
 base = train([full(names)])
-teachers = [Teacher.from_model(train([only(m)]), data, m) for m in names]
+teachers = [Teacher.from_model(train([only(m)]), data, only(m)) for m in names]
 student = train([full(names), only('image'), only('text')], teachers)
 
 before, after = evaluate_views(base, data), evaluate_views(student, data)

@@ -135,10 +135,10 @@ class Views:
         """
         num = len(self.item) if constants else self.num_blocks
         kept = self.keep[view, :num].nonzero().flatten().tolist()
-        items = [_rows(self.item[b], item) for b in kept]
+        items = [rows_of(self.item[b], item) for b in kept]
         if len(self.user) < len(self.item):  # <u, a> + <u, b> = <u, a + b>
-            return _rows(self.user[0], user), torch.stack(items).sum(dim=0)
-        users = [_rows(self.user[b], user) for b in kept]
+            return rows_of(self.user[0], user), torch.stack(items).sum(dim=0)
+        users = [rows_of(self.user[b], user) for b in kept]
         return torch.cat(users, dim=-1), torch.cat(items, dim=-1)
 
     @property
@@ -158,9 +158,9 @@ class Views:
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
         pos, neg = place.chunk(2)
         num = self.num_blocks
-        items = [_rows(block, needed) for block in self.item[:num]]
+        items = [rows_of(block, needed) for block in self.item[:num]]
         return Triples(
-            user=[_rows(block, user) for block in self.user[:num]],
+            user=[rows_of(block, user) for block in self.user[:num]],
             pos=[F.embedding(pos, block) for block in items],
             neg=[F.embedding(neg, block) for block in items],
             keep=self.keep[:, :num],
@@ -347,7 +347,13 @@ def _split(
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def _rows(block: Tensor | Rows, index: Tensor | None = None) -> Tensor:
+def rows_of(block: Tensor | Rows, index: Tensor | None = None) -> Tensor:
+    """Return the rows of a block.
+
+    Args:
+        block: The block.
+        index: The rows, all by default.
+    """
     if not isinstance(block, Tensor):
         return block.rows(index)
     return block if index is None else F.embedding(index, block)

@@ -31,22 +31,18 @@ def test_levels(main, arguments, tmp_path, capsys, pattern):
     runs = load_results(fake), load_results(fake / f'text-{pattern}-0.5')
     methods = ['base', 'teacher(image)', 'teacher(text)', 'ckd']
     assert [run.method for run in runs[0]] == methods
-    skip = [] if pattern == 'noise' else ['ckd[skip missing]']
-    assert [run.method for run in runs[1]] == methods + skip
+    assert [run.method for run in runs[1]] == methods
     whole, damaged = ({run.method: run.test for run in part} for part in runs)
     assert whole['teacher(image)'] == damaged['teacher(image)']
     assert whole['teacher(text)'] != damaged['teacher(text)']
 
-    report = (fake / f'text-{pattern}.md').read_text()
-    assert '| 0 | VBPR | base |' in report
-    assert '| 0.5 | VBPR | ckd |' in report
     picture = fake / f'text-{pattern}-VBPR.png'
     assert picture.read_bytes().startswith(b'\x89PNG')
-    assert picture.name in report
+    out = ' '.join(capsys.readouterr().out.split())
+    assert picture.name in out.replace(' ', '')
+    what = 'noise in text' if pattern == 'noise' else 'items without text'
+    assert out.count(what) >= 2
 
-    capsys.readouterr()
     main(arguments)
     out = capsys.readouterr().out
-    assert '4 cells, 4 of them finished' in out
-    number = 4 + len(skip)
-    assert f'{number} cells, {number} of them finished' in out
+    assert out.count('4 cells, 4 of them finished') == 2

@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Iterable, Sequence
 
@@ -424,6 +425,18 @@ def test_repeated_held_out_pairs_count_once():
         ) == evaluate(model, once, ks=(1, 2, 3), protocol=protocol)
 
 
+def test_repeated_training_pairs():
+    """They leave out one item, and are counted as often as they occur."""
+    model = Table(torch.ones(1, 1), torch.tensor([[3.0], [2.0], [1.0]]))
+    data = graph(1, 3, train=[(0, 0)] * 3, test=[(0, 2)])
+    for some in (None, [0, 1, 2]):
+        ranking = rank(model, data, k=3, candidates=some)
+        assert ranking.item.tolist() == [[1, 2, -1]]
+    assert recommend(model, data, 0, 3)[0].tolist() == [[1, 2, -1]]
+    assert ranking.popularity.tolist() == [3, 0, 0]
+    assert ranking.activity.tolist() == [3]
+
+
 def test_protocols_differ():
     """One user has two held-out items, the other no training."""
     item = torch.arange(6.0, 0.0, -1.0).unsqueeze(1)
@@ -624,21 +637,19 @@ def test_unknown_modality_in_a_view_is_an_error():
         evaluate_views(model, data, ks=[5], keeps=[only('txt')])
 
 
-@pytest.mark.parametrize(
-    'call',
-    [
-        evaluate,
-        rank,
-        rank_views,
-        evaluate_hits,
-        lambda model, data: recommend(model, data, 0),
-    ],
-)
-def test_model_on_another_device(call):
-    data = graph(2, 3, train=[(0, 0)], test=[(0, 1)])
-    model = Table(torch.randn(2, 3), torch.randn(3, 3)).to('meta')
-    with pytest.raises(ValueError, match=r"model is on 'meta'.*on 'cpu'"):
-        call(model, data)
+def test_graph_follows_the_model():
+    """To its precision and its device; the graph itself is left as it is."""
+    data = FakeMultimodal(num_users=20, num_items=10)[0]
+    model = VBPR.from_data(data, dim=4)
+    expected = evaluate(model, data, ks=[5])
+    cuda = torch.cuda.is_available()
+    for place in (torch.double, *(['cuda'] if cuda else [])):
+        other = copy.deepcopy(model).to(place)
+        assert evaluate(other, data, ks=[5]) == pytest.approx(expected)
+        item, score = recommend(other, data, 7, k=3)
+        assert score.dtype == other.user.weight.dtype
+        assert item.device == other.user.weight.device
+    assert data['item'].x_text.dtype == torch.float
 
 
 def test_model_of_another_type():

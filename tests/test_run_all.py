@@ -1,16 +1,21 @@
 import importlib.util
 import json
+import re
 import shutil
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pyg_ckd.analysis import Result, load_results
+from pyg_ckd.analysis import Result, load_results, report
+from pyg_ckd.balance import Teacher
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.datasets.export import to_lattice
+from pyg_ckd.nn import VBPR
+from pyg_ckd.views import only
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,6 +52,12 @@ def methods(folder: Path) -> list[str]:
     return [json.loads(line)['method'] for line in lines if line]
 
 
+def page_of(folder: Path) -> str:
+    """Return the text of the report."""
+    page = (folder / 'report.html').read_text()
+    return unescape(re.sub('<[^>]+>', ' ', page))
+
+
 def test_offline_default_resumes(run, tmp_path):
     folder = tmp_path / 'results' / 'fake'
     cells = ['base', 'teacher(image)', 'teacher(text)', 'ckd']
@@ -60,13 +71,10 @@ def test_offline_default_resumes(run, tmp_path):
     assert methods(folder) == cells
     assert 'against base' in out
 
-    report = (folder / 'report.md').read_text()
-    for text in ('| VBPR | ckd |', 'views.png', 'weights.png', '1,000 users'):
-        assert text in report
-    for text in ('p (users)', 'p (seeds)', '10,000 bootstrap resamples'):
-        assert text in report
-    for plot in ('views.png', 'weights.png'):
-        assert (folder / plot).read_bytes().startswith(b'\x89PNG')
+    page = (folder / 'report.html').read_text()
+    for text in ('id="views"', 'id="weights"', 'id="curves"', '1,000 users'):
+        assert text in page
+    assert '10,000 bootstrap resamples' in page_of(folder)
 
     # A run that was killed leaves half a line, and a teacher may get lost:
     log = folder / 'results.jsonl'
@@ -103,14 +111,12 @@ def test_metrics_of_users(run, shop, tmp_path):
         for name in names:
             mean = result.test[result.trained_view][name]
             assert users[name].double().mean().item() == pytest.approx(mean)
-    report = (folder / 'report.md').read_text()
-    assert 'not tested' not in report
-    assert 'bootstrap' in report
+    assert 'not tested' not in page_of(folder)
 
     # What was finished before metrics of users were kept stays finished:
     shutil.rmtree(folder / 'users')
     assert '5 cells, 5 of them finished' in run(*arguments)
-    assert '| not tested |' in (folder / 'report.md').read_text()
+    assert 'not tested' in page_of(folder)
 
 
 def test_tables_of_several_seeds_are_narrow(script, capsys):
@@ -153,8 +159,8 @@ def test_folder_of_lattice(run, tmp_path):
     arguments = ['--dataset', 'kiosk', '--root', str(tmp_path / 'shops')]
     out = run(*arguments, '--backbone', 'VBPR', '--method', 'base')
     assert '1 cells, 0 of them finished before' in out
-    report = (tmp_path / 'results' / 'kiosk' / 'report.md').read_text()
-    assert 'kiosk, 40 users, 25 items' in report
+    page = page_of(tmp_path / 'results' / 'kiosk')
+    assert 'kiosk, 40 users, 25 items' in page
 
 
 def test_changed_settings_run_again(run, tmp_path):
@@ -215,7 +221,7 @@ def test_folder_with_modalities_of_any_name(run, shop, tmp_path, backbone):
     results = tmp_path / 'results' / 'corner' / 'results.jsonl'
     last = json.loads(results.read_text().split('\n')[-1])
     assert {'full', 'only(scent)', 'without(scent)'} <= set(last['test'])
-    assert 'tiny' in results.with_name('report.md').read_text()
+    assert 'tiny' in page_of(results.parent)
     assert sorted(path.name for path in shop.iterdir()) == [
         'corner.inter',
         'scent_feat.npy',
@@ -231,12 +237,12 @@ def test_baselines_come_first_and_as_base_only(run, shop, tmp_path):
     assert '11 cells, 0 of them finished before' in out
     assert out.count('Only the base is run of Popularity, Interact') == 1
     folder = tmp_path / 'results' / 'corner'
-    report = (folder / 'report.md').read_text()
-    rows = [line.split(' | ') for line in report.split('\n') if '| ' in line]
-    found = [tuple(row[1:3]) for row in rows[2:]]
+    found = [(one.backbone, one.method) for one in load_results(folder)]
     assert found[:6] == [(name, 'base') for name in names]
     assert [name for name, _ in found[6:]] == ['VBPR'] * 5
-    assert (folder / 'views.png').exists()
+    page = page_of(folder)
+    assert ', '.join(names) in page
+    assert 'Each modality alone' in page
 
     lines = (folder / 'results.jsonl').read_text().split('\n')
     results = {
@@ -260,7 +266,7 @@ def test_baselines_alone(run, shop, tmp_path):
     assert '1 cells, 0 of them' in out
     assert 'Only the base' not in out
     folder = tmp_path / 'results' / 'corner'
-    assert 'views.png' not in (folder / 'report.md').read_text()
+    assert 'Each modality alone' not in page_of(folder)
     with pytest.raises(SystemExit, match='Nothing to run'):
         run(*arguments, '--method', 'teachers', 'ckd')
 
@@ -290,3 +296,71 @@ def test_light_gcn_of_ids_uses_no_modality():
     ]
     assert len(found) >= 2
     assert all(use == [] for use in found)
+
+
+def test_settings_become_objective_and_parts(script):
+    """Whatever the settings say of a cell is what trains it."""
+    settings = {
+        'strength': 0.3,
+        'on_random': {'tau': 0.5, 'weight': 2.0},
+        'on_batch': None,
+        'weights': {'effect': 'average'},
+        'gate': True,
+    }
+    data = FakeMultimodal(num_users=20, num_items=10)[0]
+    model = VBPR.from_data(data, dim=4)
+    teachers = {only('text'): Teacher.from_model(model, data, only('text'))}
+    ckd = script.ckd_of(settings, teachers)
+    assert dict(ckd.teachers) == teachers
+    assert (ckd.strength, ckd.gate, ckd.on_batch) == (0.3, True, None)
+    assert (ckd.on_random.tau, ckd.on_random.weight) == (0.5, 2.0)
+    assert ckd.on_random.num_pairs == 5000
+    assert (ckd.weights.effect, ckd.weights.reference) == (
+        'average',
+        'student',
+    )
+    assert settings['weights'] == {'effect': 'average'}
+    assert isinstance(script.ckd_of({}, teachers).on_batch, script.Hinge)
+
+    changes = {'ckd': {'on_random': {'tau': 0.1}, 'on_batch': None}}
+    old = {'ckd': {'on_random': {'weight': 3.0, 'tau': 0.5}}, 'fit': {}}
+    assert script.changed(old, changes) == {
+        'ckd': {'on_random': {'weight': 3.0, 'tau': 0.1}, 'on_batch': None},
+        'fit': {},
+    }
+    assert old['ckd'] == {'on_random': {'weight': 3.0, 'tau': 0.5}}
+
+
+def test_settings_of_l2_are_used(run, tmp_path):
+    """And a model with a loss of its own has none."""
+    settings = tmp_path / 'settings.toml'
+    found = []
+    for backbone, l2 in (('VBPR', 0.0), ('VBPR', 100.0), ('BM3', None)):
+        objective = '' if l2 is None else f'objective = {{ l2 = {l2} }}\n'
+        settings.write_text(
+            f'[default.{backbone}]\nmodel = {{ dim = 4 }}\n{objective}'
+            'train = { lr = 1e-2, batch_size = 4096 }\n'
+        )
+        arguments = ['--backbone', backbone, '--method', 'base']
+        run(*arguments, '--settings', str(settings))
+        result = load_results(tmp_path / 'results' / 'fake')[-1]
+        found.append(result.history[0]['loss'])
+    without, much, own = found
+    assert without == pytest.approx(0.69, abs=0.02)
+    assert much > without + 0.01
+    assert own > 1  # BM3's losses of a few cosines
+
+
+def test_stored_results_are_read(tmp_path):
+    """Those of earlier versions, whose settings had other names."""
+    stored = SCRIPT.parent / 'results' / 'baby.jsonl'
+    shutil.copy(stored, tmp_path / 'results.jsonl')
+    runs = [
+        run
+        for run in load_results(tmp_path)
+        if run.seed == 0 and run.settings['data'] == '3ebdd32a3829'
+    ]
+    assert {'ckd[mse]', 'ckd[kl]'} <= {run.method for run in runs}
+    latest = {(run.backbone, run.method): run for run in runs}
+    page = report(latest.values(), tmp_path / 'page.html').read_text()
+    assert 'gamma' in page

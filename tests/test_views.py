@@ -2,17 +2,18 @@ import pytest
 import torch
 from torch import nn
 
-from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.nn import VBPR
+from pyg_ckd.nn import VBPR, as_recommender
+from pyg_ckd.testing import assert_same_with_gradients, fake_graph
 from pyg_ckd.views import (
     Views,
+    check_view,
+    crossed,
     default_views,
     distinct_views,
     full,
     only,
     view,
     view_name,
-    views,
     without,
 )
 
@@ -44,7 +45,9 @@ class Foreign(nn.Module):
 
 @pytest.fixture
 def data():
-    return FakeMultimodal(num_users=6, num_items=5, num_channels=8)[0]
+    return fake_graph(
+        num_users=6, num_items=5, num_interactions=4, num_channels=8
+    )
 
 
 def test_names_of_two_views():
@@ -77,7 +80,7 @@ def test_name_of_another_view():
 
 
 def test_view_full(data):
-    model = Foreign(data)
+    model = as_recommender(Foreign(data))
     for result, expected in zip(
         view(model, data, full(NAMES)), model(data), strict=True
     ):
@@ -85,35 +88,33 @@ def test_view_full(data):
 
 
 def test_view_averages_features_and_preference(data):
-    model = Foreign(data)
-    weight = [torch.randn(6, 6), torch.randn(5, 6)]
+    module = Foreign(data)
+    model = as_recommender(module)
     result = view(model, data, only('text'))
-    grad = torch.autograd.grad(result, model.parameters(), weight)
 
     # The same by hand:
     x = data['item'].x_image
     x = torch.stack([sum(x) / len(x)] * len(x))
-    preference = model.preference['image']
+    preference = module.preference['image']
     mean = torch.stack([sum(preference) / len(preference)] * len(preference))
-    parts = [x @ model.weight, data['item'].x_text @ model.weight]
+    parts = [x @ module.weight, data['item'].x_text @ module.weight]
     expected = (
-        torch.cat([mean, model.preference['text']], dim=-1),
-        torch.cat(parts, dim=-1).tanh() * model.item,
+        torch.cat([mean, module.preference['text']], dim=-1),
+        torch.cat(parts, dim=-1).tanh() * module.item,
     )
-    torch.testing.assert_close(result, expected)
-    torch.testing.assert_close(
-        grad, torch.autograd.grad(expected, model.parameters(), weight)
-    )
+    assert_same_with_gradients(result, expected, model)
     # Gradients flow through the mean, and nothing was changed:
-    name = [n for n, _ in model.named_parameters()].index('preference.image')
-    assert grad[name].abs().min() > 0
-    assert model.preference['image'] is preference
+    (grad,) = torch.autograd.grad(
+        result, preference, [torch.randn(6, 6), torch.randn(5, 6)]
+    )
+    assert grad.abs().min() > 0
+    assert module.preference['image'] is preference
     assert preference.std(dim=0).min() > 0
 
 
 def test_view_gradient_of_features(data):
     x = data['item'].x_image.requires_grad_()
-    _, item = view(Foreign(data), data, only('text'))
+    _, item = view(as_recommender(Foreign(data)), data, only('text'))
     (grad,) = torch.autograd.grad(item.square().sum(), x)
     assert grad.abs().max() > 0
     torch.testing.assert_close(grad, grad[:1].expand_as(grad))
@@ -121,15 +122,15 @@ def test_view_gradient_of_features(data):
 
 def test_view_without_preference(data):
     model = Foreign(data, with_preference=False)
-    user, item = view(model, data, only('image'))
+    user, item = view(as_recommender(model), data, only('image'))
     assert user is model.user
     assert not torch.allclose(item, model(data)[1])
 
 
 def test_views_of_foreign_model(data):
-    model = Foreign(data)
+    model = as_recommender(Foreign(data))
     keeps = distinct_views(NAMES)
-    result = views(model, data, keeps)
+    result = model.views(data, keeps)
     user = torch.tensor([0, 5, 5, 1])
     pos, neg = torch.tensor([4, 0, 2, 2]), torch.tensor([1, 3, 0, 2])
     margin = result.triples(user, pos, neg).margin()
@@ -143,13 +144,25 @@ def test_views_of_foreign_model(data):
         )
 
 
-def test_views_prefers_the_model_s_own(data):
-    model = Foreign(data)
-    expected = object()
-    model.views = lambda *args: (expected, args)
-    result, args = views(model, data, [only('text')])
-    assert result is expected
-    assert args == (data, [only('text')])
+@pytest.mark.parametrize(
+    ('keep', 'message'),
+    [
+        ('text', r"write only\('text'\)"),
+        (only('sound'), r"keeps the modality 'sound', .*\['image', 'text'\]"),
+        (frozenset(['text', 'sound', 'b']), "modality 'b'"),
+    ],
+)
+def test_check_view_error(data, keep, message):
+    with pytest.raises(ValueError, match=message):
+        check_view(keep, data)
+
+
+def test_check_view(data):
+    for keep in (*distinct_views(NAMES), frozenset()):
+        assert check_view(keep, data) == keep
+    result = check_view({'text'}, data)
+    assert result == only('text')
+    assert isinstance(result, frozenset)
 
 
 class Rows:
@@ -189,6 +202,79 @@ def test_embedding_of_blocks(blocks):
         torch.testing.assert_close(user @ item.t(), score[v])
     # The first view is the default:
     assert torch.equal(result.embedding()[0], result.embedding(0)[0])
+
+
+def test_rows_of_a_view(blocks):
+    """Only the rows that are asked for, in their order."""
+    result, score = blocks
+    users, items = torch.tensor([3, 0, 3]), torch.tensor([5, 1])
+    for v in range(3):
+        user, item = result.embedding(v, user=users, item=items)
+        torch.testing.assert_close(user @ item.t(), score[v][users][:, items])
+        user, item = result.embedding(v, item=items)
+        torch.testing.assert_close(user @ item.t(), score[v][:, items])
+    if isinstance(result.item[1], Rows):  # nothing else was computed
+        assert {tuple(index.tolist()) for index in result.item[1].asked} == {
+            (5, 1)
+        }
+
+
+def test_constant_blocks():
+    """They are left out of all that compares items, unless asked for."""
+    user = [torch.randn(4, size) for size in (2, 3, 1)]
+    item = [torch.randn(6, size) for size in (2, 3, 1)]
+    keep = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    several = Views(user, item, keep, constant=1)
+    without_them = Views(user[:2], item[:2], keep[:, :2])
+    assert several.num_blocks == without_them.num_blocks == 2
+    triples = torch.tensor([[3, 3, 0, 1], [5, 0, 2, 2], [0, 5, 1, 2]])
+    for v in range(2):
+        for result, expected in zip(
+            several.embedding(v), without_them.embedding(v), strict=True
+        ):
+            assert torch.equal(result, expected)
+        with_them = several.embedding(v, constants=True)
+        score = sum(
+            keep[v, b] * user[b] @ item[b].t() for b in range(len(user))
+        )
+        torch.testing.assert_close(with_them[0] @ with_them[1].t(), score)
+        rows = several.embedding(v, user=triples[0], constants=True)
+        assert torch.equal(rows[0], with_them[0][triples[0]])
+    result, expected = (
+        views.triples(*triples) for views in (several, without_them)
+    )
+    torch.testing.assert_close(result.margin(), expected.margin())
+    torch.testing.assert_close(
+        result.crossed_margin(2), expected.crossed_margin(2)
+    )
+    for part, other in zip(result.split(1), expected.split(1), strict=True):
+        assert torch.equal(part.margin(), other.margin())
+        assert torch.equal(part.embedding(1)[0], other.embedding(1)[0])
+
+
+def test_lazy_constant_blocks_are_not_computed():
+    lazy = Rows(torch.randn(6, 2))
+    user = [torch.randn(4, 2), torch.randn(4, 2)]
+    several = Views(user, [torch.randn(6, 2), lazy], torch.ones(1, 2), {}, 1)
+    several.triples(*torch.tensor([[0], [1], [2]])).margin()
+    several.embedding()
+    assert lazy.asked == []
+    several.embedding(constants=True)
+    assert lazy.asked == [None]
+
+
+@pytest.mark.parametrize('size', [1, 2, 5])
+def test_crossed(size):
+    user, preferred = torch.randn(2, 5, 3)
+    expected = [
+        user[u] @ preferred[pair]
+        for start in range(0, 5 - size + 1, size)
+        for u in range(start, start + size)
+        for pair in range(start, start + size)
+    ]
+    torch.testing.assert_close(
+        crossed(user, preferred, size), torch.stack(expected)
+    )
 
 
 def test_triples_of_blocks(blocks):
@@ -244,7 +330,7 @@ def test_triples_asks_for_each_row_once():
 
 
 def test_default_views_of_one_view(data):
-    model = Foreign(data)
+    model = as_recommender(Foreign(data))
     result = default_views(model, data, [only('image')])
     torch.testing.assert_close(
         result.embedding(), view(model, data, only('image'))

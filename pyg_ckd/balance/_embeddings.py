@@ -5,28 +5,33 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def checked(user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+def checked(
+    user: Tensor, item: Tensor, sizes: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the embeddings of a teacher, dense and without gradients.
 
     Args:
         user: User embeddings, ``[num_users, d]``.
         item: Item embeddings, ``[num_items, d]``.
+        sizes: The numbers of users and items, any by default.
 
     Raises:
-        ValueError: If they are not floating tensors of one width, or an entry
-            is not finite; it names the first row.
+        ValueError: If they are not floating tensors of one width and these
+            sizes, or an entry is not finite; it names the first row.
     """
     user, item = user.detach().to_dense(), item.detach().to_dense()
-    shapes = list(user.shape), list(item.shape)
-    floating = user.is_floating_point() and item.is_floating_point()
-    if (
-        not (floating and user.dim() == item.dim() == 2)
-        or shapes[0][1] != shapes[1][1]
+    num_users, num_items = sizes or ('num_users', 'num_items')
+    if not (
+        user.is_floating_point()
+        and item.is_floating_point()
+        and user.dim() == item.dim() == 2
+        and user.size(1) == item.size(1)
+        and sizes in (None, (len(user), len(item)))
     ):
         raise ValueError(
-            f"A 'Teacher' needs floating embeddings of the shapes "
-            f'[num_users, d] and [num_items, d] (got {shapes[0]} of '
-            f'{user.dtype} and {shapes[1]} of {item.dtype})'
+            f"A 'Teacher' needs floating tensors of the shapes [{num_users}, "
+            f'd] and [{num_items}, d] (got {list(user.shape)} of {user.dtype} '
+            f'and {list(item.shape)} of {item.dtype})'
         )
     for side, emb in (('user', user), ('item', item)):
         finite = emb.isfinite().all(dim=1)
@@ -41,7 +46,13 @@ def checked(user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spread_of_margins(user: Tensor, item: Tensor) -> float:
-    """Return the standard deviation of margins on random triples.
+    r"""Return the standard deviation of margins on random triples.
+
+    For a random user :math:`u` and random items :math:`j, k` it is
+
+    .. math::
+        \sqrt{2 \, \mathrm{mean}_u \left( \mathbf{u}_u^{\top}
+        \mathrm{Cov}(\mathbf{I}) \, \mathbf{u}_u \right)}
 
     Args:
         user: User embeddings, ``[num_users, d]``.

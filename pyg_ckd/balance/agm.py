@@ -32,7 +32,7 @@ def relative_strength(full: Tensor, without: Tensor, alone: Tensor) -> Tensor:
     Example:
         >>> relative_strength(torch.tensor([3.0]), torch.tensor([[1.0, 2.0]]),
         ...                   torch.tensor([[2.0, 1.0]]))
-        tensor([2.4690, 0.4050])
+        tensor([1.2048, 0.8300])
     """
     out = (full.unsqueeze(-1) - without + alone) / 2  # [B, M]
     # A probability counts as 1e-8 at least:

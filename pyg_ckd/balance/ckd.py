@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,9 +49,8 @@ class CKD(Balance):
 
     Args:
         teachers (dict[frozenset[str], Teacher], optional): The teachers by
-            the view that each teaches. By default
-            :func:`~pyg_ckd.train.fit` trains one for each modality first.
-            (default: :obj:`None`)
+            the view that each teaches; by default :func:`~pyg_ckd.train.fit`
+            trains one for each modality first. (default: :obj:`None`)
         strength (float, optional): The weight :math:`\lambda`.
             (default: :obj:`0.01`)
         on_batch (torch.nn.Module, optional): The specific loss :math:`H`, of
@@ -62,24 +62,23 @@ class CKD(Balance):
         weights (CounterfactualWeights, optional): The weights :math:`w`.
             (default: :class:`~pyg_ckd.balance.CounterfactualWeights`)
         gate (bool, optional): Whether a view is taught only as long as the
-            student's own is worse than the teacher, by validation Recall@20,
-            checked anew at each evaluation. This is not in the paper; it is
-            for backbones whose views overtake weak teachers.
-            (default: :obj:`False`)
+            student's own is worse than the teacher, by the last validation
+            Recall@20. This is not in the paper; it is for backbones whose
+            views overtake weak teachers. (default: :obj:`False`)
 
     Raises:
-        ValueError: If ``strength`` is negative; and, once it is part of a
-            task, if there are fewer than two modalities, a teacher was
-            trained on other data, or the model's scores do not depend on each
-            modality.
+        ValueError: If ``strength`` is negative or ``teachers`` is no such
+            dictionary; and, once it is part of a task, if there are fewer than
+            two modalities that tell items apart, a teacher does not fit the
+            data, or the model's scores do not depend on each modality.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
         >>> from pyg_ckd.nn import VBPR
         >>> from pyg_ckd.train import Recommendation, fit
         >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
-        >>> task = Recommendation(VBPR.from_data(data, dim=4), data,
-        ...                       balance=CKD())
+        >>> model = VBPR.from_data(data, dim=4)
+        >>> task = Recommendation(model, data, balance=CKD())
         >>> task = fit(task, max_epochs=1, progress=False)
         >>> task.balance.teachers[only('text')]
         Teacher(num_users=20, num_items=30, dim=8)
@@ -95,19 +94,20 @@ class CKD(Balance):
         gate: bool = False,
     ) -> None:
         super().__init__()
-        if strength < 0:
+        #: The teachers by the view that each teaches.
+        self.teachers = Teachers(teachers)
+        if not strength >= 0:
             raise ValueError(
                 f"'strength' needs to be at least 0 in 'CKD' (got {strength})"
             )
         self.strength = strength
-        self.on_batch = on_batch
-        self.on_random = on_random
-        self.weights = weights
+        # Defaults are the same objects in each call; parts are its own:
+        self.on_batch = copy.deepcopy(on_batch)
+        self.on_random = copy.deepcopy(on_random)
+        self.weights = copy.deepcopy(weights)
         self.gate = gate
-        #: The teachers by the view that each teaches.
-        self.teachers = Teachers(teachers)
-        #: Validation Recall@20 of each teacher, known from the first
-        #: evaluation on.
+        self.names: list[str] = []
+        #: Validation Recall@20 of each teacher, after an evaluation.
         self.teacher_level: dict[Keep, float] = {}
         self._open: dict[Keep, bool] = {}
 
@@ -119,11 +119,12 @@ class CKD(Balance):
         self.names = modalities(data)
         self._data = data
         self._users = data[RATES].edge_index[0].unique()
-        if self.on_random and self.on_random.group_size > len(self._users):
+        self.teacher_level, self._open = {}, {}
+        size = 1 if self.on_random is None else self.on_random.group_size
+        if size > len(self._users):
             raise ValueError(
-                f"'group_size' of 'CKD' is larger than the number of users "
-                f'with interactions, {len(self._users)} (got '
-                f'{self.on_random.group_size})'
+                f"'group_size' needs to be at most {len(self._users)} in "
+                f"'CKD', the number of users with interactions (got {size})"
             )
 
     def prepare(self, teach: Teach) -> None:
@@ -139,8 +140,7 @@ class CKD(Balance):
     @property
     def keeps(self) -> list[Keep]:
         """The views that are taught, and those that effects are taken from."""
-        weighed = self._modalities if self.weights else []
-        effects = [without(self.names, m) for m in weighed]
+        effects = [without(self.names, m) for m in self._weighed]
         return [full(self.names), *self.teachers, *effects]
 
     @property
@@ -152,42 +152,38 @@ class CKD(Balance):
         """Draw the random triples of a step."""
         if self.on_random is None:
             return None
-        num_items = self._data['item'].num_nodes
-        return self.on_random.draw(self._users, num_items)
+        return self.on_random.draw(self._users, self._data['item'].num_nodes)
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the distillation loss, and what it consists of.
 
-        Of each view that is taught, here named by its modality, there are
-        the losses ``specific_<m>`` and ``generic_<m>``, the mean weight
-        ``weight_<m>`` and, if modalities are weighed, its mean absolute
-        deviation from one, ``spread_<m>``.
+        Of each view that is taught there are the losses ``specific_<m>`` and
+        ``generic_<m>``, the mean weight ``weight_<m>`` and, if modalities are
+        weighed, its mean absolute deviation from one, ``spread_<m>``.
         """
+        self.teachers.require('CKD')
         teachers = list(self.teachers.values())
         taught = torch.stack([t.margin(*step.batch) for t in teachers], dim=-1)
         places = [step.place(keep) for keep in self.teachers]
         student = step.margin[:, places]  # [B, T]
-
         specific = torch.zeros_like(taught)  # [B, T]
         if self.on_batch is not None:
             specific = self.on_batch(student, taught)
         generic, gamma = taught.new_zeros(len(teachers)), 0.0  # [T]
         if self.on_random is not None:
             generic, gamma = self._generic(step, places), self.on_random.weight
-        weight = torch.ones_like(taught)  # [B, T]
-        if self.weights is not None and self._modalities:
-            weight = self._weight(step, student, taught)
-
+        weight = self._weight(step, student, taught)  # [B, T]
         distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
         scalars: dict[str, Tensor] = {}
-        for t, label in enumerate(self._labels):
+        for t, keep in enumerate(self.teachers):
+            label = self._label(keep)
             scalars[f'specific_{label}'] = specific[:, t].detach().mean()
             scalars[f'generic_{label}'] = generic[t].detach()
             scalars[f'weight_{label}'] = weight[:, t].mean()
-            if self.weights is not None and label in self._modalities:
+            if label in self._weighed:
                 scalars[f'spread_{label}'] = (weight[:, t] - 1).abs().mean()
         is_open = [self._open.get(keep, True) for keep in self.teachers]
-        opened = torch.tensor(is_open, device=taught.device).to(taught.dtype)
+        opened = distillation.new_tensor(is_open)
         return self.strength * (opened * distillation).sum(), scalars
 
     def validated(self, values: Mapping[str, float]) -> None:
@@ -205,20 +201,18 @@ class CKD(Balance):
         assert step.random is not None and step.random_triples is not None
         size = self.on_random.group_size
         student = step.random_triples.crossed_margin(size)[:, places]
-        taught = [
-            teacher.crossed_margin(*step.random, size)
-            for teacher in self.teachers.values()
-        ]
+        taught = [t.margin(*step.random, size) for t in self.teachers.values()]
         loss: Tensor = self.on_random(student, torch.stack(taught, dim=-1))
         return loss
 
     def _weight(self, step: Step, student: Tensor, taught: Tensor) -> Tensor:
         """Return the weight of each view that is taught, ``[B, T]``."""
-        assert self.weights is not None
-        views = list(self.teachers)
-        of = [views.index(only(m)) for m in self._modalities]
-        away = [step.place(without(self.names, m)) for m in self._modalities]
         weight = torch.ones_like(taught)
+        if self.weights is None or not self._weighed:
+            return weight
+        views = list(self.teachers)
+        of = [views.index(only(m)) for m in self._weighed]
+        away = [step.place(without(self.names, m)) for m in self._weighed]
         weight[:, of] = self.weights(
             full=step.margin[:, step.place(full(self.names))],
             without=step.margin[:, away],
@@ -228,33 +222,29 @@ class CKD(Balance):
         return weight
 
     @property
-    def _modalities(self) -> list[str]:
-        """The modalities whose own view is taught."""
-        return [m for m in self.names if only(m) in self.teachers]
+    def _weighed(self) -> list[str]:
+        """The modalities that get weights: those whose own view is taught."""
+        weighs = self.weights is not None
+        return [m for m in self.names if weighs and only(m) in self.teachers]
 
-    @property
-    def _labels(self) -> list[str]:
-        """What logs call the views that are taught."""
-        return [
-            next(iter(keep)) if len(keep) == 1 else view_name(keep, self.names)
-            for keep in self.teachers
-        ]
+    def _label(self, keep: Keep) -> str:
+        """Return what logs call a view that is taught."""
+        return min(keep) if len(keep) == 1 else view_name(keep, self.names)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the teachers and the gates, for checkpoints."""
         return {
             'teachers': self.teachers.state(),
-            'open': [[sorted(k), is_open] for k, is_open in self._open.items()],
+            'level': [[sorted(k), x] for k, x in self.teacher_level.items()],
+            'open': [[sorted(k), x] for k, x in self._open.items()],
         }
 
     def set_extra_state(self, state: Any) -> None:
         """Take up the teachers and the gates of a checkpoint."""
         self.teachers.load_state(state['teachers'])
-        self._open = {frozenset(k): is_open for k, is_open in state['open']}
+        self.teacher_level = {frozenset(k): x for k, x in state['level']}
+        self._open = {frozenset(k): x for k, x in state['open']}
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return (
-            f'teachers={self.teachers}, strength={self.strength}, '
-            f'gate={self.gate}'
-        )
+        return f'{self.teachers}, strength={self.strength}, gate={self.gate}'

@@ -44,8 +44,9 @@ class CounterfactualWeights(nn.Module):
     Example:
         >>> import torch
         >>> weights = CounterfactualWeights()
-        >>> weights(full=torch.tensor([3.0]), without=torch.tensor([[2.0, 0.0]]),
-        ...         alone=torch.ones(1, 2), taught=torch.ones(1, 2))
+        >>> one = torch.ones(1, 2)
+        >>> weights(full=torch.tensor([3.0]), alone=one, taught=one,
+        ...         without=torch.tensor([[2.0, 0.0]]))
         tensor([[1.5000, 0.5000]])
     """
 

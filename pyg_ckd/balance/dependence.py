@@ -7,7 +7,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import Recommender
-from pyg_ckd.ranking import evaluating
+from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.views import full, without
 
 
@@ -30,7 +31,11 @@ def check_modalities(data: HeteroData, owner: str) -> None:
         )
     for m in names:
         x = data['item'][f'x_{m}']
-        if (x == x[:1]).all():
+        # What rounding leaves of a constant tells no items apart, either, but
+        # a graph of nearest neighbours would be made of it:
+        eps = max(1e-6, 8 * torch.finfo(x.dtype).eps)
+        size = x.abs().amax(dim=0)
+        if (x.amax(dim=0) - x.amin(dim=0) <= eps * size).all():
             raise ValueError(
                 f"data['item'].x_{m} is the same for all items, so that "
                 f"'{owner}' could neither ablate '{m}' nor teach it. Leave "
@@ -61,6 +66,7 @@ def check_dependence(
             f'{name} has no parameters to train, so that there is nothing '
             f"'{owner}' could teach it"
         )
+    data = matched(data, recommender)
     names = modalities(data)
     num_items = data['item'].num_nodes
     user = data[RATES].edge_index[0].unique()

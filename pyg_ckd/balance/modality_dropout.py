@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.balance import Balance
-from pyg_ckd.balance.dependence import check_dependence, check_modalities
+from pyg_ckd.balance.dependence import check_modalities
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.views import Keep
@@ -32,6 +32,9 @@ class ModalityDropout(Balance):
     <https://arxiv.org/abs/2410.11582>`_, which adapts the probabilities in
     training; here they stay as they are given.
 
+    A model whose scores do not depend on features is not refused: its own loss
+    may, as that of :class:`~pyg_ckd.nn.BM3` does.
+
     Args:
         p (float or dict[str, float], optional): The probability that a
             modality is ablated, one for all or one for each; one that is not
@@ -39,9 +42,8 @@ class ModalityDropout(Balance):
 
     Raises:
         ValueError: If a probability is not in :math:`[0, 1)`; and, once it is
-            part of a task, if there are fewer than two modalities, ``p`` names
-            one that the data lacks, or the model's scores do not depend on
-            each modality.
+            part of a task, if there are fewer than two modalities or ``p``
+            names one that the data lacks.
 
     Example:
         >>> ModalityDropout({'image': 0.1, 'text': 0.5})
@@ -64,7 +66,6 @@ class ModalityDropout(Balance):
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Check that there is something to drop."""
         check_modalities(data, 'ModalityDropout')
-        check_dependence(recommender, data, 'ModalityDropout')
         names = modalities(data)
         named = self.p if isinstance(self.p, dict) else {}
         for m in named:

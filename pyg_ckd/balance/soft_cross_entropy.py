@@ -69,12 +69,12 @@ class SoftCrossEntropy(nn.Module):
     ) -> None:
         super().__init__()
         name = self.__class__.__name__
-        if tau <= 0:
+        if not tau > 0:
             raise ValueError(
                 f"'tau' needs to be positive in '{name}' (got {tau})"
             )
         for argument, value in {'eps': eps, 'weight': weight}.items():
-            if value < 0:
+            if not value >= 0:
                 raise ValueError(
                     f"'{argument}' needs to be at least 0 in '{name}' "
                     f'(got {value})'
@@ -100,7 +100,7 @@ class SoftCrossEntropy(nn.Module):
         Returns:
             Three tensors of shape ``[min(num_pairs, len(users))]``.
         """
-        order = torch.randperm(users.numel(), device=users.device)
+        order = torch.randperm(len(users), device=users.device)
         user = users[order[: self.num_pairs]]
         pos, neg = torch.randint(
             num_items, (2, len(user)), device=users.device

@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance._embeddings import checked, spread_of_margins
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.balance._teacher_file import Settings, plain, read, write
 from pyg_ckd.graph import check, fingerprint, modalities
 from pyg_ckd.nn import FixedEmbeddings, as_recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.views import Keep, check_view, crossed, full
-
-Settings = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +57,9 @@ class Teacher:
 
     def __post_init__(self) -> None:
         user, item = checked(self.user, self.item)
-        # Other values could be written to a file, but not read again:
-        plain = {str, int, float, bool, type(None)}
-        settings = {
-            str(name): value if type(value) in plain else str(value)
-            for name, value in self.settings.items()
-        }
-        for name, value in zip(
-            ('user', 'item', 'settings'), (user, item, settings), strict=True
-        ):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, 'user', user)
+        object.__setattr__(self, 'item', item)
+        object.__setattr__(self, 'settings', plain(self.settings))
 
     @classmethod
     def from_model(
@@ -119,13 +110,6 @@ class Teacher:
         Raises:
             ValueError: If a shape does not fit the data, or an entry is not
                 finite.
-
-        Example:
-            >>> from pyg_ckd.datasets import FakeMultimodal
-            >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
-            >>> user, item = torch.rand(20, 4), torch.rand(10, 4)
-            >>> Teacher.from_embeddings(user, item, data)
-            Teacher(num_users=20, num_items=10, dim=4)
         """
         data = check(data)
         dtype = torch.get_default_dtype()
@@ -162,14 +146,7 @@ class Teacher:
 
     @property
     def spread(self) -> float:
-        r"""The standard deviation of its margins on random triples.
-
-        For a random user :math:`u` and random items :math:`j, k` it is
-
-        .. math::
-            \sqrt{2 \, \mathrm{mean}_u \left( \mathbf{u}_u^{\top}
-            \mathrm{Cov}(\mathbf{I}) \, \mathbf{u}_u \right)}
-        """
+        """The standard deviation of its margins on random triples."""
         return spread_of_margins(self.user, self.item)
 
     def rescaled(self, spread: float) -> Teacher:
@@ -193,12 +170,7 @@ class Teacher:
         return replace(self, user=self.user * (spread / own))
 
     def evaluate(self, data: HeteroData, **kwargs: Any) -> dict[str, float]:
-        """Return how well the teacher recommends.
-
-        Args:
-            data: The user-item graph.
-            **kwargs: Arguments of :func:`pyg_ckd.ranking.evaluate`.
-        """
+        """Return what :func:`pyg_ckd.ranking.evaluate` says of it."""
         return evaluate(FixedEmbeddings(self.user, self.item), data, **kwargs)
 
     def margin(
@@ -219,40 +191,31 @@ class Teacher:
         preferred = F.embedding(pos, self.item) - F.embedding(neg, self.item)
         return crossed(F.embedding(user, self.user), preferred, group_size)
 
-    def check(
-        self, data: HeteroData, data_fingerprint: str | None = None
-    ) -> None:
+    def check(self, data: HeteroData, data_fingerprint: str) -> None:
         """Refuse data that the teacher was not trained on.
 
         Args:
             data: The data at hand.
-            data_fingerprint: Its fingerprint, if it is known already.
+            data_fingerprint: Its fingerprint.
 
         Raises:
             ValueError: If it has other users, items, interactions or features,
                 or the embeddings do not fit it.
         """
-        current = data_fingerprint or fingerprint(check(data))
-        if self.data_fingerprint != current:
+        if self.data_fingerprint != data_fingerprint:
             raise ValueError(
                 f'A teacher was trained on other data: its fingerprint is '
                 f'{self.data_fingerprint[:12]}, that of this data '
-                f'{current[:12]}. Train it on this data, with the same split '
-                f'and features (its settings: {self.settings})'
+                f'{data_fingerprint[:12]}. Train it on this data, with the '
+                f'same split and features (its settings: {self.settings})'
             )
-        for side, emb in (('user', self.user), ('item', self.item)):
-            if len(emb) != data[side].num_nodes:
-                raise ValueError(
-                    f"'{side}' needs the shape [{data[side].num_nodes}, d] in "
-                    f"'Teacher' (got {list(emb.shape)})"
-                )
-        checked(self.user, self.item)  # as long as they were not changed
+        sizes = data['user'].num_nodes, data['item'].num_nodes
+        checked(self.user, self.item, sizes)
 
     def to(self, device: torch.device | str | torch.dtype) -> Teacher:
         """Return the teacher on another device, or in another dtype."""
-        return replace(
-            self, user=self.user.to(device), item=self.item.to(device)
-        )
+        user, item = self.user.to(device), self.item.to(device)
+        return replace(self, user=user, item=item)
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain values on the CPU, to be saved."""
@@ -264,13 +227,8 @@ class Teacher:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the teacher to a file, whole or not at all.
-
-        Args:
-            path: The file.
-        """
-        with open_atomic(path) as file:
-            torch.save(self.state(), file)
+        """Write the teacher to a file, whole or not at all."""
+        write(self.state(), path)
 
     @classmethod
     def load(cls, path: str | Path) -> Teacher:
@@ -282,22 +240,11 @@ class Teacher:
         Raises:
             ValueError: If the file is not a whole one of a teacher.
         """
-        try:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-            return cls(**state)
-        except OSError:
-            raise
-        except Exception as error:  # whatever a broken file leads to
-            raise ValueError(
-                f"'{path}' is no whole file of a teacher of this version, "
-                f'train it again ({type(error).__name__}: {error})'
-            ) from error
+        return read(path, lambda state: cls(**state))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
 
     def __repr__(self) -> str:
-        return (
-            f'Teacher(num_users={self.user.size(0)}, '
-            f'num_items={self.item.size(0)}, dim={self.user.size(1)})'
-        )
+        (users, dim), items = self.user.shape, len(self.item)
+        return f'Teacher(num_users={users}, num_items={items}, dim={dim})'

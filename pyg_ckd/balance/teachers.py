@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.balance import Teach
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import fingerprint, modalities
-from pyg_ckd.views import Keep, check_view, only, view_name
+from pyg_ckd.views import Keep, check_view, only
 
 
 class Teachers(Mapping[Keep, Teacher]):
@@ -23,13 +22,19 @@ class Teachers(Mapping[Keep, Teacher]):
         given (dict[frozenset[str], Teacher], optional): The teachers.
             (default: :obj:`None`)
 
+    Raises:
+        ValueError: If it is no dictionary of views and teachers, or empty.
+
     Example:
         >>> list(Teachers())
         []
     """
 
     def __init__(self, given: Mapping[Keep, Teacher] | None = None) -> None:
+        if given is not None:
+            _check_given(given)
         self._teachers = dict(given or {})
+        self._fingerprint: str | None = None
 
     def attach(self, data: HeteroData) -> None:
         """Check the teachers that are there.
@@ -41,23 +46,17 @@ class Teachers(Mapping[Keep, Teacher]):
             ValueError: If a key is no view of the data, or a teacher was
                 trained on other data.
         """
+        self._fingerprint = fingerprint(data)
         for keep, teacher in self._teachers.items():
-            if not isinstance(keep, frozenset):
-                raise ValueError(
-                    f"'teachers' needs the view that each teaches as its key, "
-                    f"such as only('text') (got {keep!r})"
-                )
             check_view(keep, data)
-            if not isinstance(teacher, Teacher):
-                raise ValueError(
-                    f"'teachers' needs a Teacher for each view, such as "
-                    f"Teacher.from_model(model, data, only('text')) (got "
-                    f'{type(teacher).__name__})'
-                )
-        if self._teachers:
-            current = fingerprint(data)
-            for teacher in self._teachers.values():
-                teacher.check(current)
+            teacher.check(data, self._fingerprint)
+        names = modalities(data)  # results do not depend on their order
+        self._teachers = dict(
+            sorted(
+                self._teachers.items(),
+                key=lambda pair: [name not in pair[0] for name in names],
+            )
+        )
 
     def prepare(self, teach: Teach, data: HeteroData) -> None:
         """Train a teacher for each modality, if none is there.
@@ -83,16 +82,24 @@ class Teachers(Mapping[Keep, Teacher]):
         Raises:
             ValueError: If there are no teachers.
         """
-        if not self._teachers:
-            raise ValueError(
-                f"'{owner}' has no teachers yet: pass those of 'fit_teachers', "
-                f"or use 'fit', which trains them first"
-            )
+        self.require(owner)
         x = data['item'][f'x_{modalities(data)[0]}']
         self._teachers = {
             keep: teacher.to(x.device).to(x.dtype)
             for keep, teacher in self._teachers.items()
         }
+
+    def require(self, owner: str) -> None:
+        """Raise a ``ValueError`` if there are no teachers.
+
+        Args:
+            owner: Who asks, for messages.
+        """
+        if not self._teachers:
+            raise ValueError(
+                f"'{owner}' has no teachers yet: pass those of 'fit_teachers', "
+                f"or use 'fit', which trains them first"
+            )
 
     def level(self, data: HeteroData) -> dict[Keep, float]:
         """Return the validation Recall@20 of each teacher.
@@ -110,7 +117,7 @@ class Teachers(Mapping[Keep, Teacher]):
     def state(self) -> list[dict[str, Any]]:
         """Return all of them as plain values, to be saved."""
         return [
-            {'view': sorted(keep), 'teacher': teacher.to('cpu').state()}
+            {'view': sorted(keep), 'teacher': teacher.state()}
             for keep, teacher in self._teachers.items()
         ]
 
@@ -119,14 +126,25 @@ class Teachers(Mapping[Keep, Teacher]):
 
         Args:
             state: What :meth:`state` returned.
+
+        Raises:
+            ValueError: If they were trained on other data than that at hand.
         """
-        device = torch.device('cpu')
-        for teacher in self._teachers.values():
-            device = teacher.user.device
-        self._teachers = {
-            frozenset(each['view']): Teacher(**each['teacher']).to(device)
+        loaded = {
+            frozenset(each['view']): Teacher(**each['teacher'])
             for each in state
         }
+        for teacher in loaded.values():
+            if self._fingerprint not in (None, teacher.data_fingerprint):
+                raise ValueError(
+                    f'A checkpoint holds teachers of other data: its '
+                    f'fingerprint is {teacher.data_fingerprint[:12]}, that of '
+                    f'this data {self._fingerprint[:12]}'
+                )
+        # They go to where those before them are:
+        like = next(iter(self._teachers.values()), None)
+        device = 'cpu' if like is None else like.user.device
+        self._teachers = {keep: t.to(device) for keep, t in loaded.items()}
 
     def __getitem__(self, keep: Keep) -> Teacher:
         return self._teachers[keep]
@@ -138,5 +156,26 @@ class Teachers(Mapping[Keep, Teacher]):
         return len(self._teachers)
 
     def __repr__(self) -> str:
-        names = sorted({m for keep in self._teachers for m in keep})
-        return repr([view_name(keep, names) for keep in self._teachers])
+        return repr([f'only({", ".join(sorted(k))})' for k in self._teachers])
+
+
+def _check_given(given: Mapping[Keep, Teacher]) -> None:
+    """Refuse what is no dictionary of views and teachers."""
+    if not isinstance(given, Mapping) or not given:
+        raise ValueError(
+            f"'teachers' needs a dictionary such as {{only('text'): teacher}}, "
+            f'or None to have one trained for each modality (got {given!r})'
+        )
+    for keep, teacher in given.items():
+        if not isinstance(keep, frozenset):
+            name = keep if isinstance(keep, str) else 'text'
+            raise ValueError(
+                f"'teachers' needs the view that each teaches as its key: "
+                f"write only('{name}') (got {keep!r})"
+            )
+        if not isinstance(teacher, Teacher):
+            raise ValueError(
+                f"'teachers' needs a Teacher for each view, such as "
+                f'Teacher.from_model(model, data, view) (got a '
+                f'{type(teacher).__name__})'
+            )

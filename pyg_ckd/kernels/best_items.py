@@ -102,9 +102,7 @@ def best_items(
         _check_finite(score.masked_fill(gone, 0.0), of)
         if candidates is not None and shared:
             item = candidates[item]
-        blocks.append(
-            (item.masked_fill(gone, -1), score.masked_fill(gone, -torch.inf))
-        )
+        blocks.append((item.masked_fill(gone, -1), score))
 
     items, values = zip(*blocks, strict=True)
     rest = (0, k - length)  # more places than columns

@@ -183,11 +183,12 @@ class _Dot(torch.autograd.Function):
     ) -> tuple[None, Tensor | None, Tensor | None]:
         x, y = ctx.saved_tensors
         _, needs_x, needs_y = ctx.needs_input_grad
-        return (
-            None,
-            ctx.edges._sum(grad[0], y) if needs_x else None,
-            ctx.edges._transposed_sum(grad[0], x) if needs_y else None,
-        )
+        with torch.autocast(x.device.type, enabled=False):
+            return (
+                None,
+                ctx.edges._sum(grad[0], y) if needs_x else None,
+                ctx.edges._transposed_sum(grad[0], x) if needs_y else None,
+            )
 
 
 class _Aggregate(torch.autograd.Function):
@@ -203,11 +204,12 @@ class _Aggregate(torch.autograd.Function):
     ) -> tuple[None, Tensor | None, Tensor | None]:
         weight, x = ctx.saved_tensors
         _, needs_weight, needs_x = ctx.needs_input_grad
-        return (
-            None,
-            ctx.edges._dot(grad[0], x) if needs_weight else None,
-            ctx.edges._transposed_sum(weight, grad[0]) if needs_x else None,
-        )
+        with torch.autocast(x.device.type, enabled=False):
+            return (
+                None,
+                ctx.edges._dot(grad[0], x) if needs_weight else None,
+                ctx.edges._transposed_sum(weight, grad[0]) if needs_x else None,
+            )
 
 
 @contextmanager

@@ -67,6 +67,18 @@ class Graph:
             return Graph(adj_t, adj_t)
         return Graph(adj_t, self.adj.to(*args, **kwargs))
 
+    def is_floating_point(self) -> bool:
+        """Return whether its weights are, as PyG asks of what it casts."""
+        return self.adj_t.is_floating_point()
+
+    def double(self) -> Graph:
+        """Return the graph in double precision."""
+        return self.to(torch.double)
+
+    def float(self) -> Graph:
+        """Return the graph in single precision."""
+        return self.to(torch.float)
+
     def cpu(self) -> Graph:
         """Return the graph on the CPU."""
         return self.to('cpu')
@@ -187,4 +199,5 @@ class _SpMM(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[None, Tensor, None]:
-        return None, ctx.adj @ grad[0], None
+        with torch.autocast(grad[0].device.type, enabled=False):
+            return None, ctx.adj @ grad[0], None

@@ -14,7 +14,7 @@ from torch_geometric.transforms import BaseTransform
 from pyg_ckd.nn.door import as_recommender
 from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
-from pyg_ckd.views import Keep, Rows, Triples, Views
+from pyg_ckd.views import Keep, Rows, Triples, Views, rows_of
 
 
 class Cosine(Recommender):
@@ -158,8 +158,8 @@ class _UnitViews(Views):
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
         pos, neg = place.chunk(2)
         rows = Views(
-            user=[_rows(block, user) for block in self.inner.user],
-            item=[_rows(block, needed) for block in self.inner.item],
+            user=[rows_of(block, user) for block in self.inner.user],
+            item=[rows_of(block, needed) for block in self.inner.item],
             keep=self.inner.keep,
         )
         users, items = [], []
@@ -190,12 +190,6 @@ class _UnitRows:
             self.view, user=user, item=item, constants=True
         )
         return _unit(pair[self.side])
-
-
-def _rows(block: Tensor | Rows, index: Tensor) -> Tensor:
-    if isinstance(block, Tensor):
-        return F.embedding(index, block)
-    return block.rows(index)
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
-from pyg_ckd.kernels.spmm import Graph
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.nn.models.recommender import Recommender
 
@@ -157,7 +156,7 @@ def matched(data: HeteroData, module: nn.Module) -> HeteroData:
         return data
 
     def move(x: Any) -> Any:
-        if isinstance(x, Graph) or x.is_floating_point():
+        if x.is_floating_point():
             return x.to(device=like.device, dtype=like.dtype)
         return x.to(device=like.device)
 

@@ -12,7 +12,10 @@ import pytest
 
 # Failed assertions of the suites show their values, as those of tests do:
 pytest.register_assert_rewrite(
-    *(f'{__name__}.{name}' for name in ('life_cycle_suite', 'view_suite'))
+    *(
+        f'{__name__}.{name}_suite'
+        for name in ('balance', 'invariance', 'life_cycle', 'objective', 'view')
+    )
 )
 
 from .fake_graph import fake_graph  # noqa: E402

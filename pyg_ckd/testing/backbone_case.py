@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +15,7 @@ from pyg_ckd.nn import Recommender
 from pyg_ckd.testing.fake_graph import fake_graph
 from pyg_ckd.testing.same_noise import same_noise
 from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import full
+from pyg_ckd.views import Keep, distinct_views, full
 
 
 class BackboneCase:
@@ -73,3 +73,15 @@ class BackboneCase:
         return torch.stack(
             [torch.randint(12, (size,)), *torch.randint(9, (2, size))]
         )
+
+    def margin(
+        self,
+        model: Recommender,
+        data: HeteroData,
+        batch: Tensor,
+        keeps: Sequence[Keep] | None = None,
+    ) -> Tensor:
+        """Return the margins in some views, in all distinct ones by default."""
+        if keeps is None:
+            keeps = distinct_views(modalities(data))
+        return model.views(data, keeps).triples(*batch).margin()

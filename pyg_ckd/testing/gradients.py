@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def assert_same_with_gradients(
         >>> expected = x @ model.weight.t() + model.bias
         >>> assert_same_with_gradients([model(x)], [expected], model)
     """
-    tolerance = {'rtol': rtol, 'atol': atol}
+    tolerance: dict[str, Any] = {'rtol': rtol, 'atol': atol}
     torch.testing.assert_close(list(result), list(expected), **tolerance)
     weight = [torch.randn_like(x) for x in expected]
     torch.testing.assert_close(

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.testing.backbone_case import BackboneCase
 from pyg_ckd.testing.fake_graph import fake_graph
-from pyg_ckd.testing.gradients import gradients
-from pyg_ckd.testing.train_steps import step_loss, train_steps
+from pyg_ckd.testing.train_steps import train_steps
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
-from pyg_ckd.views import distinct_views, full
+from pyg_ckd.views import distinct_views
 
 SIZES = {'image': 5, 'text': 7}
-EXACT = {'rtol': 0, 'atol': 0}
+EXACT: dict[str, Any] = {'rtol': 0, 'atol': 0}
 
 
 class LifeCycleSuite(BackboneCase):
@@ -114,10 +111,10 @@ class LifeCycleSuite(BackboneCase):
             data = self.model.pre_transform(data)
         model = self.model.from_data(data, dim=4)
         keeps = distinct_views(modalities(data))
-        assert _margin(model, data, self.batch()).isfinite().all()
+        assert self.margin(model, data, self.batch()).isfinite().all()
         for keep in keeps:
             train_steps(model, data, keep)
-        assert _margin(model, data, self.batch()).isfinite().all()
+        assert self.margin(model, data, self.batch()).isfinite().all()
 
     def test_missing_or_other_graphs(self) -> None:
         """No other normalisation is used in silence."""
@@ -126,7 +123,9 @@ class LifeCycleSuite(BackboneCase):
         name, adjacency = self.model.__name__, model.adjacency
         if adjacency is not None:
             other = NormalizedAdjacency(
-                'row' if adjacency.normalization == 'symmetric' else 'symmetric',
+                'row'
+                if adjacency.normalization == 'symmetric'
+                else 'symmetric',
                 adjacency.add_self_loops,
             )
             for wrong in (data, other(data)):
@@ -136,13 +135,14 @@ class LifeCycleSuite(BackboneCase):
         neighbors = model.neighbors
         if neighbors is not None:
             same = neighbors.weight
-            weight = 'binary' if same == 'cosine' else 'cosine'
-            for wrong in (ItemKNN(3, weight), ItemKNN(4, same)):
+            binary, cosine = ItemKNN(3, 'binary'), ItemKNN(3, 'cosine')
+            other_weight = cosine if same == 'binary' else binary
+            for wrong in (other_weight, ItemKNN(4, same)):
                 self._fails(model, wrong(data), '.* which has .*', wrong)
             for wrong_data in (data, ItemKNN(4, same)(data)):
                 self._fails(model, wrong_data, f"'{name}' needs .*", neighbors)
             data = neighbors(data)
-        assert _margin(model, data, self.batch()).isfinite().all()
+        assert self.margin(model, data, self.batch()).isfinite().all()
 
     def _fails(
         self, model: Recommender, data: HeteroData, text: str, transform: Any
@@ -157,90 +157,3 @@ class LifeCycleSuite(BackboneCase):
                 call()
             advice = f'{self.model.__name__}.pre_transform(data)'
             assert advice in str(error.value)
-
-    # Copies and precision ###################################################
-
-    @pytest.mark.parametrize(
-        'copied',
-        [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
-        ids=['deepcopy', 'pickle'],
-    )
-    def test_copies_of_what_was_used(self, copied: Callable[[Any], Any]) -> None:
-        data = self.data()
-        keep = full(modalities(data))
-        model = self.make(data)
-        train_steps(model, data, keep)
-        other, other_data = copied(model), copied(data)
-        for training in (True, False):
-            torch.testing.assert_close(
-                model.train(training)(data),
-                other.train(training)(other_data),
-                **EXACT,
-            )
-        # From here on they go different ways:
-        before = copy.deepcopy(model.state_dict())
-        train_steps(other, other_data, keep)
-        for name, value in model.state_dict().items():
-            assert torch.equal(value, before[name])
-        assert not all(
-            torch.equal(value, before[name])
-            for name, value in other.state_dict().items()
-        )
-
-    def test_half_precision(self) -> None:
-        """All views run under autocast, and tell what they tell without."""
-        data, batch = self.data(), self.batch()
-        model = self.model.from_data(data, dim=4)
-        model.neighbors = self.few_neighbors()
-        keep = full(modalities(data))
-        model.start_epoch(data, keep)
-
-        results = []
-        for enabled in (False, True):
-            with torch.autocast('cpu', torch.bfloat16, enabled):
-                loss = step_loss(model, data, keep, *batch)
-                margin = _margin(model, data, batch)
-            total = loss + margin.float().square().mean()
-            results.append((margin, loss, gradients(total, model)))
-        (margin, loss, grads), (low_margin, low_loss, low_grads) = results
-        assert _distance(low_margin, margin, margin) < 0.03
-        assert _distance(low_loss, loss, loss) < 0.03
-        # Some see a kink, such as that of a rectifier, from the other side:
-        size = torch.stack([grad.norm() for grad in grads.values()]).norm()
-        distances = torch.stack(
-            [
-                _distance(low_grads[name], grad, size / 100)
-                for name, grad in grads.items()
-            ]
-        )
-        assert distances.max() < 0.7
-        assert distances.median() < 0.05
-
-    def test_double_precision(self) -> None:
-        data, batch = self.data(), self.batch()
-        model = self.make(data)
-        expected = _margin(model, data, batch)
-        data = copy.copy(data).apply(
-            lambda x: x.double() if x.is_floating_point() else x
-        )
-        model.double()
-        margin = _margin(model, data, batch)
-        assert margin.dtype == torch.double
-        torch.testing.assert_close(
-            margin, expected.double(), rtol=1e-3, atol=1e-3
-        )
-        train_steps(model, data, full(modalities(data)))
-        assert all(p.dtype == torch.double for p in model.parameters())
-        assert _margin(model, data, batch).isfinite().all()
-
-
-def _margin(model: Recommender, data: HeteroData, batch: Tensor) -> Tensor:
-    keeps = distinct_views(modalities(data))
-    return model.views(data, keeps).triples(*batch).margin()
-
-
-def _distance(result: Tensor, expected: Tensor, least: Tensor) -> Tensor:
-    """Return the distance of tensors, relative to them or something larger."""
-    assert result.isfinite().all()
-    size = torch.maximum(expected.norm(), least.norm())
-    return (result - expected).norm() / size

@@ -9,7 +9,9 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES
 
 
-def dense_adjacency(edge_index: Tensor, num_users: int, num_items: int) -> Tensor:
+def dense_adjacency(
+    edge_index: Tensor, num_users: int, num_items: int
+) -> Tensor:
     """Return the adjacency matrix of users, then items, ones and zeros.
 
     Args:

@@ -19,14 +19,7 @@ from pyg_ckd.objectives.step import Batch, Step
 from pyg_ckd.testing.fake_graph import fake_graph
 from pyg_ckd.testing.gradients import gradients
 from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import (
-    Keep,
-    Views,
-    default_views,
-    distinct_views,
-    full,
-    only,
-)
+from pyg_ckd.views import Keep, Views, default_views, distinct_views, full, only
 
 
 def step_of(
@@ -179,10 +172,9 @@ class ObjectiveSuite:
     def test_falls_when_a_preferred_item_rises(self) -> None:
         data = fake_graph()
         user, pos = data[RATES].edge_index
-        _, place = user.unique(return_inverse=True)
-        first = torch.stack([(place == u).nonzero()[0, 0] for u in range(12)])
-        user, pos = user[first], pos[first]
-        batch = user, pos, (pos + 1) % 9
+        first = (user.unsqueeze(1) == torch.arange(12)).int().argmax(dim=0)
+        pos = pos[first]  # an item of each user
+        batch = torch.arange(12), pos, (pos + 1) % 9
         losses = []
         for rise in (0.0, 0.1, 0.2):
             score = torch.zeros(12, 9)

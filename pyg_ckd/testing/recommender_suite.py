@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pyg_ckd.testing.invariance_suite import InvarianceSuite
 from pyg_ckd.testing.life_cycle_suite import LifeCycleSuite
 from pyg_ckd.testing.view_suite import ViewSuite
 
 
-class RecommenderSuite(ViewSuite, LifeCycleSuite):
+class RecommenderSuite(ViewSuite, InvarianceSuite, LifeCycleSuite):
     """The tests that every backbone inherits.
 
     Views equal views by ablation from outside, in margins, rankings and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,42 @@ class EpochMeans:
             name: float(value) / self._size
             for name, value in self._sums.items()
         }
+
+    def check_finite(self, where: str, epoch: int) -> None:
+        """Refuse scalars that are not finite.
+
+        Args:
+            where: What is trained, for messages.
+            epoch: The number of the epoch, counted from 1.
+
+        Raises:
+            ValueError: If there is one; it names the first of them.
+        """
+        found = self.first_not_finite()
+        if found is not None:
+            step, name = found
+            raise ValueError(
+                f'Training of {where} diverged: in epoch {epoch}, step '
+                f"{step + 1}, '{name}' became NaN or infinite. Lower 'lr'"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as plain values, to be saved."""
+        return {
+            'sums': dict(self._sums),
+            'first_bad': dict(self._first_bad),
+            'size': self._size,
+            'step': self._step,
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> EpochMeans:
+        """Return what was saved.
+
+        Args:
+            state: What :meth:`state` returned.
+        """
+        return cls(**{f'_{name}': value for name, value in state.items()})
 
     def first_not_finite(self) -> tuple[int, str] | None:
         """Return the first step with a scalar that is not finite, and its name.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Literal, final
 
 import torch
@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance
-from pyg_ckd.graph import check, modalities
+from pyg_ckd.graph import check, fingerprint, modalities
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import Foreign, check_output, matched
 from pyg_ckd.objectives import Batch, Objective
-from pyg_ckd.ranking import evaluate_views, recommend
+from pyg_ckd.ranking import recommend
+from pyg_ckd.train import resume
+from pyg_ckd.train.checks import check_dense, check_one_process
 from pyg_ckd.train.epoch_means import EpochMeans
 from pyg_ckd.train.losses import Losses, compute_losses
+from pyg_ckd.train.validation import Once, validation
 from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, check_view, full, view_name
 
@@ -84,7 +87,7 @@ class Recommendation(LightningModule):
         sampling: Literal['user', 'interaction'] = 'interaction',
     ) -> None:
         super().__init__()
-        self.data = data = check(data)
+        self.data = self._home = data = check(data)
         names = modalities(data)
         self.recommender = as_recommender(model)
         self.objective = objective
@@ -93,22 +96,28 @@ class Recommendation(LightningModule):
         self.lr = lr
         self.batch_size = batch_size
         self.sampling = sampling
-        #: What was logged, one entry for each evaluation.
+        #: What the last training logged, one entry for each evaluation.
         self.history: list[dict[str, float]] = []
-        self._means = EpochMeans()
-        if lr <= 0:
+        #: Means over the steps of the epoch.
+        self.means = EpochMeans()
+        #: Whether an epoch has just ended, validation included.
+        self.epoch_ended = False
+        self._began = False
+        self._resume: resume.Resume | None = None
+        if not lr > 0:
             raise ValueError(
                 f"'lr' needs to be positive in 'Recommendation' (got {lr})"
             )
         TripletLoader(data, batch_size, sampling)  # checks both
         check_output(self.recommender, data)
-        if self.balance is not None:
-            if self.keep != full(names):
-                raise ValueError(
-                    f"'keep' needs to be the full view where there is a "
-                    f"'balance' in 'Recommendation' (got {sorted(self.keep)})"
-                )
-            self.balance.attach(self.recommender, data)
+        if self.balance is None:
+            return
+        if self.keep != full(names):
+            raise ValueError(
+                f"'keep' needs to be the full view where there is a 'balance' "
+                f"in 'Recommendation' (got {sorted(self.keep)})"
+            )
+        self.balance.attach(self.recommender, data)
 
     @property
     def model(self) -> nn.Module:
@@ -117,32 +126,26 @@ class Recommendation(LightningModule):
             return self.recommender.module
         return self.recommender
 
+    #: What tells its data from others.
+    fingerprint = cached_property(lambda self: fingerprint(self._home))
+
     # Loss ###################################################################
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """Return the loss of a batch of triples."""
         losses = self.losses(batch)
         total = losses.total
-        self._means.add({'loss': total, **losses.scalars}, len(batch[0]))
+        self.means.add({'loss': total, **losses.scalars}, len(batch[0]))
         return total
 
     def losses(self, batch: Batch) -> Losses:
-        """Return the loss of a batch of triples, and what it consists of.
-
-        Args:
-            batch: Users, positive and negative items, each ``[B]``.
-        """
-        return compute_losses(
-            self.recommender,
-            self.data,
-            self.keep,
-            self.objective,
-            self.balance,
-            batch,
-        )
+        """Return the loss of a batch of triples, and what it consists of."""
+        trained = self.recommender, self.data, self.keep
+        return compute_losses(*trained, self.objective, self.balance, batch)
 
     def on_after_backward(self) -> None:
         """Let the balance change the gradients."""
+        check_dense(self.recommender)
         if self.balance is not None:
             self.balance.after_backward()
 
@@ -152,120 +155,96 @@ class Recommendation(LightningModule):
         """Return Adam over all parameters."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         # The fused kind unscales gradients itself, which forbids clipping:
-        scaled = self._trainer and self.trainer.precision == '16-mixed'
-        fused = not scaled and self.device.type in ('cpu', 'cuda')
+        mixed = self._trainer and self.trainer.precision.endswith('-mixed')
+        fused = not mixed and self.device.type in ('cpu', 'cuda')
         return torch.optim.Adam(parameters, lr=self.lr, fused=fused)
 
     def train_dataloader(self) -> TripletLoader:
         """Return the loader of triples."""
         return TripletLoader(self.data, self.batch_size, self.sampling)
 
-    def val_dataloader(self) -> _Once:
+    def val_dataloader(self) -> Once:
         """Return one batch; validation ranks all items for all users."""
-        return _Once()
+        return Once()
 
     def setup(self, stage: str) -> None:
         """Refuse several processes, which would all draw the same batches."""
-        if self.trainer.world_size > 1:
-            raise ValueError(
-                f"'Recommendation' trains in one process: each of "
-                f'{self.trainer.world_size} would draw the same batches. Pass '
-                f'devices=1'
-            )
+        check_one_process(self.trainer)
 
     def on_fit_start(self) -> None:
         """Move the data to the device and the dtype of the model."""
-        self._at_home = self.data
-        self.data = matched(self.data, self.recommender)
+        self.data = matched(self._home, self.recommender)
         if self.balance is not None:
             self.balance.begin(self.data)
+            self._began = True
+        if self._resume is None:
+            self.history = []
 
-    def on_fit_end(self) -> None:
+    def teardown(self, stage: str) -> None:
         """Take up the data where it was; Lightning does so with the model."""
-        self.data = self._at_home
+        self.data = self._home
+        if self.balance is not None and self._began:
+            self.balance.begin(self.data)
+        self._resume = None
+
+    def on_train_start(self) -> None:
+        """Go on where a checkpoint was saved."""
+        if self._resume is not None:
+            self._resume.go_on(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         """Let the model prepare the epoch."""
-        self._means = EpochMeans()
+        self.means = EpochMeans()
+        self.epoch_ended = False
         self.recommender.start_epoch(self.data, self.keep)
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the epoch."""
         self._check_finite()
-        self.log_dict(self._means.values())
+        self.log_dict(self.means.values())
+        self.epoch_ended = resume.is_last_batch(self.trainer)
 
     def on_validation_start(self) -> None:
         """Refuse to evaluate a model that has diverged."""
+        self.data = matched(self.data, self.recommender)
         self._check_finite()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate, log it, and let the balance learn from it."""
         values = self.validation()
-        for name, value in values.items():
-            self.log(name, value, prog_bar='/' not in name, batch_size=1)
+        self.log_dict(values, batch_size=1)
         if self.trainer.state.fn == 'fit' and not self.trainer.sanity_checking:
-            epoch = self.current_epoch + 1
-            means = self._means.values()
-            self.history.append({'epoch': epoch, **means, **values})
+            entry = {'epoch': self.current_epoch + 1, **self.means.values()}
+            self.history.append({**entry, **values})
+            self.epoch_ended = resume.is_last_batch(self.trainer)
             if self.balance is not None:
                 self.balance.validated(values)
 
-    def validation(self) -> dict[str, float]:
-        """Return validation metrics of the trained view, and of watched ones.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save what training needs to go on exactly where it was."""
+        checkpoint[resume.KEY] = resume.state(self)
 
-        They are ``val_recall@20`` and ``val_ndcg@20``, and
-        ``val_recall@20/<view>`` for each view that the balance watches.
-        """
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was saved, if training is resumed."""
+        if self._trainer and self.trainer.state.fn == 'fit':
+            self._resume = resume.load(self, checkpoint)
+
+    def validation(self) -> dict[str, float]:
+        """Return validation metrics, see :func:`validation`."""
         watched = () if self.balance is None else self.balance.watched
-        result = evaluate_views(
-            self.recommender,
-            self.data,
-            split='val',
-            ks=(20,),
-            metrics=('recall', 'ndcg'),
-            keeps=[self.keep, *watched],
-        )
-        names = modalities(self.data)
-        trained = result[view_name(self.keep, names)]
-        values = {f'val_{name}': value for name, value in trained.items()}
-        for keep in watched:
-            name = view_name(keep, names)
-            values[f'val_recall@20/{name}'] = result[name]['recall@20']
-        return values
+        return validation(self.recommender, self.data, self.keep, watched)
 
     def _check_finite(self) -> None:
-        found = self._means.first_not_finite()
-        if found is not None:
-            step, name = found
-            view = view_name(self.keep, modalities(self.data))
-            raise ValueError(
-                f"Training of '{self.recommender.name}' diverged: in epoch "
-                f"{self.current_epoch + 1}, step {step + 1}, '{name}' became "
-                f"NaN or infinite in the view {view}. Lower 'lr'"
-            )
+        view = view_name(self.keep, modalities(self.data))
+        where = f"'{self.recommender.name}' in the view {view}"
+        self.means.check_finite(where, self.current_epoch + 1)
 
     # Use ####################################################################
 
     def recommend(
         self, user: Any, k: int = 10, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Return the ``k`` best items of users and their scores.
-
-        Args:
-            user: A user or several.
-            k: The number of items.
-            **kwargs: Further arguments of :func:`pyg_ckd.recommend`.
-        """
+        """Return what :func:`pyg_ckd.ranking.recommend` does."""
         return recommend(
             self.model, self.data, user, k, view=self.keep, **kwargs
         )
-
-
-class _Once:
-    """A loader of one empty batch, which draws no random number."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter([0])
-
-    def __len__(self) -> int:
-        return 1

@@ -45,8 +45,8 @@ def named_graph(
     if name not in known:
         have = ', '.join(map(_title, known)) or 'no graphs'
         raise ValueError(
-            f'{_title(name)} is not on this data, which has {have}. Apply '
-            f'that transform once, before training'
+            f'{_title(name)} is not on this data, which has {have}. Add it '
+            f'once, before training: data = {name[0]}(data)'
         )
     graph: Graph | Uniform = known[name]
     return graph

@@ -82,7 +82,7 @@ def test_steps(alpha, num_modalities):
         ]:
             user_emb, item_emb = view(model, data, keep)
             margins[keep] = [
-                float(user_emb[u] @ (item_emb[i] - item_emb[j]))
+                (user_emb[u] @ (item_emb[i] - item_emb[j])).item()
                 for u, i, j in zip(user, pos, neg, strict=True)
             ]
         strength = naive_strength(
@@ -131,7 +131,7 @@ def test_a_modality_that_gets_ahead_is_slowed_down():
     user, pos, neg = batch
     with torch.no_grad():  # text tells the preferred item now
         data['item'].x_text.zero_()
-        data['item'].x_text[:, 0] = torch.arange(20.0)
+        data['item'].x_text[:, 0] = torch.arange(50.0)
         model.projection['text'].weight.zero_()
         model.projection['text'].weight[0, 0] = 1.0
         model.preference['text'].zero_()

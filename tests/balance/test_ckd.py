@@ -1,65 +1,743 @@
 import copy
+import io
+import itertools
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import Trainer
 from scipy.stats import chisquare
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import GraphSAGE, to_hetero
 
-from pyg_ckd.graph import RATED_BY, RATES, fingerprint, modalities
-from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.distill import Teacher
-from pyg_ckd.nn import (
-    BM3,
-    BPRMF,
-    FREEDOM,
-    VBPR,
-    FeatureKNN,
-    InteractionKNN,
-    LightGCN,
-    Popularity,
+from pyg_ckd.balance import (
+    CKD,
+    CounterfactualWeights,
+    Hinge,
+    SoftCrossEntropy,
+    Teacher,
 )
-from pyg_ckd.train import CKD, Recommendation, TripletLoader, fit
-from pyg_ckd.views import default_views, full, only, without
+from pyg_ckd.graph import RATED_BY, RATES, modalities
+from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
+from pyg_ckd.objectives import BPR, Batch
+from pyg_ckd.testing import PlainRecommender, fake_graph, gradients
+from pyg_ckd.testing.balance_suite import BalanceSuite
+from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.train.losses import Losses
+from pyg_ckd.triplet_loader import TripletLoader
+from pyg_ckd.views import Keep, default_views, full, only, view_name, without
 
-pytestmark = pytest.mark.filterwarnings(
-    'ignore:You are trying to `self.log',  # a step without a trainer
-    'ignore:.*LeafSpec',  # Lightning's own
+MODELS = {
+    'plain': PlainRecommender,
+    'vbpr': lambda data: VBPR.from_data(data, dim=4),
+    'light_gcn': lambda data: LightGCN.from_data(data, dim=4),
+    'freedom': lambda data: FREEDOM.from_data(
+        data, dim=4, prune=0.0, feature_weight=0.3
+    ),
+}
+CLOSE = {'rtol': 1e-4, 'atol': 1e-5}
+IMAGE, TEXT, BOTH = only('image'), only('text'), full(['image', 'text'])
+
+
+class TestCKD(BalanceSuite):
+    balance = CKD
+
+
+def graph(num_modalities: int = 2, **kwargs) -> HeteroData:
+    return fake_graph(
+        num_modalities,
+        num_users=30,
+        num_items=40,
+        pre_transform=FREEDOM.pre_transform,
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def data() -> HeteroData:
+    return graph()
+
+
+def batch_of(data: HeteroData, size: int = 9) -> Batch:
+    return next(iter(TripletLoader(data, batch_size=size)))
+
+
+def wide(model: nn.Module) -> nn.Module:
+    """Spread the parameters, so that margins are not all close to zero."""
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    return model
+
+
+def step(task: Recommendation, batch: Batch) -> tuple[Losses, Batch | None]:
+    """Return the losses of a step, and the random triples it draws."""
+    state = torch.get_rng_state()
+    random = task.balance.triples()
+    torch.set_rng_state(state)
+    return task.losses(batch), random
+
+
+# The naive reference #########################################################
+
+
+def naive_losses(
+    task: Recommendation, batch: Batch, random: Batch | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Recompute base, distillation and scalars, triple by triple."""
+    ckd, data, recommender = task.balance, task.data, task.recommender
+    names, l2 = modalities(data), task.objective.l2
+    keeps = [full(names), *ckd.teachers, *(without(names, m) for m in names)]
+    views = default_views(recommender, data, keeps)
+    student = {keep: views.embedding(v) for v, keep in enumerate(keeps)}
+    teacher = {keep: (t.user, t.item) for keep, t in ckd.teachers.items()}
+
+    def margin(embedding: tuple[Tensor, Tensor], triple: Batch) -> Tensor:
+        user_emb, item_emb = embedding
+        u, i, j = triple
+        return user_emb[u] @ item_emb[i] - user_emb[u] @ item_emb[j]
+
+    triples = list(zip(*batch, strict=True))
+    size = len(triples)
+
+    # BPR and the regularisation of the full view:
+    base = torch.zeros(())
+    user_emb, item_emb = student[full(names)]
+    for u, i, j in triples:
+        own = margin(student[full(names)], (u, i, j))
+        base = base - torch.sigmoid(own).log() / size
+        for row in (user_emb[u], item_emb[i], item_emb[j]):
+            base = base + l2 / 2 * (row**2).sum() / size
+    several = default_views(recommender, data, [full(names)])
+    base = base + recommender.regularization(data, full(names), several, *batch)
+    scalars = {'base': base}
+
+    # One number a step and view:
+    generic, gamma = dict.fromkeys(teacher, torch.zeros(())), 0.0
+    if ckd.on_random is not None:
+        gamma, tau = ckd.on_random.weight, ckd.on_random.tau
+        for keep in teacher:
+            terms = []
+            for triple in in_groups(random, ckd.on_random.group_size):
+                own = margin(student[keep], triple) / tau
+                q = torch.sigmoid(margin(teacher[keep], triple) / tau)
+                # `log(1 - sigmoid(x))` without cancellation:
+                p, other = torch.sigmoid(own), torch.sigmoid(-own)
+                terms.append(-q * p.log() - (1 - q) * other.log())
+            generic[keep] = sum(terms) / len(terms)
+
+    # Weights of modalities, for each triple:
+    weighed = [m for m in names if only(m) in teacher]
+    weight = {keep: [1.0] * size for keep in teacher}
+    if ckd.weights is not None and weighed:
+        compared = student if ckd.weights.reference == 'student' else teacher
+        progress = {}
+        for m in weighed:
+            effect, reference = [], []
+            for triple in triples:
+                whole = margin(student[full(names)], triple)
+                rest = margin(student[without(names, m)], triple)
+                own = margin(compared[only(m)], triple)
+                effect.append(float((whole - rest).detach()))
+                reference.append(float(own.detach()))
+            average = ckd.weights.effect == 'average'
+            progress[m] = naive_progress(effect, reference, average)
+        for m, b in itertools.product(weighed, range(size)):
+            lag = sum(1 / progress[n][b] for n in weighed)
+            weight[only(m)][b] = len(weighed) / progress[m][b] / lag
+
+    total = torch.zeros(())
+    for keep in teacher:
+        name = view_name(keep, names)
+        label = next(iter(keep)) if len(keep) == 1 else name
+        specific = []
+        for triple in triples:
+            gap = margin(teacher[keep], triple) - margin(student[keep], triple)
+            use = ckd.on_batch is not None and gap > 0
+            specific.append(gap if use else 0 * gap)
+        for w, hinge in zip(weight[keep], specific, strict=True):
+            total = total + w * (hinge + gamma * generic[keep]) / size
+        scalars[f'specific_{label}'] = sum(specific) / size
+        scalars[f'generic_{label}'] = generic[keep]
+        scalars[f'weight_{label}'] = torch.tensor(sum(weight[keep]) / size)
+        if ckd.weights is not None and label in weighed:
+            spread = sum(abs(w - 1) for w in weight[keep]) / size
+            scalars[f'spread_{label}'] = torch.tensor(spread)
+    return base, ckd.strength * total, scalars
+
+
+def in_groups(random: Batch, size: int) -> list[Batch]:
+    """Return each user with each pair of her group; no half groups."""
+    user, first, second = random
+    return [
+        (user[u], first[pair], second[pair])
+        for group in torch.arange(len(user)).split(size)
+        if len(group) == size
+        for u in group
+        for pair in group
+    ]
+
+
+def naive_progress(
+    effect: list[float], reference: list[float], average: bool
+) -> list[float]:
+    if average:
+        size = len(effect)
+        effect = [sum(effect) / size] * size
+        reference = [sum(reference) / size] * size
+    return [
+        min(max(e / r, 1e-8), 10.0)
+        for e, r in zip(effect, reference, strict=True)
+    ]
+
+
+def assert_naive(task: Recommendation, batch: Batch) -> Losses:
+    """Compare a step with the naive reference: values and gradients."""
+    losses, random = step(task, batch)
+    base, added, scalars = naive_losses(task, batch, random)
+    torch.testing.assert_close(losses.base, base, **CLOSE)
+    torch.testing.assert_close(losses.added, added, **CLOSE)
+    torch.testing.assert_close(losses.total, base + added, **CLOSE)
+    assert set(losses.scalars) == set(scalars)
+    for name, value in losses.scalars.items():
+        assert value.dim() == 0
+        assert not value.requires_grad
+        torch.testing.assert_close(value, scalars[name].detach(), **CLOSE)
+    torch.testing.assert_close(
+        gradients(losses.total, task.model),
+        gradients(base + added, task.model),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    return losses
+
+
+@pytest.mark.parametrize('group_size', [1, 3])
+@pytest.mark.parametrize('effect', ['individual', 'average'])
+@pytest.mark.parametrize('reference', ['student', 'teacher'])
+@pytest.mark.parametrize('num_modalities', [2, 3])
+@pytest.mark.parametrize('name', MODELS)
+def test_loss(
+    name, num_modalities, reference, effect, group_size, random_teachers
+):
+    data = graph(num_modalities)
+    model = wide(MODELS[name](data))
+    ckd = CKD(
+        random_teachers(data),
+        strength=0.7,
+        on_random=SoftCrossEntropy(
+            tau=2.0, num_pairs=7, weight=1.5, group_size=group_size
+        ),
+        weights=CounterfactualWeights(reference, effect),
+    )
+    task = Recommendation(model, data, BPR(l2=0.1), ckd)
+    losses = assert_naive(task, batch_of(data, 5))
+    for key, grad in gradients(losses.total, model).items():
+        if not (name == 'freedom' and key.endswith('bias')):  # cancel
+            assert grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    'variant',
+    [
+        {'on_batch': None},
+        {'on_random': None},
+        {'weights': None},
+        {'on_batch': None, 'weights': None},
+        {'on_random': None, 'weights': None},
+    ],
+    ids=lambda variant: ','.join(variant),
 )
+@pytest.mark.parametrize('num_modalities', [2, 3])
+def test_parts_left_out(num_modalities, variant, random_teachers):
+    data = graph(num_modalities)
+    model = wide(PlainRecommender(data))
+    teachers = random_teachers(data)
+    on_random = SoftCrossEntropy(tau=2.0, num_pairs=7)
+    batch = batch_of(data, 5)
+    settings = {'strength': 0.7, 'on_random': on_random}
+    added = []
+    for kwargs in (settings, {**settings, **variant}):
+        ckd = CKD(teachers, **kwargs)
+        task = Recommendation(model, data, BPR(), ckd)
+        torch.manual_seed(1)
+        added.append(assert_naive(task, batch).added)
+    assert not torch.isclose(*added)
 
-Batch = tuple[Tensor, Tensor, Tensor]
+
+def test_no_part(data, random_teachers):
+    """What is left is training without teachers."""
+    ckd = CKD(random_teachers(data), 1.0, None, None, None)
+    task = Recommendation(PlainRecommender(data), data, BPR(), ckd)
+    losses, random = step(task, batch_of(data))
+    assert random is None
+    assert losses.added == 0
+    assert set(task.balance.keeps) == {BOTH, IMAGE, TEXT}
 
 
-class Plain(nn.Module):
-    """A recommender that is not ours and fuses modalities non-linearly."""
+VIEWS = {
+    2: [
+        [TEXT],
+        [BOTH],
+        [BOTH, IMAGE],
+        [BOTH, IMAGE, TEXT],
+        [frozenset(), TEXT],
+    ],
+    3: [
+        [only('audio')],
+        [only('audio'), TEXT],
+        [without(['image', 'text', 'audio'], 'text')],
+        [full(['image', 'text', 'audio']), BOTH, IMAGE],
+    ],
+}
 
-    def __init__(self, data: HeteroData) -> None:
-        super().__init__()
-        self.names = modalities(data)
-        size = sum(data['item'][f'x_{m}'].size(1) for m in self.names)
-        self.user = nn.Embedding(data['user'].num_nodes, 4)
-        self.item = nn.Sequential(
-            nn.Linear(size, 8), nn.Tanh(), nn.Linear(8, 4)
+
+@pytest.mark.parametrize('name', ['plain', 'vbpr', 'freedom'])
+@pytest.mark.parametrize(
+    ('num_modalities', 'keeps'),
+    [(num, keeps) for num, several in VIEWS.items() for keeps in several],
+)
+def test_teachers_of_any_view(num_modalities, keeps, name, random_teachers):
+    data = graph(num_modalities)
+    ckd = CKD(
+        random_teachers(data, keeps),
+        strength=0.7,
+        on_random=SoftCrossEntropy(tau=2.0, num_pairs=7),
+    )
+    model = wide(MODELS[name](data))
+    task = Recommendation(model, data, BPR(), ckd)
+    assert set(task.balance.watched) == set(keeps)
+    assert_naive(task, batch_of(data, 5))
+
+
+def test_loss_with_the_default_arguments(data, random_teachers):
+    ckd = CKD(random_teachers(data))
+    assert ckd.strength == 0.01
+    assert not ckd.gate
+    assert repr(ckd.on_batch) == 'Hinge()'
+    assert (
+        vars(ckd.on_random).items()
+        >= dict(
+            tau=0.1, num_pairs=5000, weight=5.0, group_size=1, eps=0.0
+        ).items()
+    )
+    assert ckd.weights.reference == 'student'
+    assert ckd.weights.effect == 'individual'
+    task = Recommendation(PlainRecommender(data), data, BPR(), ckd)
+    assert_naive(task, batch_of(data, 5))
+
+
+def test_born_again(data):
+    r"""A teacher of the full view: BPR and one soft cross-entropy of it.
+
+    .. math::
+        \lambda \gamma \, \mathrm{mean} \; \mathrm{BCE}\left(\sigma(D / \tau),
+        \sigma(D^\mathcal{T} / \tau)\right)
+    """
+    base = wide(VBPR.from_data(data, dim=5))
+    model = wide(VBPR.from_data(data, dim=4))
+    ckd = CKD({BOTH: Teacher.from_model(base, data)}, 0.3, on_batch=None)
+    task = Recommendation(model, data, balance=ckd)
+    # No further view is computed:
+    assert set(task.balance.keeps) == {BOTH}
+    batch = batch_of(data)
+    losses, (user, first, second) = step(task, batch)
+    own, taught = (
+        (u[user] * (i[first] - i[second])).sum(1) / 0.1
+        for u, i in (model(data), base(data))
+    )
+    expected = (
+        0.3
+        * 5
+        * F.binary_cross_entropy_with_logits(own, taught.detach().sigmoid())
+    )
+    torch.testing.assert_close(losses.added, expected)
+    assert set(losses.scalars) == {
+        'base',
+        'specific_full',
+        'generic_full',
+        'weight_full',
+    }
+    torch.testing.assert_close(
+        losses.base, Recommendation(model, data).losses(batch).base
+    )
+    fit(task, max_epochs=2, eval_every=1, progress=False)
+    assert set(task.balance.teacher_level) == {BOTH}
+    assert task.history[0]['generic_full'] > 0
+
+
+def test_self_distillation(data):
+    """One base teaches each modality alone, with weights."""
+    base = VBPR.from_data(data, dim=5)
+    itself = Teacher.from_model(base, data)
+    ckd = CKD({IMAGE: itself, TEXT: itself})
+    model = VBPR.from_data(data, dim=4)
+    task = Recommendation(model, data, BPR(), ckd)
+    losses = assert_naive(task, batch_of(data))
+    assert losses.scalars['spread_text'] > 0
+    user, item = base(data)
+    teacher = task.balance.teachers[TEXT]
+    torch.testing.assert_close(
+        teacher.user @ teacher.item.t(), (user @ item.t()).detach()
+    )
+
+
+def test_weights_sum_to_the_number_of_modalities(random_teachers):
+    data = graph(3)
+    ckd = CKD(random_teachers(data))
+    task = Recommendation(wide(PlainRecommender(data)), data, balance=ckd)
+    scalars = task.losses(batch_of(data, 50)).scalars
+    total = sum(scalars[f'weight_{m}'] for m in modalities(data))
+    assert float(total) == pytest.approx(3, abs=1e-5)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_no_strength_gives_the_base_loss(name, data, random_teachers):
+    model = MODELS[name](data)
+    batch = batch_of(data)
+    ckd = CKD(random_teachers(data), strength=0.0)
+    loss = Recommendation(model, data, BPR(0.1), ckd).losses(batch).total
+    expected = Recommendation(model, data, BPR(0.1)).losses(batch).total
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        gradients(loss, model), gradients(expected, model)
+    )
+
+
+def test_student_that_beats_its_teachers_is_not_pulled_back(data):
+    model = VBPR.from_data(data, dim=4)
+    with torch.no_grad():  # every view prefers lower ids
+        order = torch.linspace(1, 0, 40).unsqueeze(1).expand(40, 4)
+        model.user.weight.fill_(100.0)
+        model.item.weight.copy_(order)
+        for table in model.preference.values():
+            table.fill_(0.01)
+    nothing = Teacher.from_embeddings(
+        torch.zeros(30, 1), torch.ones(40, 1), data
+    )
+    ckd = CKD({IMAGE: nothing, TEXT: nothing}, strength=1.0, on_random=None)
+    task = Recommendation(model, data, balance=ckd)
+    user = torch.arange(10)
+    batch = user, torch.zeros_like(user), torch.full_like(user, 39)
+    losses = task.losses(batch)
+    scalars = losses.scalars
+    assert scalars['specific_image'] == scalars['specific_text'] == 0
+    assert losses.added == 0
+
+
+def test_precision(data, random_teachers):
+    """Under autocast nothing overflows, and the loss is about the same."""
+    ckd = CKD(
+        random_teachers(data), 0.7, on_random=SoftCrossEntropy(group_size=3)
+    )
+    task = Recommendation(wide(VBPR.from_data(data)), data, balance=ckd)
+    batch = batch_of(data)
+    torch.manual_seed(1)
+    expected = task.losses(batch).total
+    torch.manual_seed(1)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = task.losses(batch).total
+    torch.testing.assert_close(
+        result.float(), expected, rtol=0.05, atol=0.05, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_double_precision(name, data):
+    """Teachers follow the precision of the student."""
+    model = MODELS[name](data).double()
+    task = Recommendation(model, data, balance=CKD())
+    fit(task, max_epochs=1, precision='64-true', progress=False)
+    assert all(math.isfinite(value) for value in task.history[0].values())
+
+
+# Gates #######################################################################
+
+
+def test_gate(data, random_teachers):
+    """A view is taught while its teacher is ahead on validation."""
+    ckd = CKD(random_teachers(data), weights=None, strength=1.0, gate=True)
+    task = Recommendation(PlainRecommender(data), data, balance=ckd)
+    ckd, batch = task.balance, batch_of(data)
+    level = {
+        keep: teacher.evaluate(data, split='val', ks=(20,))['recall@20']
+        for keep, teacher in ckd.teachers.items()
+    }
+
+    def added(**own: float) -> tuple[float, dict[str, Tensor]]:
+        ckd.validated(
+            {f'val_recall@20/only({m})': value for m, value in own.items()}
+        )
+        torch.manual_seed(1)
+        losses = task.losses(batch)
+        return float(losses.added), losses.scalars
+
+    both, scalars = added(image=-1.0, text=-1.0)
+    assert ckd.teacher_level == level
+    part = {
+        m: float(scalars[f'specific_{m}'] + 5 * scalars[f'generic_{m}'])
+        for m in ('image', 'text')
+    }
+    assert both == pytest.approx(sum(part.values()), rel=1e-5)
+    # Level is not ahead:
+    alone, _ = added(image=-1.0, text=level[TEXT])
+    assert alone == pytest.approx(part['image'], rel=1e-5)
+    alone, _ = added(image=level[IMAGE] + 0.1, text=level[TEXT] - 1e-6)
+    assert alone == pytest.approx(part['text'], rel=1e-5)
+    none, scalars = added(image=2.0, text=2.0)
+    assert none == 0
+    assert scalars['generic_text'] > 0  # what would be taught is still logged
+    again, _ = added(image=-1.0, text=-1.0)
+    assert again == both
+
+
+def test_gate_of_the_full_view(data, random_teachers):
+    ckd = CKD(random_teachers(data, [BOTH]), gate=True)
+    task = Recommendation(PlainRecommender(data), data, balance=ckd)
+    values = task.validation()
+    assert values['val_recall@20/full'] == values['val_recall@20']
+    for own, is_open in [(-1.0, True), (2.0, False)]:
+        task.balance.validated({'val_recall@20/full': own})
+        assert (task.losses(batch_of(data)).added > 0) == is_open
+
+
+def test_without_gate_everything_is_taught(data, random_teachers):
+    task = Recommendation(
+        PlainRecommender(data), data, balance=CKD(random_teachers(data))
+    )
+    batch, results = batch_of(data), []
+    for _ in range(2):
+        torch.manual_seed(1)
+        results.append(task.losses(batch).added)
+        task.balance.validated({})
+    assert torch.equal(*results)
+    assert len(task.balance.teacher_level) == 2
+
+
+def test_another_task_starts_with_open_gates(data, random_teachers):
+    """A balance that has been trained brings its teachers, nothing else."""
+    ckd = CKD(random_teachers(data), gate=True)
+    first = Recommendation(PlainRecommender(data), data, balance=ckd)
+    values = {'val_recall@20/only(image)': 2.0, 'val_recall@20/only(text)': 2.0}
+    first.balance.validated(values)
+    second = Recommendation(first.model, data, balance=first.balance)
+    batch = batch_of(data)
+    assert first.losses(batch).added == 0
+    assert second.losses(batch).added > 0
+    assert second.balance.teacher_level == {}
+    assert second.balance.teachers[TEXT] is first.balance.teachers[TEXT]
+
+
+# Random triples ##############################################################
+
+
+@pytest.mark.parametrize('num_pairs', [7, 30, 5000])
+def test_random_triples(num_pairs, data, random_teachers):
+    # User 3 has no interactions left:
+    user, item = data[RATES].edge_index
+    data[RATES].edge_index = torch.stack([user, item])[:, user != 3]
+    data[RATED_BY].edge_index = data[RATES].edge_index.flip(0)
+    ckd = CKD(on_random=SoftCrossEntropy(num_pairs=num_pairs))
+    task = Recommendation(PlainRecommender(data), data, balance=ckd)
+    for _ in range(5):
+        user, one, other = task.balance.triples()
+        assert len(user) == min(num_pairs, 29)
+        assert len(one) == len(other) == len(user)
+        assert user.unique().numel() == len(user)
+        assert 3 not in user.tolist()
+        items = torch.cat([one, other])
+        assert 0 <= int(items.min()) <= int(items.max()) < 40
+    draws = [torch.cat(task.balance.triples()) for _ in range(2)]
+    assert not torch.equal(*draws)
+
+
+def test_random_triples_are_uniform(data):
+    ckd = CKD(on_random=SoftCrossEntropy(num_pairs=10))
+    task = Recommendation(PlainRecommender(data), data, balance=ckd)
+    draws = [task.balance.triples() for _ in range(800)]
+    user, one, other = (torch.cat(side) for side in zip(*draws, strict=True))
+    for value, size in [(user, 30), (one, 40), (other, 40)]:
+        count = torch.bincount(value, minlength=size)
+        assert chisquare(count).pvalue > 0.001
+    pairs = torch.bincount(one * 40 + other, minlength=1600)
+    assert chisquare(pairs).pvalue > 0.001
+
+
+# Errors ######################################################################
+
+
+@pytest.mark.parametrize('strength', [-0.1, math.nan])
+def test_wrong_strength(strength):
+    with pytest.raises(ValueError, match=rf"'strength'.*'CKD'.*{strength}\)"):
+        CKD(strength=strength)
+
+
+@pytest.mark.parametrize('group_size', [31, 5000])
+def test_groups_larger_than_all_users(group_size, data):
+    ckd = CKD(on_random=SoftCrossEntropy(group_size=group_size))
+    with pytest.raises(
+        ValueError, match=rf"'group_size' .* 30 in 'CKD'.*\(got {group_size}\)"
+    ):
+        Recommendation(PlainRecommender(data), data, balance=ckd)
+
+
+def test_a_task_of_a_view(data):
+    """There is nothing to balance in a part of the modalities."""
+    with pytest.raises(ValueError, match=r"'keep'.*full.*\['text'\]"):
+        Recommendation(
+            PlainRecommender(data), data, balance=CKD(), keep=only('text')
         )
 
-    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        x = [data['item'][f'x_{m}'] for m in self.names]
-        return self.user.weight, self.item(torch.cat(x, dim=-1))
+
+def test_training_without_teachers(data):
+    trainer = Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    task = Recommendation(PlainRecommender(data), data, balance=CKD())
+    with pytest.raises(
+        ValueError, match=r"'CKD' has no teachers.*fit_teachers"
+    ):
+        trainer.fit(task)
+    with pytest.raises(
+        ValueError, match=r"'CKD' has no teachers.*fit_teachers"
+    ):
+        task.losses(batch_of(data))
 
 
-class IdsOnly(nn.Module):
-    """A recommender that looks at no features."""
+def test_the_old_way_of_calling(data):
+    with pytest.raises(ValueError, match="'teachers' needs a dictionary"):
+        CKD(PlainRecommender(data), data)
 
-    def __init__(self, data: HeteroData, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.user = nn.Embedding(data['user'].num_nodes, 4)
-        self.item = nn.Embedding(data['item'].num_nodes, 4)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        return self.dropout(self.user.weight), self.item.weight
+# State #######################################################################
+
+
+def saved(module: nn.Module) -> dict[str, object]:
+    """Return the state of a module, as it comes back from a file."""
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_state(given, data, random_teachers):
+    """A checkpoint holds teachers, levels and gates."""
+    ckd = CKD(random_teachers(data, [BOTH, TEXT]), gate=True)
+    model = wide(PlainRecommender(data))
+    task = Recommendation(model, data, balance=ckd)
+    values = {'val_recall@20/full': -1.0, 'val_recall@20/only(text)': 2.0}
+    task.balance.validated(values)
+
+    others = random_teachers(data) if given else None
+    other = Recommendation(
+        PlainRecommender(data), data, balance=CKD(others, gate=True)
+    )
+    other.load_state_dict(saved(task))
+    assert list(other.balance.teachers) == list(task.balance.teachers)
+    for keep, teacher in task.balance.teachers.items():
+        loaded = other.balance.teachers[keep]
+        assert torch.equal(loaded.user, teacher.user)
+        assert torch.equal(loaded.item, teacher.item)
+        assert loaded.settings == teacher.settings
+    assert other.balance.teacher_level == task.balance.teacher_level
+    batch, results = batch_of(data), []
+    for each in (task, other):
+        torch.manual_seed(1)
+        results.append(each.losses(batch))
+    torch.testing.assert_close(
+        results[0].scalars, results[1].scalars, rtol=0, atol=0
+    )
+    assert torch.equal(results[0].total, results[1].total)
+    # The gate of `text` is closed, that of the full view is open:
+    torch.testing.assert_close(
+        results[1].added.detach(),
+        0.01
+        * (
+            results[1].scalars['specific_full']
+            + 5 * results[1].scalars['generic_full']
+        ),
+    )
+
+
+def test_state_of_other_data(data, random_teachers):
+    task = Recommendation(
+        PlainRecommender(data), data, balance=CKD(random_teachers(data))
+    )
+    changed = graph(seed=1)
+    other = Recommendation(PlainRecommender(changed), changed, balance=CKD())
+    with pytest.raises(ValueError, match='teachers of other data'):
+        other.load_state_dict(task.state_dict())
+    # Unless it is not part of a task yet:
+    ckd = CKD()
+    ckd.load_state_dict(task.balance.state_dict())
+    assert set(ckd.teachers) == {IMAGE, TEXT}
+
+
+def test_tasks_share_no_state(data, random_teachers):
+    given = random_teachers(data)
+    ckd = CKD(given, gate=True)
+    first, second = (
+        Recommendation(PlainRecommender(data), data, balance=ckd)
+        for _ in range(2)
+    )
+    first.balance.validated(
+        {'val_recall@20/only(image)': 2.0, 'val_recall@20/only(text)': 2.0}
+    )
+    first.balance.on_random.weight = 0.0
+    first.balance.teachers.load_state([])
+    given.clear()
+    batch = batch_of(data)
+    assert second.losses(batch).added > 0
+    assert second.balance.teacher_level == {}
+    assert set(second.balance.teachers) == set(ckd.teachers) == {IMAGE, TEXT}
+    # Nor do defaults share theirs:
+    ckd.on_random.tau = 9.0
+    assert CKD().on_random.tau == 0.1
+
+
+def test_teachers_do_not_change(data, random_teachers):
+    teachers = random_teachers(data)
+    before = {keep: t.user.clone() for keep, t in teachers.items()}
+    task = Recommendation(
+        PlainRecommender(data), data, balance=CKD(teachers, strength=1.0)
+    )
+    fit(task, max_epochs=2, progress=False)
+    for keep, teacher in task.balance.teachers.items():
+        assert torch.equal(teacher.user, before[keep])
+        assert not teacher.user.requires_grad
+
+
+def test_order_of_interactions_and_teachers_does_not_matter(
+    data, random_teachers
+):
+    teachers = random_teachers(data, [BOTH, IMAGE, TEXT])
+    model = wide(PlainRecommender(data))
+    batch = batch_of(data)
+    losses = []
+    for several in (teachers, dict(reversed(teachers.items()))):
+        task = Recommendation(model, data, balance=CKD(several))
+        assert list(task.balance.teachers) == [BOTH, IMAGE, TEXT]
+        torch.manual_seed(1)
+        losses.append(task.losses(batch).total)
+        for name in (RATES, RATED_BY):
+            data[name].edge_index = data[name].edge_index.flip(1)
+    assert torch.equal(*losses)
+
+
+def test_repr(data, random_teachers):
+    assert 'CKD(\n  [], strength=0.01, gate=False\n' in repr(CKD())
+    ckd = CKD(random_teachers(data, [TEXT, BOTH]), gate=True)
+    expected = "['only(text)', 'only(image, text)'], strength=0.01, gate=True"
+    assert expected in repr(ckd)
+
+
+# Other people's models #######################################################
 
 
 class HeteroSAGE(nn.Module):
@@ -84,643 +762,49 @@ class HeteroSAGE(nn.Module):
         return out['user'], out['item']
 
 
-NAMES = {2: ('image', 'text'), 3: ('a', 'b', 'c')}
-MODELS = {
-    'plain': Plain,
-    'vbpr': lambda data: VBPR.from_data(data, dim=4),
-    'light_gcn': lambda data: LightGCN.from_data(data, dim=4),
-    'freedom': lambda data: FREEDOM.from_data(
-        data, dim=4, prune=0.0, feature_weight=0.3
-    ),
-}
-
-
-def fake(num_modalities: int = 2, seed: int = 0) -> HeteroData:
-    names = NAMES[num_modalities]
-    data = FakeMultimodal(
-        num_users=30,
-        num_items=20,
-        taste=dict.fromkeys(names, 1.0),
-        noise=dict.fromkeys(names, 0.5),
-        num_channels=5,
-        seed=seed,
-    )[0]
-    return FREEDOM.pre_transform(data)
-
-
-@pytest.fixture
-def data() -> HeteroData:
-    return fake()
-
-
-def random_teachers(data: HeteroData) -> dict[str, Teacher]:
-    """Teachers of several widths that were never trained."""
-    return {
-        name: Teacher(
-            name,
-            torch.randn(data['user'].num_nodes, 3 + place),
-            torch.randn(data['item'].num_nodes, 3 + place),
-            fingerprint(data),
-        )
-        for place, name in enumerate(modalities(data))
-    }
-
-
-def wide(model: nn.Module) -> nn.Module:
-    """Spread the parameters, so that margins are not all close to zero."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter))
-    return model
-
-
-def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    grads = torch.autograd.grad(
-        loss, parameters, allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(names, grads, strict=True))
-
-
-# The naive reference #########################################################
-
-
-def naive_loss(
-    task: CKD, batch: Batch, generic: Batch, tau: float
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Recompute the loss view by view and triple by triple."""
-    names, model, data = modalities(task.data), task.model, task.data
-    keeps = {'full': full(names)}
-    keeps |= {f'only_{m}': only(m) for m in names}
-    keeps |= {f'without_{m}': without(names, m) for m in names}
-    views = default_views(model, data, list(keeps.values()))
-    embedding = {
-        name: views.embedding(place) for place, name in enumerate(keeps)
-    }
-    for m in names:
-        embedding[f'teacher_{m}'] = (
-            task.teachers[m].user,
-            task.teachers[m].item,
-        )
-
-    def margin(view: str, triple: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        user_emb, item_emb = embedding[view]
-        u, i, j = triple
-        return user_emb[u] @ item_emb[i] - user_emb[u] @ item_emb[j]
-
-    batch_triples = list(zip(*batch, strict=True))
-    generic_user, first, second = generic
-    groups = torch.arange(len(generic_user)).split(task.group_size)
-    generic_triples = [
-        (generic_user[u], first[pair], second[pair])
-        for group in groups
-        if len(group) == task.group_size
-        for u in group
-        for pair in group
-    ]
-    size = len(batch_triples)
-
-    # BPR and the regularisation of the full view:
-    user_emb, item_emb = embedding['full']
-    base = torch.zeros(())
-    for triple in batch_triples:
-        base = base - torch.sigmoid(margin('full', triple)).log() / size
-        u, i, j = triple
-        for row in (user_emb[u], item_emb[i], item_emb[j]):
-            base = base + task.l2 / 2 * (row**2).sum() / size
-    if hasattr(model, 'regularization'):
-        several = default_views(model, data, [full(names)])
-        base = base + model.regularization(data, several, *batch)
-    parts = {'base': base}
-
-    # One number a step and modality:
-    for m in names:
-        terms = []
-        for triple in generic_triples:
-            p = torch.sigmoid(margin(f'only_{m}', triple) / tau)
-            q = torch.sigmoid(margin(f'teacher_{m}', triple) / tau)
-            # `log(1 - sigmoid(x))` without cancellation:
-            other = torch.sigmoid(-margin(f'only_{m}', triple) / tau)
-            terms.append(-q * p.log() - (1 - q) * other.log())
-        parts[f'generic_{m}'] = sum(terms) / len(terms)
-
-    # Learning progress of each modality on each triple:
-    def value(view: str, triple: tuple[Tensor, Tensor, Tensor]) -> float:
-        return float(margin(view, triple).detach())
-
-    effect, reference = {}, {}
-    compared = 'only' if task.reference == 'student' else 'teacher'
-    for m in names:
-        effect[m] = [
-            value('full', triple) - value(f'without_{m}', triple)
-            for triple in batch_triples
-        ]
-        reference[m] = [value(f'{compared}_{m}', t) for t in batch_triples]
-        if task.effect == 'average':
-            effect[m] = [sum(effect[m]) / size] * size
-            reference[m] = [sum(reference[m]) / size] * size
-
-    total = torch.zeros(())
-    for m in names:
-        for part in ('specific', 'weight', 'spread'):
-            parts[f'{part}_{m}'] = torch.zeros(())
-        if not task.reweight:
-            del parts[f'spread_{m}']
-    for place, triple in enumerate(batch_triples):
-        c = {
-            m: min(max(effect[m][place] / reference[m][place], 1e-8), 10.0)
-            for m in names
-        }
-        for m in names:
-            weight = len(names) / c[m] / sum(1 / c[n] for n in names)
-            if not task.reweight:
-                weight = 1.0
-            specific = naive_specific(
-                task,
-                margin(f'only_{m}', triple),
-                margin(f'teacher_{m}', triple),
-            )
-            parts[f'specific_{m}'] = parts[f'specific_{m}'] + specific / size
-            parts[f'weight_{m}'] = parts[f'weight_{m}'] + weight / size
-            if task.reweight:
-                parts[f'spread_{m}'] += abs(weight - 1) / size
-            generic_loss = task.gamma * parts[f'generic_{m}']
-            total = total + weight * (specific + generic_loss) / size
-    return base + task.strength * total, parts
-
-
-def naive_specific(task: CKD, own: Tensor, taught: Tensor) -> Tensor:
-    """Recompute the specific loss of one margin."""
-    if task.specific_loss is None:
-        return 0 * own
-    if task.specific_loss.form == 'mse':
-        return (own - taught) ** 2
-    if task.specific_loss.form == 'kl':
-        p, q = torch.sigmoid(own), torch.sigmoid(taught)
-        return q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
-    return taught - own if taught > own else 0 * own
-
-
-@pytest.mark.parametrize('group_size', [1, 3])
-@pytest.mark.parametrize('effect', ['individual', 'average'])
-@pytest.mark.parametrize('reference', ['student', 'teacher'])
-@pytest.mark.parametrize('num_modalities', [2, 3])
-@pytest.mark.parametrize('name', MODELS)
-def test_loss(name, num_modalities, reference, effect, group_size):
-    data = fake(num_modalities)
-    model = wide(MODELS[name](data))
-    task = CKD(
-        model,
-        data,
-        random_teachers(data),
-        strength=0.7,
-        gamma=1.5,
-        tau=2.0,
-        reference=reference,
-        effect=effect,
-        num_generic=7,
-        group_size=group_size,
-        l2=0.1,
-    )
-    batch = next(iter(TripletLoader(data, batch_size=5)))
-    generic = task.generic_triples()
-    loss, parts = task.loss(batch, generic)
-    expected, expected_parts = naive_loss(task, batch, generic, tau=2.0)
-
-    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
-    assert set(parts) == set(expected_parts)
-    for key, value in parts.items():
-        assert value.dim() == 0
-        assert not value.requires_grad
-        torch.testing.assert_close(
-            value, expected_parts[key].detach(), rtol=1e-4, atol=1e-5
-        )
-    result = gradients(loss, model)
-    for key, value in gradients(expected, model).items():
-        assert value.abs().sum() > 0
-        torch.testing.assert_close(result[key], value, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    'variant',
-    [
-        {'specific': 'mse'},
-        {'specific': 'kl'},
-        {'specific': None},
-        {'gamma': 0.0},
-        {'reweight': False},
-        {'specific': None, 'reweight': False},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize('num_modalities', [2, 3])
-def test_loss_of_variants(num_modalities, variant):
-    data = fake(num_modalities)
-    model = Plain(data)
-    settings = {'strength': 0.7, 'tau': 2.0, 'num_generic': 7, **variant}
-    task = CKD(model, data, random_teachers(data), **settings)
-    batch = next(iter(TripletLoader(data, batch_size=5)))
-    generic = task.generic_triples()
-    loss, parts = task.loss(batch, generic)
-    expected, expected_parts = naive_loss(task, batch, generic, tau=2.0)
-    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
-    assert set(parts) == set(expected_parts)
-    for key, value in parts.items():
-        torch.testing.assert_close(
-            value, expected_parts[key].detach(), rtol=1e-4, atol=1e-5
-        )
-    result = gradients(loss, model)
-    for key, value in gradients(expected, model).items():
-        torch.testing.assert_close(result[key], value, rtol=1e-3, atol=1e-4)
-    # The variant differs from CKD itself:
-    itself = CKD(
-        model,
-        data,
-        task.teachers,
-        **{**settings, 'specific': 'hinge', 'gamma': 5.0, 'reweight': True},
-    )
-    assert not torch.isclose(itself.loss(batch, generic)[0], loss)
-
-
-def test_items_that_lack_a_modality_have_no_specific_loss(data):
-    data['item'].has_text = torch.arange(20) >= 8
-    teachers = random_teachers(data)
-    model = wide(Plain(data))
-    batch = next(iter(TripletLoader(data, batch_size=40)))
-    task = CKD(model, data, teachers, skip_missing=True)
-    plain = CKD(model, data, teachers)
-    generic = task.generic_triples()
-    _, parts = task.loss(batch, generic)
-    _, plain_parts = plain.loss(batch, generic)
-
-    user, pos, neg = batch
-    user_emb, item_emb = default_views(model, data, [only('text')]).embedding()
-    own = (user_emb[user] * (item_emb[pos] - item_emb[neg])).sum(dim=1)
-    hinge = (teachers['text'].margin(*batch) - own).clamp(min=0)
-    known = (pos >= 8) & (neg >= 8)
-    assert 0 < known.sum() < len(known)
-    expected = (hinge * known).mean().detach()
-    torch.testing.assert_close(parts['specific_text'], expected)
-    for key, value in plain_parts.items():
-        assert torch.equal(parts[key], value) == (key != 'specific_text')
-
-
-def test_gate(data):
-    """A modality is distilled while its teacher is ahead on validation."""
-    task = CKD(Plain(data), data, random_teachers(data), gate=True)
-    batch = next(iter(TripletLoader(data, batch_size=9)))
-    generic = task.generic_triples()
-    task.teacher_level = {'image': 2.0, 'text': 2.0}
-    own = task.validation()
-    _, both, _ = task.losses(batch, generic)
-
-    # Level is not ahead:
-    task.teacher_level = {'image': 2.0, 'text': own['val_recall@20/only(text)']}
-    task.validation()
-    _, image, parts = task.losses(batch, generic)
-    task.teacher_level = {'image': 0.0, 'text': 0.0}
-    task.validation()
-    _, none, _ = task.losses(batch, generic)
-    assert none == 0
-    assert 0 < image < both
-    plain = CKD(Plain(data), data, task.teachers, reweight=False, gate=True)
-    plain.model = task.model
-    _, ungated, parts = plain.losses(batch, generic)
-    expected = sum(
-        parts[f'specific_{m}'] + 5 * parts[f'generic_{m}']
-        for m in ('image', 'text')
-    )
-    torch.testing.assert_close(ungated.detach(), expected)
-
-
-def test_gradient_share(data):
-    model = wide(Plain(data))
-    task = CKD(model, data, random_teachers(data), strength=0.3)
-    batch = next(iter(TripletLoader(data, batch_size=9)))
-    generic = task.generic_triples()
-    norms = []
-    for side in (0, 1):
-        loss = task.losses(batch, generic)[side] * (1.0, 0.3)[side]
-        grads = gradients(loss, model).values()
-        norms.append(torch.cat([g.flatten() for g in grads]).norm())
-    share = task.gradient_share(batch, generic)
-    assert share == pytest.approx(float(norms[1] / sum(norms)), rel=1e-4)
-    assert 0 < share < 1
-    assert all(p.grad is None for p in model.parameters())
-
-
-def test_history_and_warnings(data):
-    """Teachers that know nothing are found out, once each."""
-    task = CKD(VBPR.from_data(data, dim=4), data, random_teachers(data))
-    worst = {
-        m: Teacher.from_embeddings(
-            torch.ones(30, 1), -torch.arange(20.0).unsqueeze(1), data, m
-        )
-        for m in modalities(data)
-    }
-    task.set_teachers(worst)
-    with pytest.warns(UserWarning, match='nothing left to learn') as caught:
-        fit(task, max_epochs=6, eval_every=2, progress=False)
-    found = [str(w.message) for w in caught if 'teacher of' in str(w.message)]
-    assert len(found) == 2  # one a modality, in three evaluations
-    assert [entry['epoch'] for entry in task.history] == [2, 4, 6]
-    for entry in task.history:
-        assert 0 <= entry['gradient_share'] <= 1
-        for m in modalities(data):
-            assert 0 <= entry[f'val_recall@20/only({m})'] <= 1
-            assert 0 <= entry[f'spread_{m}'] <= 1
-    last = task.history[-1]
-    best = max(task.history, key=lambda entry: entry['val_recall@20'])
-    now = task.validation()
-    assert now['val_recall@20'] == pytest.approx(best['val_recall@20'])
-    assert last.keys() == best.keys()
-
-
-def test_measuring_gradients_does_not_change_training(data, monkeypatch):
-    def train() -> Tensor:
-        torch.manual_seed(0)
-        task = CKD(VBPR.from_data(data, dim=4), data, random_teachers(data))
-        return fit(task, max_epochs=4, eval_every=2, progress=False).model(
-            data
-        )[0]
-
-    measured = train()
-    monkeypatch.setattr(CKD, 'gradient_share', lambda *_: 0.0)
-    assert torch.equal(measured, train())
-
-
-def test_loss_with_the_default_arguments(data):
-    model = Plain(data)
-    task = CKD(model, data, random_teachers(data))
-    assert (task.strength, task.gamma) == (0.01, 5.0)
-    assert (task.num_generic, task.group_size) == (5000, 1)
-    assert (task.reference, task.effect) == ('student', 'individual')
-    batch = next(iter(TripletLoader(data, batch_size=5)))
-    generic = task.generic_triples()
-    loss, _ = task.loss(batch, generic)
-    expected, _ = naive_loss(task, batch, generic, tau=0.1)
-    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_weights_sum_to_the_number_of_modalities():
-    data = fake(3)
-    task = CKD(wide(Plain(data)), data, random_teachers(data))
-    batch = next(iter(TripletLoader(data, batch_size=50)))
-    _, parts = task.loss(batch, task.generic_triples())
-    total = sum(parts[f'weight_{m}'] for m in modalities(data))
-    assert float(total) == pytest.approx(3, abs=1e-5)
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_no_strength_gives_the_base_loss(name, data):
-    model = MODELS[name](data)
-    batch = next(iter(TripletLoader(data, batch_size=9)))
-    task = CKD(model, data, random_teachers(data), strength=0.0, l2=0.1)
-    loss = task.training_step(batch)
-    expected = Recommendation(model, data, l2=0.1).training_step(batch)
-    torch.testing.assert_close(loss, expected)
-    result = gradients(loss, model)
-    for key, value in gradients(expected, model).items():
-        torch.testing.assert_close(result[key], value)
-
-
-def test_teachers_get_no_gradient_and_do_not_change(data):
-    teachers = random_teachers(data)
-    before = {name: teacher.user.clone() for name, teacher in teachers.items()}
-    task = CKD(Plain(data), data, teachers, strength=1.0)
-    fit(task, max_epochs=2, progress=False)
-    for name, teacher in task.teachers.items():
-        assert torch.equal(teacher.user, before[name])
-        assert not teacher.user.requires_grad
-
-
-def test_student_that_beats_its_teachers_is_not_pulled_back(data):
-    teachers = {
-        name: Teacher(
-            name, 0 * teacher.user, teacher.item, teacher.data_fingerprint
-        )
-        for name, teacher in random_teachers(data).items()
-    }
-    model = VBPR.from_data(data, dim=4)
-    with torch.no_grad():  # every view prefers lower ids
-        order = torch.linspace(1, 0, 20).unsqueeze(1).expand(20, 4)
-        model.user.weight.fill_(100.0)
-        model.item.weight.copy_(order)
-        for table in model.preference.values():
-            table.fill_(0.01)
-    task = CKD(model, data, teachers, gamma=0.0, strength=1.0, l2=0.0)
-    user = torch.arange(10)
-    batch = user, torch.zeros_like(user), torch.full_like(user, 19)
-    loss, parts = task.loss(batch, task.generic_triples())
-    assert parts['specific_image'] == parts['specific_text'] == 0
-    torch.testing.assert_close(loss.detach(), parts['base'])
-
-
-# Generic triples #############################################################
-
-
-@pytest.mark.parametrize('num_generic', [7, 30, 5000])
-def test_generic_triples(num_generic, data):
-    # User 3 has no interactions left:
-    index = data[RATES].edge_index
-    data[RATES].edge_index = index[:, index[0] != 3]
-    task = CKD(Plain(data), data, num_generic=num_generic)
-    for _ in range(5):
-        user, one, other = task.generic_triples()
-        assert len(user) == min(num_generic, 29)
-        assert len(one) == len(other) == len(user)
-        assert user.unique().numel() == len(user)
-        assert 3 not in user.tolist()
-        items = torch.cat([one, other])
-        assert 0 <= int(items.min()) <= int(items.max()) < 20
-    draws = [torch.cat(task.generic_triples()) for _ in range(2)]
-    assert not torch.equal(*draws)
-
-
-def test_generic_triples_are_uniform(data):
-    task = CKD(Plain(data), data, num_generic=10)
-    draws = [task.generic_triples() for _ in range(800)]
-    user, one, other = (torch.cat(side) for side in zip(*draws, strict=True))
-    for value, size in [(user, 30), (one, 20), (other, 20)]:
-        count = torch.bincount(value, minlength=size)
-        assert chisquare(count).pvalue > 0.001
-    pairs = torch.bincount(one * 20 + other, minlength=400)
-    assert chisquare(pairs).pvalue > 0.001
-
-
-# Errors ######################################################################
-
-
-@pytest.mark.parametrize('names', [(), ('text',)])
-def test_too_few_modalities(names, data):
-    for name in set(modalities(data)) - set(names):
-        del data['item'][f'x_{name}']
-    model = VBPR.from_data(data, dim=4)
-    with pytest.raises(ValueError, match='at least two') as info:
-        CKD(model, data)
-    assert str(list(names)) in str(info.value)
-    assert 'Recommendation' in str(info.value)
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        (dict(reference='self'), r"'reference' .* 'CKD' \(got 'self'\)"),
-        (dict(effect='total'), r"'effect' .* 'CKD' \(got 'total'\)"),
-        (dict(num_generic=0), r"'group_size' .* num_generic=0\)"),
-        (dict(num_generic=-5), r"'group_size' .* num_generic=-5\)"),
-        (dict(group_size=5001), r"'group_size' .*\(got 5001,"),
-        (dict(group_size=31), r"'group_size' .* 30, .*\(got 31,"),
-        (dict(group_size=0), r"'group_size' .*\(got 0,"),
-        (dict(group_size=-3), r"'group_size' .*\(got -3,"),
-        (dict(tau=0.0), r"'tau' .*\(got 0\.0\)"),
-        (dict(tau=-0.1), r"'tau' .*\(got -0\.1\)"),
-    ],
-)
-def test_argument_errors(kwargs, message, data):
-    with pytest.raises(ValueError, match=message):
-        CKD(Plain(data), data, **kwargs)
-
-
-@pytest.mark.parametrize('when', ['init', 'later'])
-def test_wrong_teachers(when, data):
-    teachers = random_teachers(data)
-    image, text = teachers['image'], teachers['text']
-    stranger = random_teachers(fake(seed=1))['text']
-    other = Teacher('audio', text.user, text.item, text.data_fingerprint)
-    task = CKD(Plain(data), data)
-
-    def give(teachers: dict[str, Teacher]) -> None:
-        if when == 'init':
-            CKD(Plain(data), data, teachers)
-        else:
-            task.set_teachers(teachers)
-
-    for wrong in ({'text': text}, {}, {**teachers, 'audio': other}):
-        with pytest.raises(ValueError, match='one teacher for each') as info:
-            give(wrong)
-        assert str(sorted(wrong)) in str(info.value)
-    with pytest.raises(ValueError, match="given for 'image' teaches 'text'"):
-        give({'image': text, 'text': image})
-    with pytest.raises(ValueError, match="'text' was trained on other data"):
-        give({'image': image, 'text': stranger})
-    assert task.teachers == {}
-    give(teachers)
-
-
-@pytest.mark.parametrize('change', ['features', 'interactions', 'users'])
-def test_teacher_of_changed_data(change, data):
-    teachers = random_teachers(data)
-    if change == 'features':
-        data['item'].x_image[0, 0] += 1
-    elif change == 'interactions':
-        data[RATES].edge_index = data[RATES].edge_index[:, 1:]
-    else:
-        data['user'].num_nodes += 1
-    with pytest.raises(ValueError, match='other data'):
-        CKD(Plain(data), data, teachers)
-
-
-def test_order_of_interactions_and_teachers_does_not_matter(data):
-    teachers = random_teachers(data)
-    data[RATES].edge_index = data[RATES].edge_index.flip(1)
-    task = CKD(Plain(data), data, dict(reversed(teachers.items())))
-    assert list(task.teachers) == ['image', 'text']
-
-
-def test_training_without_teachers(data):
-    trainer = Trainer(
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    with pytest.raises(ValueError, match='fit_teachers'):
-        trainer.fit(CKD(Plain(data), data))
-
-
-@pytest.mark.parametrize(
-    ('make', 'name'),
-    [
-        (lambda data: LightGCN.from_data(data, use=[], dim=4), 'LightGCN'),
-        (lambda data: VBPR.from_data(data, use=[], dim=4), 'VBPR'),
-        (lambda data: BPRMF.from_data(data, dim=4), 'BPRMF'),
-        (lambda data: BM3.from_data(data, dim=4), 'BM3'),
-        (IdsOnly, 'IdsOnly'),
-        (lambda data: IdsOnly(data, dropout=0.5), 'IdsOnly'),
-    ],
-    ids=['light_gcn', 'vbpr', 'bpr_mf', 'bm3', 'plain', 'dropout'],
-)
-def test_features_that_are_ignored(make, name, data):
-    model = make(data)
-    with pytest.raises(ValueError, match='do not change') as info:
-        CKD(model, data, random_teachers(data))
-    message = str(info.value)
-    assert name in message
-    assert 'image or text' in message
-    assert 'effects are zero' in message
-    assert model.training
-
-
-@pytest.mark.parametrize('model', [Popularity, InteractionKNN, FeatureKNN])
-def test_nothing_to_train(model, data):
-    with pytest.raises(
-        ValueError, match=f"{model.__name__} has no parameters to train.*'CKD'"
-    ):
-        CKD(model.from_data(data), data, random_teachers(data))
-
-
-def test_frozen_student(data):
-    model = VBPR.from_data(data, dim=4).requires_grad_(False)
-    with pytest.raises(ValueError, match='VBPR has no parameters to train'):
-        CKD(model, data)
-
-
-def test_few_generic_triples_are_no_ignored_features(data):
-    """Both items of a generic triple may be the same, by chance."""
-    model = Plain(data)
-    for seed in range(50):
-        torch.manual_seed(seed)
-        assert len(CKD(model, data, num_generic=1).generic_triples()) == 3
-
-
-# Other people's models #######################################################
-
-
 def test_third_party_student():
-    data = FakeMultimodal(num_users=100, num_items=50)[0]
-    task = CKD(HeteroSAGE(data), data, lr=0.01, batch_size=200, num_generic=50)
-    assert task.teachers == {}
-    before = copy.deepcopy(task.model.state_dict())
-    assert fit(task, max_epochs=4, eval_every=2, progress=False) is task
+    data = fake_graph(num_users=100, num_items=50)
+    model = HeteroSAGE(data)
+    ckd = CKD(on_random=SoftCrossEntropy(num_pairs=50))
+    task = Recommendation(model, data, balance=ckd, lr=0.01, batch_size=200)
+    assert task.model is model
+    assert not task.balance.teachers
+    before = copy.deepcopy(model.state_dict())
+    fit(task, max_epochs=4, eval_every=2, progress=False)
 
-    assert set(task.teachers) == {'image', 'text'}
-    for name, teacher in task.teachers.items():
-        assert teacher.modality == name
+    assert set(task.balance.teachers) == {IMAGE, TEXT}
+    for teacher in task.balance.teachers.values():
         assert teacher.user.shape == (100, 8)
         assert teacher.item.shape == (50, 8)
     assert any(
         not torch.equal(value, before[key])
-        for key, value in task.model.state_dict().items()
+        for key, value in model.state_dict().items()
     )
     entry = task.history[-1]
-    assert {'base', 'specific_image', 'generic_text', 'weight_text'} <= set(
+    assert {'base', 'specific_image', 'generic_text', 'spread_text'} <= set(
         entry
     )
     assert entry['weight_image'] + entry['weight_text'] == pytest.approx(
         2, abs=1e-4
     )
-    item, _ = task.recommend(torch.tensor([0, 1]), k=3)
+    item, _ = task.recommend([0, 1], k=3)
     assert item.shape == (2, 3)
+
+
+def test_third_party_loss(random_teachers):
+    data = fake_graph(num_users=30, num_items=20)
+    ckd = CKD(random_teachers(data), 0.7, Hinge(), SoftCrossEntropy(tau=2.0))
+    task = Recommendation(HeteroSAGE(data), data, BPR(), ckd)
+    assert_naive(task, batch_of(data, 5))
 
 
 def test_teachers_of_another_class(data):
     """A teacher may be any model: here, VBPR teaches LightGCN."""
-    teachers = {
-        name: Teacher.from_model(VBPR.from_data(data, dim=3), data, name)
-        for name in modalities(data)
+    teachers: dict[Keep, Teacher] = {
+        only(m): Teacher.from_model(VBPR.from_data(data, dim=3), data, only(m))
+        for m in modalities(data)
     }
-    task = CKD(LightGCN.from_data(data, dim=4), data, teachers)
+    model = LightGCN.from_data(data, dim=4)
+    task = Recommendation(model, data, balance=CKD(teachers))
     fit(task, max_epochs=1, progress=False)
-    assert task.teachers['text'].user.shape == (30, 6)
+    assert task.balance.teachers[TEXT].user.shape == (30, 6)

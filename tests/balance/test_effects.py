@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyg_ckd.distill import effects, modality_weights
+from pyg_ckd.balance import effects, modality_weights
 
 
 def naive_effects(full, without, reference, average=False):
@@ -153,6 +153,11 @@ def test_half_precision(dtype):
     weight = modality_weights(progress).float()
     expected = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
     torch.testing.assert_close(weight, expected)
+
+
+def test_unknown_effect():
+    with pytest.raises(ValueError, match=r"'effect'.*\(got 'total'\)"):
+        effects(torch.ones(1), torch.ones(1, 2), torch.ones(1, 2), 'total')
 
 
 @pytest.mark.parametrize('effect', ['individual', 'average'])

@@ -1,8 +1,8 @@
 import pytest
 
-from pyg_ckd.train.failure_signs import failure_signs
+from pyg_ckd.balance import failure_signs
 
-LEVEL = {'image': 0.05, 'text': 0.07}
+LEVEL = {'only(image)': 0.05, 'only(text)': 0.07}
 HEALTHY = {
     'val_recall@20/only(image)': 0.04,
     'val_recall@20/only(text)': 0.06,
@@ -19,8 +19,8 @@ def test_healthy():
 @pytest.mark.parametrize(
     ('change', 'name', 'measured'),
     [
-        ({'val_recall@20/only(image)': 0.05}, 'teacher of image', '0.0500'),
-        ({'val_recall@20/only(text)': 0.08}, 'teacher of text', '0.0800'),
+        ({'val_recall@20/only(image)': 0.05}, 'teacher of only(image)', '0.0500'),
+        ({'val_recall@20/only(text)': 0.08}, 'teacher of only(text)', '0.0800'),
         ({'spread_image': 0.0, 'spread_text': 0.01}, 'effects', '0.0100'),
         ({'gradient_share': 0.95}, 'gradient', '95%'),
     ],
@@ -38,3 +38,15 @@ def test_one_modality_that_differs_is_enough():
 def test_weights_that_are_not_used_are_no_sign():
     entry = {key: HEALTHY[key] for key in HEALTHY if 'spread' not in key}
     assert failure_signs(entry, LEVEL) == {}
+
+
+def test_gradient_that_is_not_known_is_no_sign():
+    entry = {key: HEALTHY[key] for key in HEALTHY if 'gradient' not in key}
+    assert failure_signs(entry, LEVEL) == {}
+
+
+def test_what_teaches_the_full_view():
+    entry = {**HEALTHY, 'val_recall@20/full': 0.09}
+    assert failure_signs(entry, {'full': 0.1}) == {}
+    (sign,) = failure_signs(entry, {'full': 0.08}).values()
+    assert 'CKD(gate=True)' in sign

@@ -1,34 +1,47 @@
+import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from pyg_ckd.graph import RATES, fingerprint
-from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.distill import Teacher
-from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
+from pyg_ckd.balance import Teacher
+from pyg_ckd.graph import RATED_BY, RATES, fingerprint
+from pyg_ckd.nn import (
+    FREEDOM,
+    VBPR,
+    FeatureKNN,
+    InteractionKNN,
+    LightGCN,
+    Popularity,
+)
+from pyg_ckd.testing import fake_graph
 from pyg_ckd.views import full, only, view
+
+BOTH = full(['image', 'text'])
 
 
 @pytest.fixture
 def data():
-    return FakeMultimodal(
+    return fake_graph(
         num_users=8,
         num_items=6,
         num_channels=3,
-        pre_transform=LightGCN.pre_transform,
-    )[0]
+        pre_transform=FREEDOM.pre_transform,
+    )
 
 
 @pytest.fixture
 def teacher(data):
     model = VBPR.from_data(data, dim=4)
-    return Teacher.from_model(model, data, 'text', {'seed': '7'})
+    return Teacher.from_model(model, data, only('text'), {'seed': '7'})
 
 
-class Foreign(nn.Module):
+class Noisy(nn.Module):
+    """A foreign model that returns a parameter as it is, and has dropout."""
+
     def __init__(self, data):
         super().__init__()
         self.user = nn.Parameter(torch.randn(data['user'].num_nodes, 3))
@@ -36,25 +49,28 @@ class Foreign(nn.Module):
 
     def forward(self, data):
         item = data['item'].x_text + data['item'].x_image
-        return self.user, self.dropout(item)
+        return self.user, self.dropout(item[:, :3])
 
 
-@pytest.mark.parametrize('modality', ['image', 'text'])
-@pytest.mark.parametrize(
-    'make',
-    [
-        lambda data: VBPR.from_data(data, dim=4),
-        lambda data: LightGCN.from_data(data, dim=4),
-        Foreign,
-    ],
-    ids=['VBPR', 'LightGCN', 'foreign'],
-)
-def test_margin(make, modality, data):
-    """Margins are those of the uni-modal view, in evaluation mode."""
-    model = make(data)
-    result = Teacher.from_model(model, data, modality)
+MODELS = {
+    'vbpr': lambda data: VBPR.from_data(data, dim=4),
+    'light_gcn': lambda data: LightGCN.from_data(data, dim=4),
+    'freedom': lambda data: FREEDOM.from_data(data, dim=4),
+    'foreign': Noisy,
+}
+
+
+# Making one ##################################################################
+
+
+@pytest.mark.parametrize('keep', [only('image'), only('text'), BOTH, None])
+@pytest.mark.parametrize('name', MODELS)
+def test_margin(name, keep, data):
+    """Margins are those of the view, in evaluation mode."""
+    model = MODELS[name](data)
+    result = Teacher.from_model(model, data, keep)
     assert model.training  # as before
-    user_emb, item_emb = view(model.eval(), data, only(modality))
+    user_emb, item_emb = as_it_is_seen(model.eval(), data, keep or BOTH)
 
     user, pos, neg = torch.randint(6, (3, 20))
     margin = result.margin(user, pos, neg)
@@ -64,10 +80,21 @@ def test_margin(make, modality, data):
         torch.testing.assert_close(margin[b], expected.detach())
 
 
-def test_crossed_margin(teacher):
+def as_it_is_seen(model, data, keep):
+    """Return the embeddings of a view, with features ablated by hand."""
+    if isinstance(model, Noisy):
+        other = copy.copy(data)
+        for m in BOTH - keep:
+            x = data['item'][f'x_{m}']
+            other['item'][f'x_{m}'] = x.mean(dim=0).expand_as(x)
+        return model(other)
+    return view(model, data, keep)
+
+
+def test_margin_in_groups(teacher):
     user = torch.tensor([7, 0, 3, 4, 1])
     pos, neg = torch.tensor([1, 2, 5, 0, 4]), torch.tensor([3, 3, 1, 2, 0])
-    margin = teacher.crossed_margin(user, pos, neg, size=2)
+    margin = teacher.margin(user, pos, neg, group_size=2)
     expected = [
         teacher.user[user[u]] @ (teacher.item[pos[p]] - teacher.item[neg[p]])
         for group in ([0, 1], [2, 3])
@@ -77,35 +104,54 @@ def test_crossed_margin(teacher):
     torch.testing.assert_close(margin, torch.stack(expected))
 
 
-def test_from_model_of_another_view(data):
+def test_full_view_is_the_default(data):
     model = VBPR.from_data(data, dim=4)
-    keep = full(['image', 'text'])
-    teacher = Teacher.from_model(model, data, 'text', keep=keep)
-    assert teacher.modality == 'text'
-    for own, expected in zip(
-        (teacher.user, teacher.item), model(data), strict=True
-    ):
-        torch.testing.assert_close(own, expected)
-    with pytest.raises(ValueError, match=r"one of .*'text'.*'txet'"):
-        Teacher.from_model(model, data, 'txet', keep=keep)
+    teacher = Teacher.from_model(model, data)
+    torch.testing.assert_close((teacher.user, teacher.item), model(data))
 
 
 def test_from_model_keeps_the_mode(data):
     model = VBPR.from_data(data, dim=4).eval()
-    Teacher.from_model(model, data, 'text')
+    Teacher.from_model(model, data, only('text'))
     assert not model.training
 
 
-def test_from_model_of_unknown_modality(data):
-    model = VBPR.from_data(data, dim=4)
-    with pytest.raises(ValueError, match=r"\['image', 'text'\].*'txet'"):
-        Teacher.from_model(model, data, 'txet')
+@pytest.mark.parametrize(
+    ('keep', 'message'),
+    [
+        (only('txet'), r"'txet', but the items have \['image', 'text'\]"),
+        (full(['text', 'audio']), r"'audio', but the items have"),
+        ('text', r"write only\('text'\)"),
+    ],
+)
+def test_unknown_views(keep, message, data):
+    with pytest.raises(ValueError, match=message):
+        Teacher.from_model(VBPR.from_data(data, dim=4), data, keep)
+
+
+@pytest.mark.parametrize('model', [InteractionKNN, FeatureKNN, Popularity])
+def test_models_without_parameters(model, data):
+    """Whatever recommends can teach, also with sparse embeddings."""
+    model = model.from_data(data)
+    teacher = Teacher.from_model(model, data)
+    user, item = (emb.to_dense() for emb in model(data))
+    triple = torch.randint(6, (3, 9))
+    score = user @ item.t()
+    expected = score[triple[0], triple[1]] - score[triple[0], triple[2]]
+    torch.testing.assert_close(teacher.margin(*triple), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.double, torch.bfloat16])
+def test_model_in_another_precision(dtype, data):
+    model = VBPR.from_data(data, dim=4).to(dtype)
+    teacher = Teacher.from_model(model, data, only('text'))
+    assert teacher.user.dtype == teacher.item.dtype == dtype
 
 
 @pytest.mark.parametrize('modality', ['image', 'text'])
 def test_frozen(modality, data):
-    model = Foreign(data)  # returns a parameter as it is
-    teacher = Teacher.from_model(model, data, modality)
+    model = Noisy(data)
+    teacher = Teacher.from_model(model, data, only(modality))
     assert not teacher.user.requires_grad
     assert not teacher.item.requires_grad
     assert not teacher.margin(*torch.randint(6, (3, 4))).requires_grad
@@ -121,97 +167,108 @@ def test_frozen(modality, data):
 
 def test_no_more_than_needed(data):
     """A teacher is two tables, not a part of larger ones."""
-    data = FREEDOM.pre_transform(data)
-    teacher = Teacher.from_model(FREEDOM.from_data(data, dim=4), data, 'text')
+    model = FREEDOM.from_data(data, dim=4)
+    teacher = Teacher.from_model(model, data, only('text'))
     for table in (teacher.user, teacher.item):
         assert table.untyped_storage().nbytes() == 4 * table.numel()
 
 
 def test_fields(teacher, data):
-    assert teacher.modality == 'text'
     assert teacher.data_fingerprint == fingerprint(data)
     assert teacher.settings == {
         'model': "VBPR(8, 6, {'image': 3, 'text': 3}, dim=4)",
         'seed': '7',
     }
-    assert repr(teacher) == "Teacher('text', num_users=8, num_items=6, dim=8)"
+    assert repr(teacher) == 'Teacher(num_users=8, num_items=6, dim=8)'
+
+
+def test_copies_share_the_embeddings(teacher):
+    assert copy.deepcopy({'a': teacher})['a'] is teacher
+    pickled = pickle.loads(pickle.dumps(teacher))
+    assert torch.equal(pickled.user, teacher.user)
 
 
 def test_to(teacher):
-    copied = teacher.to('cpu')
+    copied = teacher.to('cpu').to(torch.double)
+    assert copied.user.dtype == copied.item.dtype == torch.double
     assert copied.settings == teacher.settings
     assert copied.data_fingerprint == teacher.data_fingerprint
-    assert torch.equal(copied.user, teacher.user)
-    meta = teacher.to('meta')
-    assert meta.user.device.type == meta.item.device.type == 'meta'
+    assert torch.equal(copied.user.float(), teacher.user)
 
 
-@pytest.mark.parametrize('as_text', [False, True])
-def test_save_and_load(teacher, data, tmp_path, as_text):
-    path = tmp_path / 'text.pt'
-    teacher.save(str(path) if as_text else path)
-    assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
-    loaded = Teacher.load(str(path) if as_text else path)
-    for field in dataclasses.fields(Teacher):
-        result = getattr(loaded, field.name)
-        expected = getattr(teacher, field.name)
-        if isinstance(expected, torch.Tensor):
-            assert torch.equal(result, expected)
-        else:
-            assert result == expected
-    loaded.check(data, fingerprint(data))
-    triples = torch.randint(6, (3, 9))
-    assert torch.equal(loaded.margin(*triples), teacher.margin(*triples))
+def test_from_embeddings(data):
+    user, item = torch.randn(8, 5), torch.randn(6, 5)
+    teacher = Teacher.from_embeddings(user, item, data, {'from': 'a'})
+    assert teacher.data_fingerprint == fingerprint(data)
+    assert teacher.settings == {'from': 'a'}
+    one, two = torch.tensor([3]), torch.tensor([4])
+    expected = user[3] @ item[3] - user[3] @ item[4]
+    assert float(teacher.margin(one, one, two)) == pytest.approx(
+        float(expected)
+    )
+    user.zero_()  # The teacher has a copy.
+    assert teacher.user.any()
 
 
-def test_saved_file_has_no_code(teacher, tmp_path):
-    teacher.save(tmp_path / 'text.pt')
-    content = torch.load(tmp_path / 'text.pt', weights_only=True)
-    assert set(content) == {
-        'modality',
-        'user',
-        'item',
-        'data_fingerprint',
-        'settings',
-    }
+@pytest.mark.parametrize('dtype', [torch.double, torch.half, torch.long])
+def test_embeddings_of_any_dtype(dtype, data):
+    user, item = (torch.randint(9, (n, 2)).to(dtype) for n in (8, 6))
+    teacher = Teacher.from_embeddings(user, item, data)
+    assert teacher.user.dtype == teacher.item.dtype == torch.float
+    assert torch.equal(teacher.item, item.float())
 
 
-class Evil:
-    def __reduce__(self):
-        return (print, ('executed',))
+# What is refused #############################################################
 
 
-def test_load_executes_nothing(teacher, tmp_path, capsys):
-    path = tmp_path / 'evil.pt'
-    content = dataclasses.asdict(teacher)
-    torch.save({**content, 'settings': {'model': Evil()}}, path)
-    with pytest.raises(pickle.UnpicklingError):
-        Teacher.load(path)
-    assert capsys.readouterr().out == ''
+@pytest.mark.parametrize(
+    ('user', 'item'),
+    [((7, 5), (6, 5)), ((8, 5), (6, 4)), ((8,), (6, 5)), ((6, 5), (8, 5))],
+)
+def test_embeddings_of_other_shapes(user, item, data):
+    with pytest.raises(ValueError, match=r'shapes \[.*, d\]') as info:
+        Teacher.from_embeddings(torch.ones(user), torch.ones(item), data)
+    assert str(list(user)) in str(info.value)
+    assert str(list(item)) in str(info.value)
 
 
-def test_save_replaces(teacher, tmp_path):
-    path = tmp_path / 'text.pt'
-    path.write_bytes(b'old')
-    teacher.save(path)
-    assert list(tmp_path.iterdir()) == [path]
-    assert torch.equal(Teacher.load(path).user, teacher.user)
+def test_shapes_of_other_data(data, teacher):
+    """Also if someone says that they belong to the data."""
+    other = Teacher(teacher.item, teacher.user, fingerprint(data))
+    with pytest.raises(ValueError, match=r'\[8, d\] and \[6, d\] .*\[6, 8\]'):
+        other.check(data, fingerprint(data))
 
 
-def test_failed_save_leaves_all_as_it_was(teacher, tmp_path, monkeypatch):
-    path = tmp_path / 'text.pt'
-    path.write_bytes(b'old')
+def test_integers():
+    with pytest.raises(ValueError, match=r'floating.*\[2, 3\] of torch\.int64'):
+        Teacher(torch.ones(2, 3).long(), torch.ones(4, 3), '')
 
-    def fail(content, target):
-        with open(target, 'wb') as file:
-            file.write(b'half of it')
-        raise OSError('disk full')
 
-    monkeypatch.setattr(torch, 'save', fail)
-    with pytest.raises(OSError, match='disk full'):
-        teacher.save(path)
-    assert path.read_bytes() == b'old'
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('side', ['user', 'item'])
+def test_embeddings_that_are_not_finite(side, value, data):
+    emb = {'user': torch.ones(8, 2), 'item': torch.ones(6, 2)}
+    emb[side][3, 1] = value
+    message = f'{side} embeddings of a teacher .* first in row 3.*train it'
+    with pytest.raises(ValueError, match=message):
+        Teacher.from_embeddings(**emb, data=data)
+    with pytest.raises(ValueError, match=message):
+        Teacher(**emb, data_fingerprint='')
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_model_that_has_diverged(value, data):
+    model = VBPR.from_data(data, dim=4)
+    with torch.no_grad():
+        model.item.weight[2, 1] = value
+    with pytest.raises(ValueError, match=r'item embeddings of a .* row 2'):
+        Teacher.from_model(model, data)
+
+
+def test_changed_by_hand(data, teacher):
+    teacher.item[4] = torch.inf
+    with pytest.raises(ValueError, match=r'item embeddings of a .* row 4'):
+        teacher.check(data, fingerprint(data))
 
 
 def reorder(data):
@@ -238,6 +295,7 @@ def change_interaction(data):
 
 def drop_interaction(data):
     data[RATES].edge_index = data[RATES].edge_index[:, 1:]
+    data[RATED_BY].edge_index = data[RATES].edge_index.flip(0)
 
 
 def change_features(data):
@@ -249,8 +307,12 @@ def swap_features(data):
     item.x_image, item.x_text = item.x_text, item.x_image
 
 
-def drop_other_modality(data):
+def drop_modality(data):
     del data['item'].x_image
+
+
+def add_user(data):
+    data['user'].num_nodes += 1
 
 
 @pytest.mark.parametrize(
@@ -260,15 +322,14 @@ def drop_other_modality(data):
         drop_interaction,
         change_features,
         swap_features,
-        drop_other_modality,
+        drop_modality,
+        add_user,
     ],
 )
 def test_check_refuses(teacher, data, change):
     expected = fingerprint(data)
     change(data)
-    with pytest.raises(
-        ValueError, match=r"teacher of 'text' was trained on other data"
-    ) as info:
+    with pytest.raises(ValueError, match='trained on other data') as info:
         teacher.check(data, fingerprint(data))
     # It says which, and how the teacher was trained:
     assert expected[:12] in str(info.value)
@@ -276,60 +337,136 @@ def test_check_refuses(teacher, data, change):
     assert 'VBPR(8, 6' in str(info.value)
 
 
-def test_check_refuses_without_modality(teacher, data):
-    del data['item'].x_text
-    with pytest.raises(ValueError, match=r"teacher of 'text'.*\['image'\]"):
-        teacher.check(data, fingerprint(data))
+# Files #######################################################################
 
 
-def test_any_width():
-    teacher = Teacher('text', torch.eye(3), torch.eye(3), '')
-    index = torch.tensor([0, 1, 2])
-    margin = teacher.margin(index, index, torch.tensor([1, 1, 1]))
-    assert margin.tolist() == [1, 0, 1]
-    assert teacher.settings == {}
+@pytest.mark.parametrize('as_text', [False, True])
+def test_save_and_load(teacher, data, tmp_path, as_text):
+    path = tmp_path / 'folder' / 'text.pt'
+    teacher.save(str(path) if as_text else path)
+    assert list(path.parent.iterdir()) == [path]  # no temporary file is left
+    loaded = Teacher.load(str(path) if as_text else path)
+    assert torch.equal(loaded.user, teacher.user)
+    assert torch.equal(loaded.item, teacher.item)
+    assert loaded.settings == teacher.settings
+    loaded.check(data, fingerprint(data))
+    triples = torch.randint(6, (3, 9))
+    assert torch.equal(loaded.margin(*triples), teacher.margin(*triples))
 
 
-def test_from_embeddings(data):
-    user, item = torch.randn(8, 5), torch.randn(6, 5)
-    teacher = Teacher.from_embeddings(user, item, data, 'text', {'from': 'a'})
-    assert teacher.data_fingerprint == fingerprint(data)
-    assert teacher.settings == {'from': 'a'}
-    one, two = torch.tensor([3]), torch.tensor([4])
-    expected = user[3] @ item[3] - user[3] @ item[4]
-    assert float(teacher.margin(one, one, two)) == pytest.approx(
-        float(expected)
-    )
-    user.zero_()  # The teacher has a copy.
-    assert teacher.user.any()
+def test_saved_file_has_no_code(teacher, tmp_path):
+    teacher.save(tmp_path / 'text.pt')
+    content = torch.load(tmp_path / 'text.pt', weights_only=True)
+    assert set(content) == {'user', 'item', 'data_fingerprint', 'settings'}
+
+
+def test_settings_of_any_kind(data, tmp_path):
+    """What a file could not hold becomes text, so that it can be read."""
+    settings = {'lr': np.float64(0.5), 'path': tmp_path, 'n': 3, 'x': None}
+    user, item = torch.ones(8, 2), torch.ones(6, 2)
+    teacher = Teacher.from_embeddings(user, item, data, settings)
+    teacher.save(tmp_path / 'text.pt')
+    assert Teacher.load(tmp_path / 'text.pt').settings == {
+        'lr': '0.5',
+        'path': str(tmp_path),
+        'n': 3,
+        'x': None,
+    }
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ('executed',))
+
+
+def test_load_executes_nothing(teacher, tmp_path, capsys):
+    path = tmp_path / 'evil.pt'
+    torch.save({**teacher.state(), 'settings': {'model': Evil()}}, path)
+    with pytest.raises(ValueError, match=r'evil\.pt.*UnpicklingError'):
+        Teacher.load(path)
+    assert capsys.readouterr().out == ''
 
 
 @pytest.mark.parametrize(
-    ('user', 'item', 'message'),
+    'content',
     [
-        ((7, 5), (6, 5), r"'user' needs the shape \[8, d\].*\[7, 5\]"),
-        ((8, 5), (6, 4), r"'item' needs the shape \[6, d\].*\[6, 4\]"),
-        ((8,), (6, 5), r"'user' needs the shape \[8, d\].*\[8\]"),
+        {'modality': 'text', 'user': torch.ones(2, 1), 'item': torch.ones(3, 1),
+         'data_fingerprint': '', 'settings': {}},
+        {'user': torch.ones(2, 1), 'item': torch.ones(3, 1)},
+        {'user': 1, 'item': 2, 'data_fingerprint': ''},
+        {'user': torch.ones(2, 1), 'item': torch.ones(3, 1),
+         'data_fingerprint': '', 'settings': 3},
+        {'user': torch.full((2, 1), torch.nan), 'item': torch.ones(3, 1),
+         'data_fingerprint': ''},
+        nn.Linear(2, 3).state_dict(),
+        torch.ones(3),
+        [1, 2],
+        None,
     ],
+    ids=['old', 'part', 'numbers', 'settings', 'nan', 'state', 'tensor',
+         'list', 'none'],
+)  # fmt: skip
+def test_files_of_something_else(content, tmp_path):
+    path = tmp_path / 'other.pt'
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"other\.pt' is no whole file of a t"):
+        Teacher.load(path)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_truncated_files(share, teacher, tmp_path):
+    path = tmp_path / 'text.pt'
+    teacher.save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"text\.pt' is no whole file"):
+        Teacher.load(path)
+
+
+@pytest.mark.parametrize(
+    'content', [b'hello', b'\x80\x02}q\x00.', b'PK\x03\x04']
 )
-def test_embeddings_of_other_data(user, item, message, data):
-    with pytest.raises(ValueError, match=message):
-        Teacher.from_embeddings(
-            torch.ones(user), torch.ones(item), data, 'text'
-        )
+def test_files_of_other_programs(content, tmp_path):
+    path = tmp_path / 'text.pt'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"text\.pt' is no whole file"):
+        Teacher.load(path)
 
 
-def test_embeddings_that_are_not_finite(data):
-    item = torch.ones(6, 2)
-    item[3, 1] = torch.nan
-    with pytest.raises(ValueError, match="'item' holds NaN"):
-        Teacher.from_embeddings(torch.ones(8, 2), item, data, 'text')
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Teacher.load(tmp_path / 'text.pt')
+
+
+def test_save_replaces(teacher, tmp_path):
+    path = tmp_path / 'text.pt'
+    path.write_bytes(b'old')
+    teacher.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.equal(Teacher.load(path).user, teacher.user)
+
+
+def test_failed_save_leaves_all_as_it_was(teacher, tmp_path, monkeypatch):
+    path = tmp_path / 'text.pt'
+    path.write_bytes(b'old')
+
+    def fail(content, file):
+        file.write(b'half of it')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(torch, 'save', fail)
+    with pytest.raises(OSError, match='disk full'):
+        teacher.save(path)
+    assert path.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Averages and scales #########################################################
 
 
 def test_average(data, teacher):
-    other = Teacher.from_embeddings(
-        torch.randn(8, 3), torch.randn(6, 3), data, 'text'
-    )
+    user, item = torch.randn(8, 3), torch.randn(6, 3)
+    other = Teacher.from_embeddings(user, item, data)
     both = Teacher.average([teacher, other])
     triple = torch.randint(6, (3, 20))
     expected = (teacher.margin(*triple) + other.margin(*triple)) / 2
@@ -337,24 +474,23 @@ def test_average(data, teacher):
     both.check(data, fingerprint(data))
 
 
-def test_average_of_different_kinds(data, teacher):
-    image = Teacher.from_embeddings(
-        torch.ones(8, 2), torch.ones(6, 2), data, 'image'
-    )
-    with pytest.raises(ValueError, match=r"one modality.*'image'.*'text'"):
-        Teacher.average([teacher, image])
-    with pytest.raises(ValueError, match='one modality'):
+def test_average_of_different_data(data, teacher):
+    change_features(data)
+    other = Teacher.from_embeddings(teacher.user, teacher.item, data)
+    with pytest.raises(ValueError, match='same data') as info:
+        Teacher.average([teacher, other])
+    assert fingerprint(data)[:12] in str(info.value)
+    with pytest.raises(ValueError, match='same data'):
         Teacher.average([])
 
 
 def test_spread(data):
-    teacher = Teacher.from_embeddings(
-        torch.randn(8, 3), torch.randn(6, 3) + 5, data, 'text'
-    )
-    user, first, second = torch.cartesian_prod(
+    user, item = torch.randn(8, 3), torch.randn(6, 3) + 5
+    teacher = Teacher.from_embeddings(user, item, data)
+    triples = torch.cartesian_prod(
         torch.arange(8), torch.arange(6), torch.arange(6)
-    ).unbind(dim=1)
-    margin = teacher.margin(user, first, second)
+    )
+    margin = teacher.margin(*triples.unbind(dim=1))
     assert teacher.spread == pytest.approx(
         float(margin.square().mean().sqrt()), rel=1e-4
     )
@@ -362,3 +498,12 @@ def test_spread(data):
     assert scaled.spread == pytest.approx(0.5)
     assert scaled.evaluate(data, ks=(3,)) == teacher.evaluate(data, ks=(3,))
     assert scaled.settings == teacher.settings
+
+
+@pytest.mark.parametrize('spread', [0.0, -1.0, torch.nan])
+def test_scales_that_would_spoil_a_teacher(spread, data, teacher):
+    with pytest.raises(ValueError, match=rf"'spread'.*\(got {spread} and"):
+        teacher.rescaled(spread)
+    flat = Teacher.from_embeddings(torch.ones(8, 1), torch.ones(6, 1), data)
+    with pytest.raises(ValueError, match=r'\(got 1\.0 and 0\.0\)'):
+        flat.rescaled(1.0)

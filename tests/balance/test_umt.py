@@ -9,6 +9,7 @@ from pyg_ckd.nn import VBPR
 from pyg_ckd.testing import fake_graph
 from pyg_ckd.testing.balance_suite import BalanceSuite
 from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.train.losses import compute_losses
 from pyg_ckd.views import full, only
 
 
@@ -92,8 +93,6 @@ def test_formula(strength, widths):
         for name, parameter in part.named_parameters()
         if parameter.grad is not None
     }
-
-    from pyg_ckd.train.losses import compute_losses
 
     losses = compute_losses(model, data, full(names), None, balance, batch)
     torch.testing.assert_close(losses.added, expected)

@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.graph import RATES, modalities
-from pyg_ckd.inspect.explain import Explanation, explain
+from pyg_ckd.inspect import Explanation, explain
 from pyg_ckd.nn import VBPR, FeatureKNN, InteractionKNN, Recommender
 from pyg_ckd.ranking import recommend
 from pyg_ckd.views import distinct_views, view_name, without

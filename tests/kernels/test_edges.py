@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 import torch_geometric.typing
@@ -137,3 +140,42 @@ def test_memory_is_of_edges_not_of_features():
         edges.aggregate(edges.softmax(edges.dot(x, x)), x)
     assert kept
     assert max(kept) <= max(edge_index.size(1), x.numel())
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.half, torch.double])
+def test_precision(dtype):
+    """Products are exact under autocast, whatever comes in."""
+    edges = Edges.of(EDGE_INDEX, num_nodes=4)
+    x = torch.randn(4, 3, dtype=dtype, requires_grad=True)
+    y, weight = torch.randn(4, 3), torch.randn(4)
+    wide = torch.promote_types(dtype, torch.float)
+    with torch.autocast('cpu', torch.bfloat16):
+        dot = edges.dot(x, y)
+        total = edges.aggregate(weight, x)
+        for out in (dot, total):  # backward, too
+            torch.autograd.grad(out.sum(), x, retain_graph=True)
+    exact = x.to(wide)
+    expected = (exact[edges.target] * y[edges.source]).sum(dim=-1)
+    torch.testing.assert_close(dot, expected)
+    sums = torch.zeros(4, 3, dtype=wide).index_add(
+        0, edges.target, weight.unsqueeze(-1) * exact[edges.source]
+    )
+    torch.testing.assert_close(total, sums)
+    for out, naive in ((dot, expected), (total, sums)):
+        grad = torch.randn_like(out)
+        result, wanted = (
+            torch.autograd.grad(z, x, grad)[0] for z in (out, naive)
+        )
+        assert result.dtype == dtype
+        torch.testing.assert_close(result, wanted)
+
+
+def test_deepcopy_and_pickle():
+    edges = Edges.of(EDGE_INDEX, num_nodes=4)
+    edges.transposed.order  # noqa: B018, cached
+    for other in (copy.deepcopy(edges), pickle.loads(pickle.dumps(edges))):
+        assert torch.equal(other.ptr, edges.ptr)
+        assert torch.equal(other.source, edges.source)
+        assert torch.equal(other.transposed.source, edges.transposed.source)
+        x = torch.randn(4, 2)
+        assert torch.equal(other.dot(x, x), edges.dot(x, x))

@@ -1,6 +1,10 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
+from pyg_ckd.kernels import Graph, Uniform
 from pyg_ckd.kernels.spmm import csr, spmm, transposed
 
 
@@ -93,3 +97,108 @@ def test_spmm_without_gradient():
     out = spmm(adj_t, x, transposed(adj_t))
     assert not out.requires_grad
     torch.testing.assert_close(out, dense @ x)
+
+
+# Precision ###################################################################
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.half, torch.double])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_precision(dtype, autocast):
+    """A product is as precise as the more precise factor, autocast or not."""
+    adj_t, dense = random_matrix(7, 20)
+    x = torch.randn(7, 3, dtype=dtype, requires_grad=True)
+    with torch.autocast('cpu', torch.bfloat16, autocast):
+        out = spmm(adj_t, x, transposed(adj_t))
+    assert out.dtype == torch.promote_types(dtype, torch.float)
+    expected = dense.to(out.dtype) @ x.to(out.dtype)
+    torch.testing.assert_close(out, expected)
+    grad = torch.randn_like(out)
+    result, wanted = (
+        torch.autograd.grad(y, x, grad)[0] for y in (out, expected)
+    )
+    assert result.dtype == dtype
+    torch.testing.assert_close(result, wanted)
+
+
+def test_backward_under_autocast():
+    adj_t, dense = random_matrix(7, 20)
+    x = torch.randn(7, 3, requires_grad=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        h = x @ torch.eye(3)  # half precision
+        out = spmm(adj_t, h, transposed(adj_t))
+        (grad,) = torch.autograd.grad(out.sum(), x)
+    assert h.dtype == torch.bfloat16
+    expected = dense.t().sum(dim=1, keepdim=True).expand(7, 3)
+    torch.testing.assert_close(grad, expected, rtol=0.02, atol=0.02)
+
+
+# Graph and Uniform ###########################################################
+
+
+@pytest.fixture
+def graph():
+    adj_t, dense = random_matrix(6, 15)
+    return Graph(adj_t, transposed(adj_t)), dense
+
+
+def test_graph(graph):
+    graph, dense = graph
+    assert graph.num_nodes == 6
+    assert repr(graph) == 'Graph(6, num_edges=15)'
+    x = torch.randn(6, 2, requires_grad=True)
+    torch.testing.assert_close(graph.propagate(x), dense @ x)
+    out_grad = torch.randn(6, 2)
+    torch.testing.assert_close(
+        torch.autograd.grad(graph.propagate(x), x, out_grad)[0],
+        dense.t() @ out_grad,
+    )
+    source, target = graph.edge_index
+    rebuilt = torch.zeros(6, 6)
+    rebuilt[target, source] = graph.edge_weight
+    assert torch.equal(rebuilt, dense)
+    assert target.tolist() == sorted(target.tolist())
+
+
+def test_graph_never_changes(graph):
+    graph, _ = graph
+    with pytest.raises(AttributeError, match='adj_t'):
+        graph.adj_t = graph.adj
+    assert copy.deepcopy(graph) is graph
+    assert copy.deepcopy([graph, graph])[1] is graph
+
+
+@pytest.mark.parametrize('symmetric', [False, True])
+def test_graph_elsewhere(graph, symmetric):
+    graph, _ = graph
+    if symmetric:
+        graph = Graph(graph.adj_t, graph.adj_t)
+    for result in (
+        pickle.loads(pickle.dumps(graph)),
+        graph.to('cpu'),
+        graph.cpu(),
+        graph.to(torch.double),
+        graph.to(device='cpu', non_blocking=True),
+        copy.copy(graph),
+    ):
+        for name in ('adj_t', 'adj'):
+            one, other = getattr(result, name), getattr(graph, name)
+            assert one.layout == torch.sparse_csr
+            assert torch.equal(one.to_dense(), other.to_dense().to(one.dtype))
+        assert (result.adj is result.adj_t) == symmetric
+    assert graph.to(torch.double).adj.dtype == torch.double
+
+
+def test_uniform():
+    """It is the graph in which all are neighbours of all."""
+    x = torch.randn(5, 3, requires_grad=True)
+    out_grad = torch.randn(5, 3)
+    dense = torch.full((5, 5), 1 / 5)
+    out = Uniform(5).propagate(x)
+    torch.testing.assert_close(out, dense @ x)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, x, out_grad)[0], dense @ out_grad
+    )
+    uniform = Uniform(5)
+    assert pickle.loads(pickle.dumps(uniform)) == copy.deepcopy(uniform)
+    assert uniform == Uniform(5) != Uniform(6)

@@ -4,24 +4,25 @@ import torch
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.interactions import interaction_graph
+from pyg_ckd.testing import fake_graph
 from pyg_ckd.transforms import NormalizedAdjacency
 
 
 @pytest.mark.parametrize('add_self_loops', [False, True])
 @pytest.mark.parametrize('normalization', ['symmetric', 'row'])
-def test_interaction_graph(normalization, add_self_loops, graph):
+def test_interaction_graph(normalization, add_self_loops):
     """It is a block of the whole matrix, whatever that matrix is."""
-    data = graph()
-    edge_index = data[RATES].edge_index
-    kept = (edge_index[0] != 3) & (edge_index[1] != 8)  # without edges
-    data[RATES].edge_index = edge_index[:, kept]
-    data = NormalizedAdjacency(normalization, add_self_loops)(data)
+    transform = NormalizedAdjacency(normalization, add_self_loops)
+    data = transform(fake_graph(lonely=True))
+    num_edges = data[RATES].edge_index.size(1)
     model = Recommender(12, 9, {}, dim=4)
+    model.adjacency = transform
     adj_t, adj = interaction_graph(data, model)
-    expected = data.adj_t.to_dense()[:12, 12:]
-    assert expected.count_nonzero() == kept.sum()
-    assert adj_t.values().numel() == kept.sum()
+    graph = transform.of(data)
+    expected = graph.adj_t.to_dense()[:12, 12:]
+    assert expected.count_nonzero() == adj_t.values().numel() == num_edges
     torch.testing.assert_close(adj_t.to_dense(), expected)
+    torch.testing.assert_close(adj.to_dense(), graph.adj.to_dense()[12:, :12])
     torch.testing.assert_close(adj.to_dense(), expected.t())
     for matrix in (adj_t, adj):  # a valid one
         torch.sparse_csr_tensor(
@@ -33,8 +34,8 @@ def test_interaction_graph(normalization, add_self_loops, graph):
         )
 
 
-def test_missing_graph(graph):
-    with pytest.raises(ValueError, match=r"'Recommender' needs data\.adj_t"):
-        interaction_graph(
-            graph(with_graphs=False), Recommender(12, 9, {}, dim=4)
-        )
+def test_missing_graph():
+    model = Recommender(12, 9, {}, dim=4)
+    model.adjacency = NormalizedAdjacency()
+    with pytest.raises(ValueError, match=r"'Recommender' needs a graph: Norm"):
+        interaction_graph(fake_graph(), model)

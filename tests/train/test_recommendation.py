@@ -3,44 +3,25 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import modalities
+from pyg_ckd.balance import CKD
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.evaluation import evaluate, recommend
-from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
+from pyg_ckd.graph import modalities
+from pyg_ckd.nn import FREEDOM, VBPR, LightGCN, as_recommender
+from pyg_ckd.objectives import BPR
+from pyg_ckd.ranking import evaluate, recommend
+from pyg_ckd.testing import PlainRecommender, gradients
 from pyg_ckd.train import Recommendation, TripletLoader, fit
 from pyg_ckd.transforms import AblateModality
-from pyg_ckd.views import default_views, only, view
+from pyg_ckd.views import default_views, only
+from pyg_ckd.views import view as view_of
 
-pytestmark = pytest.mark.filterwarnings(
-    'ignore:You are trying to `self.log',  # a step without a trainer
-    'ignore:.*LeafSpec',  # Lightning's own
-)
+pytestmark = pytest.mark.filterwarnings('ignore:.*LeafSpec')
 
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-class Plain(nn.Module):
-    """A recommender that is not ours and knows nothing of views."""
-
-    def __init__(self, data: HeteroData) -> None:
-        super().__init__()
-        self.names = modalities(data)
-        size = sum(data['item'][f'x_{m}'].size(1) for m in self.names)
-        self.user = nn.Embedding(data['user'].num_nodes, 4)
-        self.item = nn.Sequential(
-            nn.Linear(size, 8), nn.Tanh(), nn.Linear(8, 4)
-        )
-
-    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        x = [data['item'][f'x_{m}'] for m in self.names]
-        return self.user.weight, self.item(torch.cat(x, dim=-1))
-
-
-def plain(data: HeteroData) -> nn.Module:
-    return Plain(data)
 
 
 def vbpr(data: HeteroData) -> nn.Module:
@@ -55,7 +36,7 @@ def freedom(data: HeteroData) -> nn.Module:
     return FREEDOM.from_data(data, dim=4, prune=0.5, feature_weight=0.3)
 
 
-MODELS = [plain, vbpr, light_gcn, freedom]
+MODELS = [PlainRecommender, vbpr, light_gcn, freedom]
 
 
 @pytest.fixture
@@ -67,6 +48,12 @@ def data() -> HeteroData:
 @pytest.fixture
 def batch(data: HeteroData) -> Batch:
     return next(iter(TripletLoader(data, batch_size=7)))
+
+
+def view(
+    model: nn.Module, data: HeteroData, keep: frozenset[str]
+) -> tuple[Tensor, Tensor]:
+    return view_of(as_recommender(model), data, keep)
 
 
 def naive_loss(
@@ -81,14 +68,6 @@ def naive_loss(
         for row in (user_emb[u], item_emb[i], item_emb[j]):
             squares = squares + (row**2).sum()
     return total / len(batch[0]) + l2 / 2 * squares / len(batch[0])
-
-
-def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    grads = torch.autograd.grad(
-        loss, parameters, allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(names, grads, strict=True))
 
 
 def assert_all_close(
@@ -106,15 +85,16 @@ def assert_all_close(
 @pytest.mark.parametrize('make', MODELS)
 def test_loss(make, l2, data, batch):
     model = make(data)
-    task = Recommendation(model, data, l2=l2, batch_size=100)
+    task = Recommendation(model, data, BPR(l2), batch_size=100)
     loss = task.training_step(batch)
     assert loss.dim() == 0
 
     embedding = model(data)
     expected = naive_loss(embedding, batch, l2)
     if make is freedom:
+        several = default_views(model, data, [task.keep])
         expected = expected + model.regularization(
-            data, default_views(model, data, [task.keep]), *batch
+            data, task.keep, several, *batch
         )
     torch.testing.assert_close(loss, expected)
     assert_all_close(
@@ -127,17 +107,15 @@ def test_loss(make, l2, data, batch):
 def test_loss_of_a_view(make, name, data, batch):
     """Without L2, where our models may leave constants out."""
     model = make(data)
-    task = Recommendation(model, data, keep=only(name), l2=0.0)
+    task = Recommendation(model, data, BPR(0.0), keep=only(name))
     loss = task.training_step(batch)
 
     embedding = view(model, data, only(name))
     expected = naive_loss(embedding, batch, l2=0.0)
     if make is freedom:
-        dropped = [m for m in modalities(data) if m != name]
+        several = default_views(model, data, [task.keep])
         expected = expected + model.regularization(
-            AblateModality(*dropped)(data),
-            default_views(model, data, [task.keep]),
-            *batch,
+            data, task.keep, several, *batch
         )
     torch.testing.assert_close(loss, expected)
     assert_all_close(
@@ -146,12 +124,16 @@ def test_loss_of_a_view(make, name, data, batch):
 
 
 def test_loss_in_double_precision(data, batch):
-    data['item'].x_image = data['item'].x_image.double()
-    data['item'].x_text = data['item'].x_text.double()
-    model = VBPR.from_data(data, dim=4).double()
-    loss = Recommendation(model, data, l2=0.5).training_step(batch)
+    torch.set_default_dtype(torch.double)
+    try:
+        model = VBPR.from_data(data, dim=4)
+        task = Recommendation(model, data, BPR(0.5))
+        loss = task.training_step(batch)
+        expected = naive_loss(model(task.data), batch, 0.5)
+    finally:
+        torch.set_default_dtype(torch.float)
     assert loss.dtype == torch.double
-    torch.testing.assert_close(loss, naive_loss(model(data), batch, 0.5))
+    torch.testing.assert_close(loss, expected)
 
 
 # Uni-modal training ##########################################################
@@ -176,22 +158,23 @@ def test_view_trains_as_ablation_from_outside(make, data):
     model = make(data)
     other = copy.deepcopy(model)
 
-    task = Recommendation(model, data, keep=only('text'), l2=0.5)
-    ablated = AblateModality('image')(data)
+    task = Recommendation(model, data, BPR(0.5), keep=only('text'))
 
     def loss_from_outside(batch: Batch) -> Tensor:
         embedding = view(other, data, only('text'))
         loss = naive_loss(embedding, batch, l2=0.5)
         if make is freedom:
             several = default_views(other, data, [only('text')])
-            loss = loss + other.regularization(ablated, several, *batch)
+            loss = loss + other.regularization(
+                data, only('text'), several, *batch
+            )
         return loss
 
     for seed in (1, 2):
         for one in (model, other):
             torch.manual_seed(seed)
             if make is freedom:
-                one.start_epoch(data)
+                one.start_epoch(data, only('text'))
         train(model, task.training_step, batches)
         train(other, loss_from_outside, batches)
 
@@ -206,7 +189,7 @@ def test_view_trains_as_ablation_from_outside(make, data):
 
 def test_view_trains_as_ablated_data(data):
     """A model without tables of users for each modality."""
-    model = Plain(data)
+    model = PlainRecommender(data)
     other = copy.deepcopy(model)
     for one, graph, keep in (
         (model, data, only('text')),
@@ -230,7 +213,7 @@ def test_view_ignores_the_other_modality(data):
         x = data['item'].x_image
         graph['item'].x_image = x.mean(0) + scale * (x - x.mean(0))
         torch.manual_seed(3)
-        model = Plain(graph)
+        model = PlainRecommender(graph)
         task = Recommendation(model, graph, keep=only('text'), batch_size=50)
         fit(task, max_epochs=1, progress=False)
         results.append(view(model, graph, only('text')))
@@ -246,52 +229,34 @@ class Spy(FREEDOM):
         super().__init__(*args, **kwargs)
         self.calls = []
 
-    def start_epoch(self, data):
-        self.calls.append(('start_epoch', data))
-        super().start_epoch(data)
+    def start_epoch(self, data, keep):
+        self.calls.append(('start_epoch', data, keep))
+        super().start_epoch(data, keep)
 
-    def regularization(self, data, views, user, pos, neg):
-        self.calls.append(('regularization', data))
+    def regularization(self, data, keep, views, user, pos, neg):
+        self.calls.append(('regularization', data, keep))
         assert len(user) == len(pos) == len(neg)
-        return super().regularization(data, views, user, pos, neg)
+        return super().regularization(data, keep, views, user, pos, neg)
 
 
-def is_ablated(data: HeteroData, name: str) -> bool:
-    x = data['item'][f'x_{name}']
-    return torch.equal(x, x[:1].expand_as(x))
-
-
-def test_hooks_are_called(data):
+@pytest.mark.parametrize('keep', [None, only('image')])
+def test_hooks_are_called(keep, data):
+    """With the complete graph, and the view that is trained."""
     model = Spy.from_data(data, dim=4)
-    task = Recommendation(model, data, batch_size=150)
+    task = Recommendation(model, data, keep=keep, batch_size=150)
     fit(task, max_epochs=2, progress=False)
     epoch = ['start_epoch', 'regularization', 'regularization']
-    assert [name for name, _ in model.calls] == 2 * epoch
-    for _, seen in model.calls:
-        assert not is_ablated(seen, 'image')
-        assert not is_ablated(seen, 'text')
-
-
-@pytest.mark.parametrize('hook', ['start_epoch', 'regularization'])
-def test_hooks_of_a_teacher_see_ablated_data(hook, data):
-    model = Spy.from_data(data, dim=4)
-    task = Recommendation(model, data, keep=only('image'))
-    fit(task, max_epochs=1, progress=False)
-    seen = [data for name, data in model.calls if name == hook]
-    assert seen
-    for one in seen:
-        assert is_ablated(one, 'text')
-        assert not is_ablated(one, 'image')
-        assert one['item', 'text', 'item'].edge_index.numel() == 0
-        assert one['item', 'image', 'item'].edge_index.numel() > 0
-    assert not is_ablated(data, 'text')
+    assert [name for name, _, _ in model.calls] == 2 * epoch
+    for _, seen, view in model.calls:
+        assert seen is task.data
+        assert view == task.keep
 
 
 class OwnLoss(VBPR):
     """Its loss takes the place of all others."""
 
-    def loss(self, data, views, user, pos, neg):
-        self.seen = data, views, user, pos, neg
+    def loss(self, data, keep, views, user, pos, neg):
+        self.seen = data, keep, views, user, pos, neg
         user_emb, item_emb = views.embedding()
         return (user_emb[user] * item_emb[neg]).sum()
 
@@ -302,15 +267,16 @@ class OwnLoss(VBPR):
 @pytest.mark.parametrize('keep', [None, only('image')])
 def test_own_loss(keep, data, batch):
     model = OwnLoss.from_data(data, dim=4)
-    task = Recommendation(model, data, keep=keep, l2=10.0)
+    task = Recommendation(model, data, keep=keep)
     loss = task.training_step(batch)
     user_emb, item_emb = model.views(data, [task.keep]).embedding()
     expected = (user_emb[batch[0]] * item_emb[batch[2]]).sum()
     torch.testing.assert_close(loss, expected)
     assert_all_close(gradients(loss, model), gradients(expected, model))
 
-    seen, several, *triples = model.seen
-    assert is_ablated(seen, 'text') == (keep is not None)
+    seen, view, several, *triples = model.seen
+    assert seen is data
+    assert view == task.keep
     assert len(several.keep) == 1
     for one, other in zip(triples, batch, strict=True):
         assert one is other
@@ -319,7 +285,7 @@ def test_own_loss(keep, data, batch):
 def test_training_uses_the_pruned_graph_and_evaluation_the_whole(data):
     model = freedom(data)
     whole = model.eval()(data)
-    model.train().start_epoch(data)
+    model.train().start_epoch(data, frozenset(modalities(data)))
     assert not torch.equal(model(data)[0], whole[0])
     assert torch.equal(model.eval()(data)[0], whole[0])
 
@@ -329,7 +295,7 @@ def test_training_uses_the_pruned_graph_and_evaluation_the_whole(data):
 
 def test_third_party_model():
     data = FakeMultimodal(num_users=150, num_items=60)[0]
-    model = Plain(data)
+    model = PlainRecommender(data)
     task = Recommendation(model, data, lr=0.02, batch_size=250)
     before = evaluate(model, data)['ndcg@20']
     assert fit(task, max_epochs=15, progress=False) is task
@@ -338,7 +304,7 @@ def test_third_party_model():
 
 
 @pytest.mark.parametrize('keep', [None, only('image')])
-@pytest.mark.parametrize('make', [plain, vbpr])
+@pytest.mark.parametrize('make', [PlainRecommender, vbpr])
 def test_validation_is_of_the_trained_view(make, keep, data):
     model = make(data)
     task = Recommendation(model, data, keep=keep)
@@ -349,6 +315,17 @@ def test_validation_is_of_the_trained_view(make, keep, data):
     (entry,) = task.history
     for name, value in expected.items():
         assert entry[f'val_{name}'] == pytest.approx(value, abs=1e-6)
+
+
+def test_validation_with_a_trainer_alone(data):
+    task = Recommendation(vbpr(data), data)
+    trainer = Trainer(
+        logger=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    (logged,) = trainer.validate(task, verbose=False)
+    expected = evaluate(task.model, data, 'val', (20,))['recall@20']
+    assert logged['val_recall@20'] == pytest.approx(expected)
+    assert task.history == []
 
 
 def test_loader_and_optimizer(data):
@@ -380,7 +357,7 @@ def test_recommend(data):
 
 def test_recommend_uses_the_trained_view(data):
     """What the view ignores was never trained, and must not be asked."""
-    model = Plain(data)
+    model = PlainRecommender(data)
     task = Recommendation(model, data, keep=only('text'))
     user = torch.arange(data['user'].num_nodes)
     item, _ = task.recommend(user, k=5)
@@ -396,3 +373,54 @@ def test_a_trained_task_can_be_used_on_a_gpu(data):
     evaluate(task.model, task.data)
     assert data['item'].x_text.device.type == 'cpu'
     evaluate(task.model.cpu(), data)
+
+
+# Arguments ###################################################################
+
+
+@pytest.mark.parametrize('lr', [0.0, -1.0, float('nan')])
+def test_learning_rate(lr, data):
+    with pytest.raises(ValueError, match=f"'lr' needs .*got {lr}"):
+        Recommendation(vbpr(data), data, lr=lr)
+
+
+def test_balance_needs_the_full_view(data):
+    with pytest.raises(ValueError, match=r"'keep' .*got \['text'\]"):
+        Recommendation(vbpr(data), data, balance=CKD(), keep=only('text'))
+
+
+def test_what_a_model_returns_is_checked(data):
+    class One(PlainRecommender):
+        def forward(self, data):
+            return super().forward(data)[0]
+
+    with pytest.raises(ValueError, match="'One' needs to return"):
+        Recommendation(One(data), data)
+
+
+class SparseRecommender(PlainRecommender):
+    def __init__(self, data: HeteroData) -> None:
+        super().__init__(data)
+        self.user = nn.Embedding(data['user'].num_nodes, 4, sparse=True)
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        _, item = super().forward(data)
+        return self.user(torch.arange(data['user'].num_nodes)), item
+
+
+def test_sparse_gradients_are_refused(data):
+    task = Recommendation(SparseRecommender(data), data)
+    with pytest.raises(ValueError, match=r"'user.weight' .*sparse=False"):
+        fit(task, max_epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(devices=2), dict(strategy='ddp'), dict(num_nodes=2)]
+)
+def test_several_processes_are_refused(settings, data):
+    """Also in a trainer of one's own, before a module is set up."""
+    trainer = Trainer(accelerator='cpu', logger=False, **settings)
+    task = Recommendation(vbpr(data), data)
+    task.trainer = trainer
+    with pytest.raises(ValueError, match='devices=1'):
+        task.setup('fit')

@@ -2,18 +2,22 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.kernels import Graph, Uniform
+from pyg_ckd.testing import fake_graph
 from pyg_ckd.transforms import AblateModality, ItemKNN
 
-TEXT = ('item', 'text', 'item')
-IMAGE = ('item', 'image', 'item')
+knn = ItemKNN(k=2)
 
 
 @pytest.fixture
 def data():
-    return FakeMultimodal(
-        num_users=6, num_items=5, num_channels=3, pre_transform=ItemKNN(k=2)
-    )[0]
+    return fake_graph(
+        num_users=6,
+        num_items=5,
+        num_interactions=4,
+        num_channels=3,
+        pre_transform=knn,
+    )
 
 
 def test_features(data):
@@ -26,33 +30,29 @@ def test_features(data):
     assert result.x_image is data['item'].x_image
 
 
-def test_relation(data):
+def test_graphs(data):
     result = AblateModality('text')(data)
-    graph = result[TEXT]
-    assert graph.edge_index.shape == (2, 0)
-    assert graph.edge_index.dtype == torch.long
-    assert graph.edge_weight.shape == (0,)
-    for adj in (graph.adj_t, graph.adj):
-        assert adj.layout == torch.sparse_csr
-        assert adj.shape == (5, 5)
-        assert adj.values().numel() == 0
-        assert torch.equal(adj @ torch.ones(5, 2), torch.zeros(5, 2))
-    assert result[IMAGE].adj_t is data[IMAGE].adj_t
-    assert result[IMAGE].edge_index.size(1) == 10
+    graph = knn.of(result, 'text')
+    assert graph == Uniform(5)
+    x = torch.randn(5, 2)
+    expected = torch.full((5, 5), 1 / 5) @ x
+    torch.testing.assert_close(graph.propagate(x), expected)
+    assert knn.of(result, 'image') is knn.of(data, 'image')
+    assert knn.of(result, 'image').edge_index.size(1) == 10
 
 
 def test_input_is_untouched(data):
     before = data.clone()
+    graphs = dict(data.graphs)
+    dense = {name: graph.adj_t.to_dense() for name, graph in graphs.items()}
     AblateModality('image', 'text')(data)
     assert torch.equal(data['item'].x_image, before['item'].x_image)
     assert torch.equal(data['item'].x_text, before['item'].x_text)
-    for relation in (IMAGE, TEXT):
-        for key in ('edge_index', 'edge_weight'):
-            assert torch.equal(data[relation][key], before[relation][key])
-        for key in ('adj_t', 'adj'):
-            assert torch.equal(
-                data[relation][key].to_dense(), before[relation][key].to_dense()
-            )
+    assert len(graphs) == 2
+    for name, graph in graphs.items():
+        assert data.graphs[name] is graph
+        assert isinstance(graph, Graph)
+        assert torch.equal(graph.adj_t.to_dense(), dense[name])
 
 
 def test_several_and_none(data):
@@ -61,14 +61,14 @@ def test_several_and_none(data):
     assert result.x_image.std(dim=0).max() < 1e-6
     result = AblateModality()(data)
     assert result['item'].x_text is data['item'].x_text
-    assert result[TEXT].adj_t is data[TEXT].adj_t
+    assert knn.of(result, 'text') is knn.of(data, 'text')
 
 
 def test_twice_is_once(data):
     once = AblateModality('text')(data)
     twice = AblateModality('text')(once)
     torch.testing.assert_close(twice['item'].x_text, once['item'].x_text)
-    assert twice[TEXT].adj_t.values().numel() == 0
+    assert knn.of(twice, 'text') == Uniform(5)
 
 
 def test_gradient(data):
@@ -79,22 +79,13 @@ def test_gradient(data):
     torch.testing.assert_close(grad, weight.mean(dim=0).expand(5, 3))
 
 
-def test_without_relation():
+def test_without_graphs():
     data = HeteroData()
     data['item'].x_text = torch.tensor([[1.0], [3.0]])
     result = AblateModality('text')(data)
     assert result['item'].x_text.tolist() == [[2.0], [2.0]]
     assert result.edge_types == []
-
-
-def test_relation_of_edges_only():
-    # A graph that the user made, not `ItemKNN`:
-    data = HeteroData()
-    data['item'].x_text = torch.tensor([[1.0], [3.0]])
-    data[TEXT].edge_index = torch.tensor([[0, 1], [1, 0]])
-    result = AblateModality('text')(data)
-    assert result[TEXT].edge_index.shape == (2, 0)
-    assert data[TEXT].edge_index.shape == (2, 2)
+    assert 'graphs' not in result
 
 
 @pytest.mark.parametrize('dropped', [['sound'], ['text', 'sound']])

@@ -4,9 +4,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.transforms import ItemKNN
-
-TEXT = ('item', 'text', 'item')
+from pyg_ckd.transforms import ItemKNN, nearest_neighbors
 
 
 def exact_features(num_items=30, num_channels=8):
@@ -36,7 +34,7 @@ def naive_neighbors(x, k):
 
 
 def by_item(edge_index, value, num_items):
-    """Cut what `ItemKNN.neighbors` returns into lists, one an item."""
+    """Cut what `nearest_neighbors` returns into lists, one an item."""
     neighbors = [[] for _ in range(num_items)]
     cosines = [[] for _ in range(num_items)]
     for j, i, c in zip(*edge_index.tolist(), value.tolist(), strict=True):
@@ -59,7 +57,7 @@ def test_neighbors_with_ties(k, block_size):
     x[11] = x[23] = x[4]  # copies
     x[29] = 4 * x[4]
     x[9] = x[17] = 0  # nothing known
-    edge_index, cosine = ItemKNN(k, block_size=block_size).neighbors(x)
+    edge_index, cosine = nearest_neighbors(x, k, block_size)
     neighbors, cosines = by_item(edge_index, cosine, 30)
     expected = naive_neighbors(x, k)
     assert neighbors == expected[0]
@@ -73,7 +71,7 @@ def test_neighbors_with_ties(k, block_size):
 @pytest.mark.parametrize('block_size', [1, 10, 64])
 def test_neighbors_without_ties(block_size):
     x = torch.randn(50, 13)
-    edge_index, cosine = ItemKNN(6, block_size=block_size).neighbors(x)
+    edge_index, cosine = nearest_neighbors(x, 6, block_size)
     neighbors, cosines = by_item(edge_index, cosine, 50)
     expected = naive_neighbors(x, 6)
     assert neighbors == expected[0]
@@ -88,7 +86,7 @@ def test_neighbors_of_copies(num_items, num_channels):
     """Copies are ties, so that the lowest ids are the nearest."""
     kinds = torch.randn(5, num_channels)
     kind = torch.randint(5, (num_items,))
-    edge_index, cosine = ItemKNN(4, block_size=16).neighbors(kinds[kind])
+    edge_index, cosine = nearest_neighbors(kinds[kind], 4, 16)
     neighbors, _ = by_item(edge_index, cosine, num_items)
     for i, found in enumerate(neighbors):
         copies = (kind == kind[i]).nonzero().flatten().tolist()
@@ -101,7 +99,7 @@ def test_neighbors_of_tiny_and_long_features():
     x = torch.tensor([[1.0, 0.1], [1.0, 0.2], [0.0, 1.0]])
     expected = naive_neighbors(x, 2)[0]
     for scale in (1e-15, 1e15):
-        edge_index, cosine = ItemKNN(2).neighbors(scale * x)
+        edge_index, cosine = nearest_neighbors(scale * x, 2)
         assert by_item(edge_index, cosine, 3)[0] == expected
         assert torch.isfinite(cosine).all()
 
@@ -126,40 +124,43 @@ def test_matrix(weight, k):
     x = torch.randn(20, 3)  # few channels: some neighbours are opposites
     x[5] = x[6] = 0
     x[7] = x[8]
-    data = ItemKNN(k, weight)(graph(text=x))
-    neighbors, cosines = naive_neighbors(x, k)
-    result = data[TEXT]
-    assert by_item(result.edge_index, result.edge_weight, 20)[0] == neighbors
-    expected_weight = torch.cat([torch.tensor(row) for row in cosines])
-    torch.testing.assert_close(
-        result.edge_weight, expected_weight, rtol=0, atol=1e-6
-    )
+    transform = ItemKNN(k, weight)
+    result = transform.of(transform(graph(text=x)), 'text')
     expected = naive_matrix(x, k, weight)
-    assert k < 12 or min(map(min, cosines)) < 0
+    assert k < 12 or min(map(min, naive_neighbors(x, k)[1])) < 0
     assert result.adj_t.layout == result.adj.layout == torch.sparse_csr
-    assert result.adj_t.shape == (20, 20)
+    assert result.num_nodes == 20
     torch.testing.assert_close(result.adj_t.to_dense(), expected)
     torch.testing.assert_close(result.adj.to_dense(), expected.t())
+    # From neighbours to items, sorted by item, then by neighbour:
+    neighbors, weights = by_item(result.edge_index, result.edge_weight, 20)
+    assert neighbors == [sorted(row) for row in naive_neighbors(x, k)[0]]
+    for i, row in enumerate(neighbors):
+        torch.testing.assert_close(torch.tensor(weights[i]), expected[i, row])
 
 
 def test_binary_weights_are_a_mean():
-    adj_t = ItemKNN(4)(graph(text=torch.randn(20, 5)))[TEXT].adj_t.to_dense()
+    transform = ItemKNN(4)
+    data = transform(graph(text=torch.randn(20, 5)))
+    adj_t = transform.of(data, 'text').adj_t.to_dense()
     torch.testing.assert_close(adj_t.sum(dim=1), torch.ones(20))
     torch.testing.assert_close(adj_t[adj_t > 0], torch.full((80,), 0.25))
 
 
 def test_one_graph_for_each_modality():
     before = graph(a=torch.randn(9, 4), b=torch.randn(9, 2))
-    data = ItemKNN(k=3)(before)
-    assert data.edge_types == [('item', 'a', 'item'), ('item', 'b', 'item')]
-    assert before.edge_types == []
+    transform = ItemKNN(k=3)
+    data = transform(before)
+    assert list(data.graphs) == [(repr(transform), m) for m in 'ab']
+    assert data.edge_types == []
+    assert 'graphs' not in before
     for m in 'ab':
-        alone = ItemKNN(k=3)(graph(**{m: data['item'][f'x_{m}']}))
-        relation = ('item', m, 'item')
+        alone = transform(graph(**{m: data['item'][f'x_{m}']}))
         assert torch.equal(
-            data[relation].edge_index, alone[relation].edge_index
+            transform.of(data, m).adj_t.to_dense(),
+            transform.of(alone, m).adj_t.to_dense(),
         )
-    assert ItemKNN(k=3)(graph()).edge_types == []
+    assert 'graphs' not in transform(graph())
 
 
 class LargestTensor(TorchDispatchMode):
@@ -201,7 +202,7 @@ def test_baby(shared, modality, recovered):
     with np.load(folder / f'{modality}_knn10_cosine.npz') as truth:
         true_neighbor = torch.from_numpy(truth['neighbours']).long()
         true_cosine = torch.from_numpy(truth['cosine'])
-    edge_index, cosine = ItemKNN(k=10).neighbors(x)
+    edge_index, cosine = nearest_neighbors(x, k=10)
     neighbor, cosine = edge_index[0].view(-1, 10), cosine.view(-1, 10)
     assert neighbor.shape == true_neighbor.shape
 

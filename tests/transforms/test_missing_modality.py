@@ -5,11 +5,10 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.graph import RATES
 from pyg_ckd.transforms import ItemKNN, MissingModality
 
-TEXT = ('item', 'text', 'item')
 PATTERNS = ['random', 'tail']
 
 
@@ -157,17 +156,20 @@ def test_graphs_are_built_afterwards():
     )[0]
     x, has = data['item'].x_text, data['item'].has_text
     assert int((~has).sum()) == 12
-    assert torch.equal(
-        data[TEXT].edge_index, ItemKNN(k=3).neighbors(x)[0]
-    )  # those of what is left
+    alone = HeteroData()
+    alone['item'].x_text = x
+    knn = ItemKNN(k=3)
+    result, expected = knn.of(data, 'text'), knn.of(knn(alone), 'text')
+    # Those of what is left:
+    assert torch.equal(result.adj_t.to_dense(), expected.adj_t.to_dense())
 
 
 def test_graph_exists_already():
     data = ItemKNN(k=3)(graph())
-    message = r"'MissingModality'.*'text'.*built from\. Put it before.*ItemKNN"
+    message = r"'MissingModality'.*'text'.*ItemKNN\(k=3, .*Put it before"
     with pytest.raises(ValueError, match=message):
         MissingModality('text', 0.3)(data)
-    del data[TEXT]
+    data.graphs = {k: g for k, g in data.graphs.items() if k[1] != 'text'}
     assert len(lost(data, 0.3)) == 6  # the graph of images does not matter
 
 

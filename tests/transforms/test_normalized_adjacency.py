@@ -3,9 +3,9 @@ import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.transforms import NormalizedAdjacency
+from pyg_ckd.graph import RATES
+from pyg_ckd.transforms import NormalizedAdjacency, normalized
 
 NUM_USERS, NUM_ITEMS = 5, 4
 SIZE = NUM_USERS + NUM_ITEMS
@@ -44,14 +44,15 @@ def naive(edge_index, normalization, add_self_loops):
 @pytest.mark.parametrize('add_self_loops', [False, True])
 @pytest.mark.parametrize('normalization', ['symmetric', 'row'])
 def test_formula(data, normalization, add_self_loops):
-    result = NormalizedAdjacency(normalization, add_self_loops)(data)
+    transform = NormalizedAdjacency(normalization, add_self_loops)
+    result = transform.of(transform(data))
     expected = naive(data[RATES].edge_index, normalization, add_self_loops)
     assert result.adj_t.layout == result.adj.layout == torch.sparse_csr
-    assert result.adj_t.shape == (SIZE, SIZE)
+    assert result.num_nodes == SIZE
     assert result.adj_t.values().numel() == 14 + SIZE * add_self_loops
     torch.testing.assert_close(result.adj_t.to_dense(), expected)
     torch.testing.assert_close(result.adj.to_dense(), expected.t())
-    assert 'adj_t' not in data  # the input is untouched
+    assert 'graphs' not in data  # the input is untouched
     if normalization == 'symmetric':  # one matrix, kept once
         assert result.adj is result.adj_t
     else:
@@ -71,24 +72,25 @@ def test_gcn_norm(data, add_self_loops):
     )
     expected = torch.zeros(SIZE, SIZE)
     expected[col, row] = weight
-    result = NormalizedAdjacency(add_self_loops=add_self_loops)(data)
+    transform = NormalizedAdjacency(add_self_loops=add_self_loops)
+    result = transform.of(transform(data))
     torch.testing.assert_close(result.adj_t.to_dense(), expected)
 
 
-def test_matrix_of_a_part(data):
+def test_graph_of_a_part(data):
     edge_index = data[RATES].edge_index[:, [0, 2, 5]]
-    adj_t, adj = NormalizedAdjacency().matrix(edge_index, NUM_USERS, NUM_ITEMS)
+    result = normalized(edge_index, NUM_USERS, NUM_ITEMS)
     expected = naive(edge_index, 'symmetric', False)
-    torch.testing.assert_close(adj_t.to_dense(), expected)
-    torch.testing.assert_close(adj.to_dense(), expected)
+    torch.testing.assert_close(result.adj_t.to_dense(), expected)
+    torch.testing.assert_close(result.adj.to_dense(), expected)
 
 
 @pytest.mark.parametrize('normalization', ['symmetric', 'row'])
 def test_no_interactions(normalization):
     empty = torch.empty(2, 0, dtype=torch.long)
-    adj_t, adj = NormalizedAdjacency(normalization).matrix(empty, 3, 2)
-    assert torch.equal(adj_t.to_dense(), torch.zeros(5, 5))
-    assert torch.equal(adj.to_dense(), torch.zeros(5, 5))
+    result = normalized(empty, 3, 2, normalization)
+    assert torch.equal(result.adj_t.to_dense(), torch.zeros(5, 5))
+    assert torch.equal(result.adj.to_dense(), torch.zeros(5, 5))
 
 
 @pytest.mark.parametrize('name', ['transform', 'pre_transform'])
@@ -96,16 +98,24 @@ def test_in_data_set(name):
     transform = NormalizedAdjacency('row', add_self_loops=True)
     data = FakeMultimodal(num_users=6, num_items=5, **{name: transform})[0]
     expected = transform(FakeMultimodal(num_users=6, num_items=5)[0])
-    assert torch.equal(data.adj_t.to_dense(), expected.adj_t.to_dense())
-    assert torch.equal(data.adj.to_dense(), expected.adj.to_dense())
+    for result in (data, data.clone().to('cpu')):
+        for key in ('adj_t', 'adj'):
+            assert torch.equal(
+                getattr(transform.of(result), key).to_dense(),
+                getattr(transform.of(expected), key).to_dense(),
+            )
 
 
-def test_follows_the_graph(data):
-    data = NormalizedAdjacency('row')(data).clone().to('cpu')
-    assert data.adj_t.layout == torch.sparse_csr
-    torch.testing.assert_close(
-        data.adj_t.to_dense(), naive(data[RATES].edge_index, 'row', False)
-    )
+def test_double_precision(data):
+    """Values are of the default type, exact to its precision."""
+    torch.set_default_dtype(torch.double)
+    try:
+        result = normalized(data[RATES].edge_index, NUM_USERS, NUM_ITEMS)
+        expected = naive(data[RATES].edge_index, 'symmetric', False)
+    finally:
+        torch.set_default_dtype(torch.float)
+    assert result.adj_t.dtype == torch.double
+    torch.testing.assert_close(result.adj_t.to_dense(), expected)
 
 
 def test_error():

@@ -114,7 +114,7 @@ def test_only_named_ones():
 @pytest.mark.parametrize('names', [(), ('text',)])
 def test_graph_exists_already(names):
     data = ItemKNN(k=2)(graph())
-    del data['item', 'image', 'item']
+    data.graphs = {k: g for k, g in data.graphs.items() if k[1] == 'text'}
     message = r"'StandardizeModality'.*'text'.*before"
     with pytest.raises(ValueError, match=message):
         StandardizeModality(*names)(data)

@@ -46,7 +46,7 @@ class FeatureKNN(Recommender):
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
-        >>> from pyg_ckd.evaluation import recommend
+        >>> from pyg_ckd.ranking import recommend
         >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
         >>> model = FeatureKNN.from_data(data, k=5)
         >>> recommend(model, data, torch.tensor([7]), k=3)[0].shape
@@ -87,7 +87,7 @@ class FeatureKNN(Recommender):
                 )
                 for keep in keeps
             ],
-            keep=torch.eye(len(keeps)),
+            keep=torch.eye(len(keeps), device=user.device),
         )
 
     def _similarities(self, data: HeteroData, modality: str) -> Tensor:

@@ -16,7 +16,7 @@ from pyg_ckd.kernels.spmm import Graph, Uniform
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
-from pyg_ckd.views import Keep, Views
+from pyg_ckd.views import Keep, Views, rows_of
 
 
 class FREEDOM(Recommender):
@@ -184,7 +184,7 @@ class FREEDOM(Recommender):
         """Return the BPR loss of users and projected features."""
         needed, place = torch.cat([pos, neg]).unique(return_inverse=True)
         pos, neg = place.chunk(2)
-        user_emb = F.embedding(user, views.user[0])
+        user_emb = rows_of(views.user[0], user)
         loss = user_emb.new_zeros(())
         for m, projection in self.projection.items():
             if m not in keep:

@@ -55,7 +55,7 @@ class InteractionKNN(Recommender):
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
-        >>> from pyg_ckd.evaluation import recommend
+        >>> from pyg_ckd.ranking import recommend
         >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
         >>> model = InteractionKNN.from_data(data, k=5)
         >>> recommend(model, data, torch.tensor([7]), k=3)[0].shape
@@ -106,7 +106,8 @@ class InteractionKNN(Recommender):
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views, which are all the same."""
         user, item = self(data)
-        return Views([user], [item], torch.ones(len(keeps), 1))
+        keep = torch.ones(len(keeps), 1, device=user.device)
+        return Views([user], [item], keep)
 
     def extra_repr(self) -> str:
         """Return the settings."""

@@ -215,7 +215,7 @@ class LGMRec(Recommender):
         """Return the contrastive loss of what hyperedges tell of a node."""
         names = [m for m in self.in_channels if f'member_{m}' in views.aux]
         sizes = [self.num_users, self.num_items]
-        loss = views.user[0].new_zeros(())
+        loss = self.user.weight.new_zeros(())
         for m, n in combinations(names, 2):
             members = (
                 views.aux[f'member_{name}'].split(sizes) for name in (m, n)

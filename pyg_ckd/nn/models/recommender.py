@@ -281,9 +281,9 @@ class Recommender(nn.Module):
             yield
         except ValueError as error:
             raise ValueError(
-                f"'{name}' needs a graph: {error}, data = "
-                f'{name}.pre_transform(data), or pass it to the data set as '
-                f'pre_transform={name}.pre_transform'
+                f"'{name}' needs a graph: {error}. What '{name}' needs by "
+                f'default is added by data = {name}.pre_transform(data), or '
+                f'by pre_transform={name}.pre_transform of a data set'
             ) from None
 
     def extra_repr(self) -> str:

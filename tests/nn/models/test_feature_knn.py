@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from pyg_ckd.graph import RATES, modalities
-from pyg_ckd.evaluation import evaluate_views
 from pyg_ckd.nn import FeatureKNN
+from pyg_ckd.ranking import evaluate_views
+from pyg_ckd.testing import fake_graph
 from pyg_ckd.transforms import AblateModality
 from pyg_ckd.views import (
     default_views,
@@ -47,16 +48,16 @@ def scores(embedding):
 
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 @pytest.mark.parametrize('k', [1, 3, 8, 9, 100])
-def test_scores(k, num_modalities, graph):
-    data = graph(num_modalities)
+def test_scores(k, num_modalities):
+    data = fake_graph(num_modalities)
     model = FeatureKNN.from_data(data, k=k)
     expected = naive_scores(data, k, modalities(data))
     assert expected.abs().sum() > 0
     torch.testing.assert_close(scores(model(data)), expected)
 
 
-def test_items_without_features(graph):
-    data = graph(2)
+def test_items_without_features():
+    data = fake_graph(2)
     data['item'].x_text[:3] = 0
     model = FeatureKNN.from_data(data, k=4)
     expected = naive_scores(data, 4, ['image', 'text'])
@@ -64,8 +65,8 @@ def test_items_without_features(graph):
 
 
 @pytest.mark.parametrize('num_modalities', [2, 3])
-def test_ablated_modality_adds_nothing(num_modalities, graph):
-    data = graph(num_modalities, with_graphs=False)
+def test_ablated_modality_adds_nothing(num_modalities):
+    data = fake_graph(num_modalities)
     model = FeatureKNN.from_data(data, k=3)
     names = modalities(data)
     keeps = [*distinct_views(names), frozenset()]
@@ -85,8 +86,8 @@ def test_ablated_modality_adds_nothing(num_modalities, graph):
     torch.testing.assert_close(scores(model(ablated)), expected)
 
 
-def test_use(graph):
-    data = graph(3)
+def test_use():
+    data = fake_graph(3)
     model = FeatureKNN.from_data(data, use=['text'], k=3)
     expected = naive_scores(data, 3, ['text'])
     torch.testing.assert_close(scores(model(data)), expected)
@@ -95,8 +96,8 @@ def test_use(graph):
     torch.testing.assert_close(scores(several.embedding(1)), expected)
 
 
-def test_evaluate_views(graph):
-    data = graph(2)
+def test_evaluate_views():
+    data = fake_graph(2)
     names = modalities(data)
     result = evaluate_views(FeatureKNN.from_data(data, k=3), data, ks=(2,))
     assert list(result) == ['full', 'only(image)', 'only(text)']
@@ -106,16 +107,16 @@ def test_evaluate_views(graph):
         assert result[view_name(only(m), names)] == expected
 
 
-def test_features_in_double_precision(graph):
-    data = graph(1)
+def test_features_in_double_precision():
+    data = fake_graph(1)
     model = FeatureKNN.from_data(data, k=3)
     expected = scores(model(data))
     data['item'].x_image = data['item'].x_image.double()
     torch.testing.assert_close(scores(model(data)), expected)
 
 
-def test_from_data_and_repr(graph):
-    model = FeatureKNN.from_data(graph(1), k=3)
+def test_from_data_and_repr():
+    model = FeatureKNN.from_data(fake_graph(1), k=3)
     assert repr(model) == "FeatureKNN(12, 9, {'image': 5}, k=3)"
     assert repr(eval(repr(model))) == repr(model)
     assert list(model.parameters()) == list(model.buffers()) == []

@@ -1,8 +1,8 @@
 import torch
 
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.evaluation import evaluate, recommend
 from pyg_ckd.nn import VBPR, FixedEmbeddings
+from pyg_ckd.ranking import evaluate, recommend
 
 
 def test_fixed_embeddings():

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import InteractionKNN
+from pyg_ckd.testing import fake_graph
 from pyg_ckd.views import default_views, distinct_views
 
 
@@ -41,8 +42,8 @@ def scores(model, data):
 
 @pytest.mark.parametrize('shrinkage', [0.0, 3.5])
 @pytest.mark.parametrize('k', [1, 3, 8, 9, 100])
-def test_scores(k, shrinkage, graph):
-    data = graph()
+def test_scores(k, shrinkage):
+    data = fake_graph()
     model = InteractionKNN.from_data(data, k=k, shrinkage=shrinkage)
     expected = naive_scores(data, k, shrinkage)
     torch.testing.assert_close(scores(model, data), expected)
@@ -56,8 +57,8 @@ def test_several_blocks_of_items(num_items):
     torch.testing.assert_close(scores(model, data), expected)
 
 
-def test_embeddings_are_sparse(graph):
-    data = graph()
+def test_embeddings_are_sparse():
+    data = fake_graph()
     model = InteractionKNN.from_data(data, k=2)
     for emb, size in zip(model(data), (12, 9), strict=True):
         assert emb.is_sparse
@@ -73,8 +74,8 @@ def test_embeddings_are_sparse(graph):
     assert not (item_emb.indices()[0] == item_emb.indices()[1]).any()
 
 
-def test_repeated_interactions_count_once(graph):
-    data = graph()
+def test_repeated_interactions_count_once():
+    data = fake_graph()
     model = InteractionKNN.from_data(data, k=3)
     expected = scores(model, data)
     edge_index = data[RATES].edge_index
@@ -82,8 +83,8 @@ def test_repeated_interactions_count_once(graph):
     assert torch.equal(scores(model, data), expected)
 
 
-def test_items_and_users_without_interactions(graph):
-    data = graph()
+def test_items_and_users_without_interactions():
+    data = fake_graph()
     user, item = data[RATES].edge_index
     data[RATES].edge_index = data[RATES].edge_index[:, (user > 0) & (item > 0)]
     model = InteractionKNN.from_data(data, k=5)
@@ -93,8 +94,8 @@ def test_items_and_users_without_interactions(graph):
     assert result[:, 0].eq(0).all()
 
 
-def test_views_are_all_the_same(graph):
-    data = graph(3)
+def test_views_are_all_the_same():
+    data = fake_graph(3)
     model = InteractionKNN.from_data(data, k=3)
     expected = scores(model, data)
     keeps = distinct_views(modalities(data))
@@ -108,8 +109,8 @@ def test_views_are_all_the_same(graph):
             assert torch.equal(result, expected)
 
 
-def test_from_data_and_repr(graph):
-    model = InteractionKNN.from_data(graph(1), shrinkage=2.0)
+def test_from_data_and_repr():
+    model = InteractionKNN.from_data(fake_graph(1), shrinkage=2.0)
     assert (
         repr(model)
         == "InteractionKNN(12, 9, {'image': 5}, k=100, shrinkage=2.0)"

@@ -5,52 +5,50 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch_geometric.transforms import Compose
 
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import LATTICE, MICRO
-from pyg_ckd.transforms import AblateModality, ItemKNN, NormalizedAdjacency
+from pyg_ckd.nn.conv import latent_structure
+from pyg_ckd.testing import (
+    RecommenderSuite,
+    assert_same_with_gradients,
+    dense_adjacency,
+    dense_item_graph,
+    fake_graph,
+    symmetric,
+)
+from pyg_ckd.transforms import AblateModality, ItemKNN
 from pyg_ckd.views import Views, distinct_views, full, only, view, without
 
-BOTH = pytest.mark.parametrize('backbone', [LATTICE, MICRO])
+
+class TestLATTICE(RecommenderSuite):
+    model = LATTICE
 
 
-@pytest.fixture
-def latent(graph):
-    """Makes a tiny graph with matrices as published code has them."""
+class TestMICRO(RecommenderSuite):
+    model = MICRO
 
-    def make(num_modalities=2, k=3):
-        transform = Compose(
-            [
-                NormalizedAdjacency('row', add_self_loops=True),
-                ItemKNN(k, weight='cosine'),
-            ]
-        )
-        return transform(graph(num_modalities, with_graphs=False))
 
-    return make
+micro = TestMICRO()
+BOTH = pytest.mark.parametrize(
+    'case', [TestLATTICE(), micro], ids=['LATTICE', 'MICRO']
+)
 
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The number of features of each search for nearest neighbours."""
-    original = ItemKNN.neighbors
+    """The features of each search for nearest neighbours."""
+    original = latent_structure.nearest_neighbors
     seen = []
 
-    def neighbors(self, x):
+    def nearest_neighbors(x, k):
         seen.append(x)
-        return original(self, x)
+        return original(x, k)
 
-    monkeypatch.setattr(ItemKNN, 'neighbors', neighbors)
+    monkeypatch.setattr(
+        latent_structure, 'nearest_neighbors', nearest_neighbors
+    )
     return seen
-
-
-def prepared(backbone, data, **kwargs):
-    """A model with parameters large enough for errors to show."""
-    model = backbone.from_data(data, dim=4, **kwargs)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter)
-    return model
 
 
 # The equations, on dense matrices ############################################
@@ -70,16 +68,8 @@ def knn(x, k, found=None):
     return out
 
 
-def normalized(w):
-    scale = w.sum(dim=1).pow(-0.5).diag()
-    return scale @ w @ scale
-
-
 def interactions(data):
-    edges = data[RATES].edge_index.t().tolist()
-    a = torch.eye(12 + 9)
-    for u, i in edges:
-        a[u, 12 + i] = a[12 + i, u] = 1
+    a = dense_adjacency(data[RATES].edge_index, 12, 9) + torch.eye(12 + 9)
     return a / a.sum(dim=1, keepdim=True)
 
 
@@ -92,7 +82,7 @@ def naive_fusion(model, data, keep, found):
         x = raw + model.offset[m] if m in model.offset else raw
         z = model.structure[m].lin(x)
         if m in keep:
-            original[m] = normalized(knn(raw, 3))
+            original[m] = dense_item_graph(raw, 3)
             learned[m] = knn(z, k, found.get(m))
         else:
             original[m] = torch.full((num_items, num_items), 1 / num_items)
@@ -106,12 +96,12 @@ def naive_fusion(model, data, keep, found):
 
     if isinstance(model, LATTICE):
         w = dict(zip(model.in_channels, model.weight.softmax(0), strict=True))
-        mixed = normalized(sum(w[m] * learned[m] for m in w))
+        mixed = symmetric(sum(w[m] * learned[m] for m in w))
         mixed = (1 - lam) * mixed + lam * sum(w[m] * original[m] for m in w)
         return {}, power(mixed)
 
     parts = {
-        m: power((1 - lam) * normalized(learned[m]) + lam * original[m])
+        m: power((1 - lam) * symmetric(learned[m]) + lam * original[m])
         for m in model.in_channels
     }
     first, _, second = model.query
@@ -142,30 +132,6 @@ def naive(model, data, keep, found=None):
     return out[:12], out[12:] + h / h.norm(dim=1, keepdim=True)
 
 
-def gradients(out, model, weight):
-    return [
-        torch.zeros_like(p) if g is None else g
-        for p, g in zip(
-            model.parameters(),
-            torch.autograd.grad(
-                out, model.parameters(), weight, allow_unused=True
-            ),
-            strict=True,
-        )
-    ]
-
-
-def assert_equal_with_gradients(model, result, expected):
-    torch.testing.assert_close(result, expected)
-    weight = [torch.randn_like(x) for x in result]
-    torch.testing.assert_close(
-        gradients(result, model, weight),
-        gradients(expected, model, weight),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-
-
 @BOTH
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 @pytest.mark.parametrize(
@@ -177,13 +143,13 @@ def assert_equal_with_gradients(model, result, expected):
         {'k': 4, 'num_layers': 0, 'train_features': True},
     ],
 )
-def test_formula(backbone, num_modalities, arguments, latent):
-    data = latent(num_modalities)
-    model = prepared(backbone, data, **arguments)
+def test_formula(case, num_modalities, arguments):
+    data = case.data(num_modalities)
+    model = case.make(data, **arguments)
     names = modalities(data)
     for keep in {full(names), only(names[-1]), without(names, names[-1])}:
-        assert_equal_with_gradients(
-            model, view(model, data, keep), naive(model, data, keep)
+        assert_same_with_gradients(
+            view(model, data, keep), naive(model, data, keep), model, atol=1e-5
         )
 
 
@@ -191,10 +157,10 @@ def test_formula(backbone, num_modalities, arguments, latent):
 
 
 @BOTH
-def test_neighbors_of_an_epoch(backbone, latent, searches):
+def test_neighbors_of_an_epoch(case, searches):
     """Training keeps the neighbours, not the weights; evaluation neither."""
-    data = latent(2)
-    model = prepared(backbone, data, k=2)
+    data = case.data(2)
+    model = case.make(data, k=2).train()
     keep = full(modalities(data))
 
     def projected():
@@ -203,8 +169,7 @@ def test_neighbors_of_an_epoch(backbone, latent, searches):
             for m in modalities(data)
         }
 
-    searches.clear()
-    model.start_epoch(data)
+    model.start_epoch(data, keep)
     assert len(searches) == 2
     before = projected()
     for structure in model.structure.values():
@@ -213,10 +178,10 @@ def test_neighbors_of_an_epoch(backbone, latent, searches):
     fresh = naive(model, data, keep)
     assert not torch.allclose(stale[1], fresh[1])
 
-    assert_equal_with_gradients(model, model(data), stale)
+    assert_same_with_gradients(model(data), stale, model)
     assert len(searches) == 2  # none in a step
     model.eval()
-    assert_equal_with_gradients(model, model(data), fresh)
+    assert_same_with_gradients(model(data), fresh, model)
     assert len(searches) == 4
     # The views share what they look up:
     model.views(data, distinct_views(modalities(data)))
@@ -226,19 +191,18 @@ def test_neighbors_of_an_epoch(backbone, latent, searches):
     assert torch.equal(model(data)[1], model(data)[1])
     torch.testing.assert_close(model(data), stale)
 
-    model.start_epoch(data)
+    model.start_epoch(data, keep)
     assert len(searches) == 8
     torch.testing.assert_close(model(data), fresh)
     assert len(searches) == 8
 
 
 @BOTH
-def test_epoch_of_a_teacher(backbone, latent, searches):
+def test_epoch_of_a_teacher(case, searches):
     """What a view does not see is not looked up."""
-    data = latent(3)
-    model = prepared(backbone, data, k=3)
-    searches.clear()
-    model.start_epoch(AblateModality('image', 'audio')(data))
+    data = case.data(3)
+    model = case.make(data, k=3).train()
+    model.start_epoch(data, only('text'))
     assert len(searches) == 1
     model.views(data, [only('text')])
     assert len(searches) == 1
@@ -250,23 +214,21 @@ def test_epoch_of_a_teacher(backbone, latent, searches):
 
 
 @BOTH
-def test_reset_forgets_the_epoch(backbone, latent):
-    data = latent()
-    model = prepared(backbone, data, k=2)
-    model.start_epoch(data)
+def test_reset_forgets_the_epoch(case):
+    data = case.data()
+    model = case.make(data, training=True, k=2)
     model.reset_parameters()
     keep = full(modalities(data))
     torch.testing.assert_close(model(data), naive(model, data, keep))
 
 
 @BOTH
-def test_evaluation_depends_on_parameters_alone(backbone, latent):
-    data = latent()
-    model = prepared(backbone, data, k=2)
-    model.start_epoch(data)
+def test_evaluation_depends_on_parameters_alone(case):
+    data = case.data()
+    model = case.make(data, training=True, k=2)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
-    other = backbone.from_data(data, dim=4, k=2)
+    other = case.make(data, k=2)
     other.load_state_dict(model.state_dict())
     assert torch.equal(model.eval()(data)[1], other.eval()(data)[1])
 
@@ -276,23 +238,25 @@ def test_evaluation_depends_on_parameters_alone(backbone, latent):
 
 @BOTH
 @pytest.mark.parametrize('num_item_layers', [1, 2])
-def test_ablation_is_a_limit(backbone, num_item_layers, latent):
+def test_ablation_is_a_limit(case, num_item_layers):
     """Of items that all look alike, when all are neighbours."""
-    data = latent(3, k=9)
-    model = prepared(backbone, data, k=9, num_item_layers=num_item_layers)
+    data = case.data(3)
+    model = case.make(data, k=9, num_item_layers=num_item_layers)
+    model.neighbors = ItemKNN(9, weight='cosine')
+    data = model.neighbors(data)
     alike = copy.copy(data)
     x = data['item'].x_text
     alike['item'].x_text = x.mean(dim=0).expand_as(x)
-    alike = ItemKNN(9, weight='cosine')(alike)
+    alike = model.neighbors(alike)
     keep = without(modalities(data), 'text')
     torch.testing.assert_close(view(model, data, keep), model(alike))
 
 
 @BOTH
-def test_nothing_left(backbone, latent):
+def test_nothing_left(case):
     """Without any modality all items get the same from the item graph."""
-    data = latent(2)
-    model = prepared(backbone, data, k=3)
+    data = case.data(2)
+    model = case.make(data, k=3)
     names = modalities(data)
     _, item = model(AblateModality(*names)(data))
     out = interactions(data)
@@ -329,9 +293,9 @@ def naive_contrast(model, data, keep, item):
 @pytest.mark.parametrize(
     'arguments', [{}, {'tau': 0.2, 'contrastive_weight': 0.3}]
 )
-def test_contrast(num_modalities, arguments, latent):
-    data = latent(num_modalities)
-    model = prepared(MICRO, data, k=3, **arguments)
+def test_contrast(num_modalities, arguments):
+    data = micro.data(num_modalities)
+    model = micro.make(data, k=3, **arguments)
     names = modalities(data)
     user, neg = torch.randint(9, (2, 7))
     pos = torch.tensor([3, 1, 3, 8, 0, 1, 5])
@@ -340,40 +304,44 @@ def test_contrast(num_modalities, arguments, latent):
             continue
         # The first view counts, whatever the others are:
         several = model.views(data, [keep, *distinct_views(names)])
-        loss = model.regularization(data, several, user, pos, neg)
+        loss = model.regularization(data, keep, several, user, pos, neg)
         expected = naive_contrast(model, data, keep, [0, 1, 3, 5, 8])
-        assert_equal_with_gradients(model, [loss], [expected])
+        assert_same_with_gradients([loss], [expected], model)
 
         dropped = AblateModality(*(m for m in names if m not in keep))(data)
         several = model.views(dropped, [full(names)])
         torch.testing.assert_close(
-            model.regularization(dropped, several, user, pos, neg), expected
+            model.regularization(dropped, full(names), several, user, pos, neg),
+            expected,
         )
 
 
-def test_no_contrast_without_modalities(latent):
-    data = latent()
-    model = prepared(MICRO, data)
-    several = model.views(data, [frozenset()])
+def test_no_contrast_without_modalities():
+    data = micro.data()
+    model = micro.make(data)
+    keep = frozenset()
+    several = model.views(data, [keep])
     item = torch.tensor([1, 2])
-    assert model.regularization(data, several, item, item, item) == 0
+    assert model.regularization(data, keep, several, item, item, item) == 0
 
 
-def test_lattice_has_no_regularization(latent):
-    data = latent()
-    model = prepared(LATTICE, data)
+def test_lattice_has_no_regularization():
+    data = micro.data()
+    model = TestLATTICE().make(data)
+    keep = full(modalities(data))
     several = Views([torch.randn(12, 4)], [], torch.ones(1, 1))
     item = torch.tensor([1, 2])
-    assert model.regularization(data, several, item, item, item) == 0
+    assert model.regularization(data, keep, several, item, item, item) == 0
 
 
 @pytest.mark.parametrize('tau', [0.02, 0.05, 100.0])
-def test_contrast_is_finite(tau, latent):
-    data = latent()
-    model = prepared(MICRO, data, tau=tau)
-    several = model.views(data, [full(modalities(data))])
+def test_contrast_is_finite(tau):
+    data = micro.data()
+    model = micro.make(data, tau=tau)
+    keep = full(modalities(data))
+    several = model.views(data, [keep])
     item = torch.arange(9)
-    loss = model.regularization(data, several, item, item, item)
+    loss = model.regularization(data, keep, several, item, item, item)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(model.item.weight.grad).all()
@@ -383,45 +351,45 @@ def test_contrast_is_finite(tau, latent):
 
 
 @BOTH
-def test_initialization(backbone):
-    model = backbone(500, 300, {'text': 100, 'image': 30}, dim=20)
+def test_initialization(case):
+    model = case.model(500, 300, {'text': 100, 'image': 30}, dim=20)
     for table in (model.user.weight, model.item.weight):
         bound = (6 / sum(table.shape)) ** 0.5
         assert 0.95 * bound < table.abs().max() <= bound
     for m, size in (('text', 100), ('image', 30)):
         lin = model.structure[m].lin
         assert 0.9 * size**-0.5 < lin.weight.abs().max() <= size**-0.5
-    if backbone is LATTICE:
+    if case.model is LATTICE:
         assert model.weight.tolist() == [0, 0]
 
 
 @BOTH
-def test_train_features(backbone):
+def test_train_features(case):
     sizes = {'text': 5, 'image': 3}
-    model = backbone(4, 6, sizes, train_features=True)
+    model = case.model(4, 6, sizes, train_features=True)
     for m, size in sizes.items():
         assert torch.equal(model.offset[m], torch.zeros(6, size))
         nn.init.ones_(model.offset[m])
     model.reset_parameters()
     assert all(not offset.any() for offset in model.offset.values())
-    assert len(backbone(4, 6, sizes).offset) == 0
+    assert len(case.model(4, 6, sizes).offset) == 0
 
 
 @BOTH
-def test_pre_transform(backbone, graph):
-    data = graph(2, with_graphs=False)
-    result = backbone.pre_transform(data)
-    torch.testing.assert_close(result.adj_t.to_dense(), interactions(data))
-    torch.testing.assert_close(
-        result['item', 'text', 'item'].adj_t.to_dense(),
-        normalized(knn(data['item'].x_text, 9)),
-    )
-    large = copy.copy(data)
-    large['item'].x_text = torch.randn(30, 4)
-    large['item'].x_image = torch.randn(30, 4)
-    large['item'].num_nodes = 30
-    result = backbone.pre_transform(large)
-    assert result['item', 'text', 'item'].edge_index.size(1) == 300
+def test_pre_transform(case):
+    data = case.model.pre_transform(fake_graph())
+    graph = case.model.adjacency.of(data)
+    torch.testing.assert_close(graph.adj_t.to_dense(), interactions(data))
+    torch.testing.assert_close(graph.adj.to_dense(), interactions(data).t())
+    graph = case.model.neighbors.of(data, 'text')
+    expected = dense_item_graph(data['item'].x_text, 9)
+    torch.testing.assert_close(graph.adj_t.to_dense(), expected)
+    large = fake_graph(num_items=30, num_interactions=12)
+    large = case.model.pre_transform(large)
+    graph = case.model.neighbors.of(large, 'text')
+    assert graph.edge_index.size(1) == 300
+    expected = dense_item_graph(large['item'].x_text, 10)
+    torch.testing.assert_close(graph.adj_t.to_dense(), expected)
 
 
 @BOTH
@@ -435,11 +403,11 @@ def test_pre_transform(backbone, graph):
         ('original_weight', 1.1),
     ],
 )
-def test_argument_error(backbone, name, value):
+def test_argument_error(case, name, value):
     with pytest.raises(
-        ValueError, match=rf"'{name}'.*'{backbone.__name__}' \(got {value}\)"
+        ValueError, match=rf"'{name}'.*'{case.model.__name__}' \(got {value}\)"
     ):
-        backbone(4, 3, {'text': 2}, **{name: value})
+        case.model(4, 3, {'text': 2}, **{name: value})
 
 
 @pytest.mark.parametrize('tau', [0.0, -1.0, 0.01])
@@ -449,33 +417,22 @@ def test_tau_error(tau):
 
 
 @BOTH
-def test_no_modality(backbone):
+def test_no_modality(case):
     with pytest.raises(
-        ValueError, match=rf"'len\(in_channels\)'.*'{backbone.__name__}'"
+        ValueError, match=rf"'len\(in_channels\)'.*'{case.model.__name__}'"
     ):
-        backbone(4, 3, {})
+        case.model(4, 3, {})
 
 
 @BOTH
-def test_missing_graphs(backbone, latent, graph):
-    name = backbone.__name__
-    data = latent()
-    del data['item', 'text', 'item']
-    model = backbone.from_data(data, dim=4)
+def test_item_graph_that_is_not_needed(case):
+    data = case.data()
+    data.graphs = {k: g for k, g in data.graphs.items() if k[1] != 'text'}
+    model, name = case.make(data), case.model.__name__
     for call in (
         lambda: model(data),
-        lambda: model.start_epoch(data),
         lambda: model.views(data, [only('text')]),
     ):
-        with pytest.raises(
-            ValueError,
-            match=rf"'{name}' needs data\[\('item', 'text', 'item'\)\]\.adj_t"
-            rf'.*{name}\.pre_transform\(data\)',
-        ):
+        with pytest.raises(ValueError, match=rf"'{name}' .* of 'text' is not"):
             call()
-    # It is not needed where it is not used:
     model.views(data, [only('image')])
-
-    data = graph(with_graphs=False)
-    with pytest.raises(ValueError, match=rf"'{name}' needs data\.adj_t"):
-        model(data)

@@ -37,7 +37,10 @@ def naive(model, data, keep):
 
     nodes = {}
     for m in model.in_channels:
-        x, s = data['item'][f'x_{m}'], dense_item_graph(data['item'][f'x_{m}'], 3)
+        x, s = (
+            data['item'][f'x_{m}'],
+            dense_item_graph(data['item'][f'x_{m}'], 3),
+        )
         if m in model.offset:
             x = x + model.offset[m]
         if m not in keep:
@@ -75,7 +78,9 @@ def naive(model, data, keep):
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 def test_by_formula(num_modalities, num_layers, train_features):
     data = case.data(num_modalities)
-    model = case.make(data, num_layers=num_layers, train_features=train_features)
+    model = case.make(
+        data, num_layers=num_layers, train_features=train_features
+    )
     names = modalities(data)
     assert len(model.offset) == train_features * num_modalities
     for keep in {full(names), *distinct_views(names), frozenset()}:

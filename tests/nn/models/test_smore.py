@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.kernels import Graph, Uniform
 from pyg_ckd.nn import SMORE
 from pyg_ckd.testing import (
     RecommenderSuite,
@@ -17,7 +18,7 @@ from pyg_ckd.testing import (
     symmetric,
 )
 from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import distinct_views, full, only, view
+from pyg_ckd.views import distinct_views, full, only, view, without
 
 
 class TestSMORE(RecommenderSuite):
@@ -81,7 +82,10 @@ def naive(model, data, keep):
     uniform = torch.full((num_items, num_items), 1 / num_items)
     maximum, product, branches = None, 1, {}
     for m in model.in_channels:
-        x, s = data['item'][f'x_{m}'], dense_item_graph(data['item'][f'x_{m}'], 3)
+        x, s = (
+            data['item'][f'x_{m}'],
+            dense_item_graph(data['item'][f'x_{m}'], 3),
+        )
         if m in model.offset:
             x = x + model.offset[m]
         if m in keep:
@@ -109,12 +113,10 @@ def naive(model, data, keep):
     ('dim', 'num_layers', 'train_features'), [(4, 0, False), (5, 4, True)]
 )
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_by_formula(
-    num_modalities, dim, num_layers, train_features
-):
+def test_by_formula(num_modalities, dim, num_layers, train_features):
     data = case.data(num_modalities)
     model = case.make(
-        data, dim, num_layers=num_layers, train_features=train_features
+        data, dim=dim, num_layers=num_layers, train_features=train_features
     )
     names = modalities(data)
     assert len(model.offset) == train_features * num_modalities
@@ -174,20 +176,22 @@ def test_regularization(num_modalities):
 
 
 def test_fusion_graph(monkeypatch):
-    """It spans the kept modalities, and nothing if there is none."""
+    """It spans the kept modalities, and is uniform if there is none."""
     data = case.data(3)
     model = case.make(data)
     seen = []
 
-    def spread(x, graph):
-        if graph is not None:
-            adj_t, adj = graph
-            torch.testing.assert_close(adj_t.to_dense(), adj.to_dense().t())
-            graph = adj_t.to_dense()
-        seen.append(graph)
+    def propagate(self, x):
+        if isinstance(self, Uniform):
+            assert self.num_nodes == 9
+            seen.append(torch.full((9, 9), 1 / 9))
+        elif self.num_nodes == 9:
+            seen.append(self.adj_t.to_dense())
+            assert torch.equal(self.adj.to_dense(), seen[-1].t())
         return x
 
-    monkeypatch.setattr('pyg_ckd.nn.models.smore.spread', spread)
+    for kind in (Graph, Uniform):
+        monkeypatch.setattr(kind, 'propagate', propagate)
     names = modalities(data)
     s = {m: dense_item_graph(data['item'][f'x_{m}'], 3) for m in names}
     for keep in (full(names), without(names, 'text'), only('audio')):
@@ -198,7 +202,7 @@ def test_fusion_graph(monkeypatch):
         torch.testing.assert_close(seen[-1], expected)
     seen.clear()
     model.views(data, [frozenset()])
-    assert seen == [None]
+    torch.testing.assert_close(seen, [torch.full((9, 9), 1 / 9)])
 
 
 def test_initialization():

@@ -1,0 +1,244 @@
+"""Training with sensible defaults."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+from pytorch_lightning import Callback
+
+from pyg_ckd.balance import CKD
+from pyg_ckd.graph import check, modalities
+from pyg_ckd.nn import Recommender
+from pyg_ckd.train.failure_signs import FailureSigns
+from pyg_ckd.train.keep_best import KeepBest
+from pyg_ckd.train.left_usable import left_usable
+from pyg_ckd.train.progress_line import ProgressLine
+from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.trainer import make_trainer, quiet
+from pyg_ckd.views import Keep, full, view_name
+
+
+def fit(
+    task: Recommendation,
+    *,
+    max_epochs: int = 1000,
+    eval_every: int = 5,
+    patience: int = 10,
+    monitor: str = 'val_recall@20',
+    progress: bool = True,
+    ckpt_path: str | Path | None = None,
+    **kwargs: Any,
+) -> Recommendation:
+    """Train until validation Recall@20 stops rising, keep the best weights.
+
+    A balance that needs teachers gets them first: copies of the model, each
+    trained in one view with the same settings. Callbacks, loggers and
+    checkpoints are for the task alone. A model without parameters to train is
+    ready as it is: it is evaluated once, as epoch 0 of the history.
+
+    However training ends, by itself, by a limit such as ``max_time``, an error
+    or Ctrl+C, the task has the best weights afterwards, is in evaluation mode
+    and can be used. Errors and :class:`KeyboardInterrupt` are raised
+    nonetheless. If there was no evaluation it has the last weights, and a
+    warning says so.
+
+    With ``ckpt_path`` training goes on where a checkpoint was saved, as if it
+    had not stopped, and on CPUs to the last bit: make the task as before, and
+    pass the same arguments again. :class:`~pyg_ckd.train.SaveLast` writes such
+    a file; those of Lightning's ``ModelCheckpoint`` serve as well, if they
+    were saved at the end of an epoch.
+
+    Args:
+        task (Recommendation): What to train.
+        max_epochs (int, optional): The largest number of epochs.
+            (default: :obj:`1000`)
+        eval_every (int, optional): Evaluate on validation after every so many
+            epochs. (default: :obj:`5`)
+        patience (int, optional): Stop when so many evaluations in a row, and
+            one more, brought nothing better. (default: :obj:`10`)
+        monitor (str, optional): The logged value to maximise.
+            (default: :obj:`"val_recall@20"`)
+        progress (bool, optional): Whether to show a line of progress.
+            (default: :obj:`True`)
+        ckpt_path (str or Path, optional): The file of a checkpoint to resume.
+            (default: :obj:`None`)
+        **kwargs (optional): Further arguments of
+            :class:`pytorch_lightning.Trainer`, such as ``accelerator``,
+            ``precision``, ``max_time``, ``callbacks`` or ``logger``.
+
+    Returns:
+        The task. ``task.history`` holds what was logged.
+
+    Raises:
+        ValueError: If an argument is out of its range, or one of Lightning's
+            that ``fit`` sets itself; if the data has no validation split;
+            if several devices are asked for; if ``ckpt_path`` cannot be
+            resumed; and if training diverged.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> task = Recommendation(VBPR.from_data(data, dim=4), data)
+        >>> task = fit(task, max_epochs=4, eval_every=2, progress=False)
+        >>> [entry['epoch'] for entry in task.history]
+        [2, 4]
+    """
+    return run(
+        task,
+        title(task),
+        max_epochs=max_epochs,
+        eval_every=eval_every,
+        patience=patience,
+        monitor=monitor,
+        progress=progress,
+        ckpt_path=ckpt_path,
+        **kwargs,
+    )
+
+
+def run(
+    task: Recommendation,
+    name: str,
+    *,
+    max_epochs: int = 1000,
+    eval_every: int = 5,
+    patience: int = 10,
+    monitor: str = 'val_recall@20',
+    progress: bool = True,
+    ckpt_path: str | Path | None = None,
+    **kwargs: Any,
+) -> Recommendation:
+    """Train what has a name; arguments are those of :func:`fit`."""
+    _check_numbers(max_epochs, eval_every, patience)
+    if ckpt_path is not None:
+        _check_file(ckpt_path)
+    check(task.data, splits=('val',))
+    best = KeepBest(monitor, patience)
+    line = ProgressLine(name, best)
+    own: list[Callback] = [FailureSigns()] * isinstance(task.balance, CKD)
+    own += [best, line] if progress else [best]
+    trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
+    if not any(p.requires_grad for p in task.recommender.parameters()):
+        task.history = [{'epoch': 0, **task.validation()}]
+        best.epoch, best.score = 0, task.history[0].get(monitor, math.nan)
+        if progress:
+            line.close(0)
+        return task.eval()
+    task.eval()
+    if task.balance is not None and ckpt_path is None:
+        arguments = {
+            'max_epochs': max_epochs,
+            'eval_every': eval_every,
+            'patience': patience,
+            'monitor': monitor,
+            'progress': progress,
+            **kwargs,
+        }
+        task.balance.prepare(lambda keep: _taught(task, keep, arguments))
+
+    task.train()
+    with left_usable(task, best):
+        try:
+            with quiet():
+                trainer.fit(task, ckpt_path=ckpt_path)
+        except SystemExit:
+            # What Lightning makes of Ctrl+C:
+            if not isinstance(best.exception, KeyboardInterrupt):
+                raise
+        finally:
+            if progress:
+                line.close(trainer.current_epoch)
+    if isinstance(best.exception, KeyboardInterrupt):
+        raise KeyboardInterrupt
+    if best.epoch is None:
+        warnings.warn(
+            f'Training of {name} ended before its first evaluation, so that '
+            f'it has its last weights',
+            stacklevel=3,
+        )
+    return task
+
+
+def title(task: Recommendation) -> str:
+    """Return what the line of progress calls a task.
+
+    Args:
+        task: The task.
+    """
+    names = modalities(task.data)
+    name = task.recommender.name
+    if task.keep == full(names):
+        return name
+    return f'{name}, {view_name(task.keep, names)}'
+
+
+def teacher_title(model: str, keep: Keep, names: list[str]) -> str:
+    """Return what the line of progress calls a teacher.
+
+    Args:
+        model: The name of the model.
+        keep: The view it is trained in.
+        names: The modalities of the data.
+    """
+    return f'{model}, teacher of {view_name(keep, names)}'
+
+
+def _taught(
+    task: Recommendation, keep: Keep, arguments: Mapping[str, Any]
+) -> Recommender:
+    """Train a copy of the model of a task in one view."""
+    arguments = dict(arguments)
+    for name in ('callbacks', 'logger', 'enable_checkpointing'):
+        arguments.pop(name, None)
+    if arguments['monitor'] not in ('val_recall@20', 'val_ndcg@20'):
+        # Such as that of a view that only the student has:
+        arguments['monitor'] = 'val_recall@20'
+    teacher = Recommendation(
+        copy.deepcopy(task.model),
+        task.data,
+        task.objective,
+        keep=keep,
+        lr=task.lr,
+        batch_size=task.batch_size,
+        sampling=task.sampling,
+    )
+    names = modalities(task.data)
+    name = teacher_title(task.recommender.name, keep, names)
+    return run(teacher, name, **arguments).recommender
+
+
+def _check_numbers(max_epochs: int, eval_every: int, patience: int) -> None:
+    for name, value in (('max_epochs', max_epochs), ('eval_every', eval_every)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"'{name}' needs to be a positive number of epochs in 'fit' "
+                f'(got {value!r})'
+            )
+    if not isinstance(patience, int) or patience < 0:
+        raise ValueError(
+            f"'patience' needs to be a number of evaluations in 'fit', at "
+            f'least 0 (got {patience!r})'
+        )
+
+
+def _check_file(path: str | Path) -> None:
+    """Refuse a file that is no whole checkpoint; others are not looked at."""
+    if '://' in str(path):
+        return
+    if not Path(path).is_file():
+        raise ValueError(
+            f"'ckpt_path' needs to be the file of a checkpoint in 'fit' (got "
+            f"'{path}', where there is none)"
+        )
+    if not is_zipfile(path):
+        raise ValueError(
+            f"'ckpt_path' is no whole checkpoint (got '{path}'): the file was "
+            f'cut off, or is something else'
+        )

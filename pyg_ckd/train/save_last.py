@@ -1,0 +1,58 @@
+"""A file to resume training from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.resume import is_resumable
+
+
+class SaveLast(Checkpoint):
+    """Writes a checkpoint after each evaluation, whole or not at all.
+
+    The file replaces the one before in a single move inside its folder, so
+    that there is a readable one at any moment, even if the process is killed.
+
+    Args:
+        path (str or Path): The file.
+
+    Example:
+        >>> import tempfile
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> from pyg_ckd.train import fit
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> def task():
+        ...     return Recommendation(VBPR.from_data(data, dim=4), data)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f'{folder}/last.ckpt'
+        ...     _ = fit(task(), max_epochs=5, progress=False,
+        ...             callbacks=[SaveLast(path)])
+        ...     resumed = fit(task(), max_epochs=10, progress=False,
+        ...                   callbacks=[SaveLast(path)], ckpt_path=path)
+        >>> [entry['epoch'] for entry in resumed.history]
+        [5, 10]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_train_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Save if there was an evaluation."""
+        assert isinstance(pl_module, Recommendation)
+        history: list[dict[str, Any]] = pl_module.history
+        if not history or history[-1]['epoch'] != trainer.current_epoch + 1:
+            return
+        if is_resumable(pl_module):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            half = self.path.with_name(f'{self.path.name}.half')
+            trainer.save_checkpoint(half)
+            os.replace(half, self.path)

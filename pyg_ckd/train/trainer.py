@@ -1,0 +1,93 @@
+"""A trainer of Lightning with the defaults of this library."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+
+from pyg_ckd.train.checks import check_one_process
+
+#: Arguments of Lightning that ``fit`` sets, and what there is instead.
+_OWNED = {
+    'check_val_every_n_epoch': "use 'eval_every'",
+    'enable_model_summary': 'print(task.model) shows the model',
+    'enable_progress_bar': "use 'progress'",
+    'num_sanity_val_steps': 'nothing is evaluated before training',
+    'reload_dataloaders_every_n_epochs': 'each epoch draws its own triples',
+    'val_check_interval': "use 'eval_every', in epochs",
+}
+
+
+def make_trainer(
+    own: Sequence[Callback],
+    max_epochs: int,
+    eval_every: int,
+    *,
+    callbacks: Callback | Sequence[Callback] | None = None,
+    **kwargs: Any,
+) -> Trainer:
+    """Return a trainer.
+
+    Args:
+        own: The callbacks of the library, which come first.
+        max_epochs: The largest number of epochs.
+        eval_every: Evaluate after every so many epochs.
+        callbacks: The callbacks of the user.
+        **kwargs: Further arguments of :class:`pytorch_lightning.Trainer`.
+
+    Raises:
+        ValueError: If an argument is one that ``fit`` sets itself, or several
+            processes are asked for.
+    """
+    for name in kwargs.keys() & _OWNED.keys():
+        raise ValueError(
+            f"'{name}' is set by 'fit': {_OWNED[name]} (got {kwargs[name]!r})"
+        )
+    if isinstance(callbacks, Callback):
+        callbacks = [callbacks]
+    both = [*own, *(callbacks or [])]
+    defaults: dict[str, Any] = {
+        'devices': 1,
+        'logger': False,
+        'enable_checkpointing': any(isinstance(c, Checkpoint) for c in both),
+    }
+    with quiet():
+        trainer = Trainer(
+            max_epochs=max_epochs,
+            check_val_every_n_epoch=min(eval_every, max_epochs),
+            num_sanity_val_steps=0,
+            callbacks=both,
+            enable_progress_bar=any(isinstance(c, ProgressBar) for c in both),
+            enable_model_summary=False,
+            **{**defaults, **kwargs},
+        )
+    check_one_process(trainer)
+    return trainer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence tips, and what is said about loaders that are as they should."""
+    names = ('pytorch_lightning', 'lightning_fabric')
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in (
+            '.*does not have many workers.*',
+            '.*number of training batches.*',
+            '.*LeafSpec.* is deprecated.*',
+        ):
+            warnings.filterwarnings('ignore', message)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

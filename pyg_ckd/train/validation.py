@@ -1,0 +1,63 @@
+"""Validation in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import modalities
+from pyg_ckd.nn import Recommender
+from pyg_ckd.ranking import evaluate_views
+from pyg_ckd.views import Keep, view_name
+
+
+class Once:
+    """A loader of one empty batch, which draws no random number.
+
+    Validation ranks all items for all users at once.
+
+    Example:
+        >>> list(Once())
+        [0]
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([0])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def validation(
+    recommender: Recommender,
+    data: HeteroData,
+    keep: Keep,
+    watched: Sequence[Keep],
+) -> dict[str, float]:
+    """Return validation metrics of the trained view, and of watched ones.
+
+    Args:
+        recommender: The recommender.
+        data: The user-item graph.
+        keep: The trained view.
+        watched: Further views.
+
+    Returns:
+        ``val_recall@20`` and ``val_ndcg@20`` of the trained view, and
+        ``val_recall@20/<view>`` of each watched one.
+    """
+    result = evaluate_views(
+        recommender,
+        data,
+        split='val',
+        ks=(20,),
+        metrics=('recall', 'ndcg'),
+        keeps=[keep, *watched],
+    )
+    names = modalities(data)
+    trained = result[view_name(keep, names)]
+    values = {f'val_{name}': value for name, value in trained.items()}
+    for view in (view_name(one, names) for one in watched):
+        values[f'val_recall@20/{view}'] = result[view]['recall@20']
+    return values
