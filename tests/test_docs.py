@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = ['README.md', 'docs/add_a_backbone.md']
+PAGES = ['README.md', 'docs/add_a_backbone.md', 'docs/add_a_balance.md']
 
 # A fence of exactly "```python"; any other info string is not run:
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)
@@ -27,3 +27,21 @@ def test_python_blocks(
         padding = '\n' * text.count('\n', 0, block.start(1))
         code = compile(padding + block[1], page, 'exec', dont_inherit=True)
         exec(code, namespace)
+
+
+def test_first_page_shows_a_gain(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first example prints what the page says, and CKD wins in it."""
+    text = (REPOSITORY / 'README.md').read_text(encoding='utf-8')
+    first = next(BLOCK.finditer(text))
+    exec(compile(first[1], 'README.md', 'exec', dont_inherit=True), {})
+    printed = table(capsys.readouterr().out)
+    shown = table(text[first.end() :].split('```text\n')[1].split('```')[0])
+    assert list(printed) == list(shown) == ['full', 'only(image)', 'only(text)']
+    for view, (base, ckd) in printed.items():
+        assert ckd > base
+        assert (base, ckd) == pytest.approx(shown[view], abs=0.02)
+
+
+def table(text: str) -> dict[str, tuple[float, float]]:
+    rows = (line.split() for line in text.splitlines())
+    return {view: (float(base), float(ckd)) for view, base, ckd in rows}

@@ -6,8 +6,8 @@ from scipy.stats import chisquare
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.graph import RATES
 from pyg_ckd.triplet_loader import TripletLoader
 
 SAMPLING = ('interaction', 'user')

@@ -218,7 +218,7 @@ class CKD(Balance):
             without=step.margin[:, away],
             alone=student[:, of],
             taught=taught[:, of],
-        )
+        ).to(weight.dtype)
         return weight
 
     @property

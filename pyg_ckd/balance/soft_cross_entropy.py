@@ -102,9 +102,7 @@ class SoftCrossEntropy(nn.Module):
         """
         order = torch.randperm(len(users), device=users.device)
         user = users[order[: self.num_pairs]]
-        pos, neg = torch.randint(
-            num_items, (2, len(user)), device=users.device
-        )
+        pos, neg = torch.randint(num_items, (2, len(user)), device=users.device)
         return user, pos, neg
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

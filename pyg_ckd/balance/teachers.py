@@ -66,11 +66,11 @@ class Teachers(Mapping[Keep, Teacher]):
             data: The user-item graph.
         """
         if not self._teachers:
-            for m in modalities(data):
-                model = teach(only(m))
-                self._teachers[only(m)] = Teacher.from_model(
-                    model, data, only(m)
-                )
+            # All or none, lest what was interrupted is taken for whole:
+            self._teachers = {
+                keep: Teacher.from_model(teach(keep), data, keep)
+                for keep in map(only, modalities(data))
+            }
 
     def begin(self, data: HeteroData, owner: str) -> None:
         """Move the teachers to where the data is.

@@ -16,8 +16,9 @@ from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.balance.teachers import Teachers
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
+from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.objectives.step import Step
-from pyg_ckd.ranking import evaluating
 from pyg_ckd.views import Keep, only
 
 
@@ -99,7 +100,7 @@ class UMT(Balance):
         self._data = data
         self.maps = nn.ModuleDict()
         with evaluating(recommender):
-            several = recommender.views(data, self.keeps)
+            several = recommender.views(matched(data, recommender), self.keeps)
             self._width = {
                 m: several.embedding(i)[0].size(1)
                 for i, m in enumerate(self.names)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.datasets.feature_files import FEATURES
 from pyg_ckd.datasets.files import not_written
+from pyg_ckd.graph import RATES, modalities
 
 
 def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:

@@ -39,8 +39,9 @@ def fit(
 
     A balance that needs teachers gets them first: copies of the model, each
     trained in one view with the same settings. Callbacks, loggers and
-    checkpoints are for the task alone. A model without parameters to train is
-    ready as it is: it is evaluated once, as epoch 0 of the history.
+    checkpoints are for the task alone, limits for each training. A model
+    without parameters to train is ready as it is: it is evaluated once, as
+    epoch 0 of the history.
 
     However training ends, by itself, by a limit such as ``max_time``, an error
     or Ctrl+C, the task has the best weights afterwards, is in evaluation mode
@@ -122,8 +123,9 @@ def run(
     check(task.data, splits=('val',))
     best = KeepBest(monitor, patience)
     line = ProgressLine(name, best)
-    own: list[Callback] = [FailureSigns()] * isinstance(task.balance, CKD)
-    own += [best, line] if progress else [best]
+    own: list[Callback] = [best, line] if progress else [best]
+    if isinstance(task.balance, CKD):
+        own.insert(0, FailureSigns())
     trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
     if not any(p.requires_grad for p in task.recommender.parameters()):
         task.history = [{'epoch': 0, **task.validation()}]
@@ -174,6 +176,8 @@ def title(task: Recommendation) -> str:
     """
     names = modalities(task.data)
     name = task.recommender.name
+    if task.balance is not None:
+        return f'{name} + {type(task.balance).__name__}'
     if task.keep == full(names):
         return name
     return f'{name}, {view_name(task.keep, names)}'

@@ -19,6 +19,9 @@ from pyg_ckd.views import view_name
 class FailureSigns(Callback):
     """Looks for signs that distillation does not help, and warns once of each.
 
+    Of teachers with nothing left to teach it warns when that is all of them;
+    :func:`pyg_ckd.diagnose` tells it of each.
+
     At each evaluation, the share of distillation in the gradient joins the
     history of the task as ``gradient_share``, and
     :func:`pyg_ckd.balance.failure_signs` are looked for. Training stays the
@@ -50,7 +53,11 @@ class FailureSigns(Callback):
         signs = failure_signs(
             entry, {view_name(k, names): value for k, value in level.items()}
         )
+        outdone = [name for name in signs if name.startswith('teacher')]
+        some_still_teach = len(outdone) < len(level)
         for name, sign in signs.items():
+            if name in outdone and some_still_teach:
+                continue
             if name not in self._warned:
                 self._warned.append(name)
                 epoch = trainer.current_epoch + 1

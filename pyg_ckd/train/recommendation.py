@@ -143,8 +143,8 @@ class Recommendation(LightningModule):
         trained = self.recommender, self.data, self.keep
         return compute_losses(*trained, self.objective, self.balance, batch)
 
-    def on_after_backward(self) -> None:
-        """Let the balance change the gradients."""
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Let the balance change the gradients, once for those of a step."""
         check_dense(self.recommender)
         if self.balance is not None:
             self.balance.after_backward()

@@ -5,21 +5,46 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.trainer.states import TrainerStatus
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyg_ckd.balance import Balance
+from pyg_ckd.nn import Recommender
+from pyg_ckd.objectives import Objective
 from pyg_ckd.train.epoch_means import EpochMeans
-
-if TYPE_CHECKING:
-    from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.views import Keep
 
 #: Where it is in a checkpoint.
 KEY = 'pyg_ckd'
+
+
+class Task(Protocol):
+    """What is looked at in a :class:`~pyg_ckd.train.Recommendation`."""
+
+    recommender: Recommender
+    objective: Objective | None
+    balance: Balance | None
+    keep: Keep
+    lr: float
+    batch_size: int
+    fingerprint: str
+    history: list[dict[str, float]]
+    means: EpochMeans
+    epoch_ended: bool
+    trainer: Trainer
+
+    @property
+    def current_epoch(self) -> int:
+        """The number of finished epochs."""
+
+    @property
+    def sampling(self) -> str:
+        """Where positives come from."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ def is_last_batch(trainer: Trainer) -> bool:
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
-def is_resumable(task: Recommendation) -> bool:
+def is_resumable(task: Task) -> bool:
     """Return whether a checkpoint that is saved now can be resumed.
 
     The loader, and what a model keeps for an epoch, are not saved, so that
@@ -74,7 +99,7 @@ def is_resumable(task: Recommendation) -> bool:
     return task.epoch_ended and not interrupted
 
 
-def state(task: Recommendation) -> dict[str, Any]:
+def state(task: Task) -> dict[str, Any]:
     """Return what is saved, as plain values.
 
     Args:
@@ -99,7 +124,7 @@ def state(task: Recommendation) -> dict[str, Any]:
     }
 
 
-def load(task: Recommendation, checkpoint: Mapping[str, Any]) -> Resume:
+def load(task: Task, checkpoint: Mapping[str, Any]) -> Resume:
     """Take up what was saved, if training can go on from it exactly.
 
     Args:
@@ -130,13 +155,16 @@ def load(task: Recommendation, checkpoint: Mapping[str, Any]) -> Resume:
                 f"'ckpt_path' is of a training with other settings: '{name}' "
                 f'was {before} (got {value})'
             )
+    # Before weights are loaded, lest they are rounded to what was there:
+    assert isinstance(task, nn.Module)
+    task.trainer.precision_plugin.convert_module(task)
     task.history = [dict(entry) for entry in saved['history']]
     task.means = EpochMeans.of(saved['means'])
     task.epoch_ended = True
     return Resume(saved['generators'], saved['metrics'])
 
 
-def _settings(task: Recommendation) -> dict[str, Any]:
+def _settings(task: Task) -> dict[str, Any]:
     """Return what has to be the same."""
     return {
         'model': task.recommender.name,

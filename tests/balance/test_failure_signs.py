@@ -19,7 +19,11 @@ def test_healthy():
 @pytest.mark.parametrize(
     ('change', 'name', 'measured'),
     [
-        ({'val_recall@20/only(image)': 0.05}, 'teacher of only(image)', '0.0500'),
+        (
+            {'val_recall@20/only(image)': 0.05},
+            'teacher of only(image)',
+            '0.0500',
+        ),
         ({'val_recall@20/only(text)': 0.08}, 'teacher of only(text)', '0.0800'),
         ({'spread_image': 0.0, 'spread_text': 0.01}, 'effects', '0.0100'),
         ({'gradient_share': 0.95}, 'gradient', '95%'),

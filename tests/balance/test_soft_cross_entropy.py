@@ -59,6 +59,13 @@ def test_default_arguments():
     )
 
 
+def test_settings():
+    assert repr(SoftCrossEntropy(2.0, 7, 1.5, 3, 0.1)) == (
+        'SoftCrossEntropy(tau=2.0, num_pairs=7, weight=1.5, group_size=3, '
+        'eps=0.1)'
+    )
+
+
 @pytest.mark.parametrize('tau', [0.1, 2.0])
 def test_gradient(tau):
     student = torch.randn(20, requires_grad=True)

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.amazon_files import read_reviews
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
 from pyg_ckd.datasets.splits import split_interactions
+from pyg_ckd.graph import RATED_BY, RATES
 
 NAMES = {
     'reviews': 'reviews_Tiny_5.json.gz',

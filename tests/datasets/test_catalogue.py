@@ -17,10 +17,10 @@ from PIL import Image
 from PIL.ImageStat import Stat
 from torch import Tensor
 
-from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.image_encoder import ImageEncoder
 from pyg_ckd.datasets.text_encoder import TextEncoder
+from pyg_ckd.graph import RATED_BY, RATES
 
 LABELS = ('train', 'validation', 'test')
 COLOURS = {'cup': (255, 0, 0), 'pot': (0, 255, 0), 'mug': (0, 0, 255)}

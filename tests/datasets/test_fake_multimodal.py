@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch_geometric.data import InMemoryDataset
 
-from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.transforms import NormalizedAdjacency
 
 SPLITS = ['edge_index', 'val_edge_label_index', 'test_edge_label_index']

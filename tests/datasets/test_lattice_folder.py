@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
 SPLITS = ('train', 'val', 'test')

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.datasets import MMRecFolder
+from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
 INTER = (

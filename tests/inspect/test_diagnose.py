@@ -263,7 +263,7 @@ def test_averages(data, teachers, model, reference):
         # The error of a ratio of two means:
         error = chance @ (effect - ratio * base[i].double()).square() / 40_000
         error = (error.sqrt() / mean.abs()).item()
-        expected = min(max(float(ratio), 1e-8), 10)
+        expected = min(max(ratio.item(), 1e-8), 10)
         for value in result.progress[m].values():
             assert value == pytest.approx(expected, abs=4 * error)
 

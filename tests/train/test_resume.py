@@ -190,8 +190,8 @@ def test_midst_of_an_epoch(small, task_of, run, tmp_path):
         tmp_path, every_n_train_steps=3, save_top_k=-1, filename='{step}'
     )
     with pytest.warns(UserWarning, match='in the midst of epoch 1'):
-        run(task_of(), callbacks=[checkpoint])
-    with pytest.raises(ValueError, match='midst of epoch 1.*SaveLast'):
+        run(task_of(), callbacks=[checkpoint], max_epochs=1)
+    with pytest.raises(ValueError, match=r'midst of epoch 1.*SaveLast'):
         run(task_of(), ckpt_path=tmp_path / 'step=3.ckpt')
 
 
@@ -267,7 +267,7 @@ def test_save_last_replaces_its_file_at_once(task_of, run, tmp_path):
 def test_killed():
     script = Path(__file__).parents[2] / 'benchmarks' / 'kill.py'
     out = subprocess.run(
-        [sys.executable, script, '--kills', '5'],
+        [sys.executable, script, '--kills', '15'],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
         capture_output=True,
         text=True,
@@ -276,4 +276,4 @@ def test_killed():
     assert out.returncode == 0, out.stderr
     kills = [int(n) for n in re.findall(r'(\d+) kills', out.stdout)]
     assert len(kills) == 2
-    assert min(kills) >= 5
+    assert min(kills) >= 15
