@@ -31,7 +31,7 @@ test: $(HAS_TEST)  ## Lint, type-check and run all tests.
 test-sparse: $(HAS_TEST)  ## Run the tests of graph layers with torch-sparse.
 	$(PIP) install --quiet --no-deps --upgrade --target $(VENV)/sparse $(SPARSE)
 	PYTHONPATH=$(VENV)/sparse OMP_NUM_THREADS=1 $(BIN)/pytest -n auto \
-	    --maxprocesses 4 tests/test_edges.py tests/nn tests/distill $(ARGS)
+	    --maxprocesses 4 tests/kernels tests/nn tests/balance $(ARGS)
 
 benchmark: $(HAS_RUN)  ## Run the benchmarks, by default the small offline one.
 	$(BIN)/python benchmarks/run_all.py $(ARGS)

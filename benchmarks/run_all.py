@@ -61,7 +61,7 @@ from pyg_ckd.balance import (
     Teacher,
 )
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.datasets.open_dataset import open_dataset
+from pyg_ckd.datasets._open_dataset import open_dataset
 from pyg_ckd.graph import fingerprint, modalities
 from pyg_ckd.metrics import hits, means, per_user
 from pyg_ckd.nn import (

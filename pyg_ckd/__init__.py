@@ -13,21 +13,27 @@ from typing import TYPE_CHECKING, Any
 __version__ = '0.1.0'
 
 if TYPE_CHECKING:
-    from pyg_ckd.balance import CKD, Teacher
-    from pyg_ckd.datasets.from_interactions import from_interactions
-    from pyg_ckd.graph import check
-    from pyg_ckd.inspect import diagnose, explain
-    from pyg_ckd.nn import as_recommender
-    from pyg_ckd.ranking import (
-        evaluate,
-        evaluate_users,
-        evaluate_views,
-        rank,
-        recommend,
+    from pyg_ckd.balance import CKD as CKD
+    from pyg_ckd.balance import Teacher as Teacher
+    from pyg_ckd.datasets._from_interactions import (
+        from_interactions as from_interactions,
     )
-    from pyg_ckd.train import Recommendation, fit, fit_teachers
-    from pyg_ckd.triplet_loader import TripletLoader
-    from pyg_ckd.views import full, only, without
+    from pyg_ckd.graph import check as check
+    from pyg_ckd.inspect import diagnose as diagnose
+    from pyg_ckd.inspect import explain as explain
+    from pyg_ckd.nn import as_recommender as as_recommender
+    from pyg_ckd.ranking import evaluate as evaluate
+    from pyg_ckd.ranking import evaluate_users as evaluate_users
+    from pyg_ckd.ranking import evaluate_views as evaluate_views
+    from pyg_ckd.ranking import rank as rank
+    from pyg_ckd.ranking import recommend as recommend
+    from pyg_ckd.train import Recommendation as Recommendation
+    from pyg_ckd.train import fit as fit
+    from pyg_ckd.train import fit_teachers as fit_teachers
+    from pyg_ckd.triplet_loader import TripletLoader as TripletLoader
+    from pyg_ckd.views import full as full
+    from pyg_ckd.views import only as only
+    from pyg_ckd.views import without as without
 
 _HOME = {
     'CKD': 'balance',
@@ -43,13 +49,14 @@ _HOME = {
     'explain': 'inspect',
     'fit': 'train',
     'fit_teachers': 'train',
-    'from_interactions': 'datasets.from_interactions',
+    'from_interactions': 'datasets._from_interactions',
     'full': 'views',
     'only': 'views',
     'rank': 'ranking',
     'recommend': 'ranking',
     'without': 'views',
 }
+# `pyg_ckd.testing` is imported by name only, as it needs pytest:
 _SUBPACKAGES = (
     'analysis',
     'balance',
@@ -61,33 +68,12 @@ _SUBPACKAGES = (
     'nn',
     'objectives',
     'ranking',
-    'testing',
     'train',
     'transforms',
     'views',
 )
 
-__all__ = [
-    'CKD',
-    'Recommendation',
-    'Teacher',
-    'TripletLoader',
-    'as_recommender',
-    'check',
-    'diagnose',
-    'evaluate',
-    'evaluate_users',
-    'evaluate_views',
-    'explain',
-    'fit',
-    'fit_teachers',
-    'from_interactions',
-    'full',
-    'only',
-    'rank',
-    'recommend',
-    'without',
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -101,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBPACKAGES})
+    return sorted([*__all__, *_SUBPACKAGES])

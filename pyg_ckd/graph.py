@@ -6,7 +6,7 @@ import copy
 import hashlib
 import weakref
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ __all__ = [
     'RATED_BY',
     'RATES',
     'check',
+    'check_features',
     'fingerprint',
     'interaction_keys',
     'modalities',
@@ -157,16 +158,58 @@ def _cast(data: HeteroData) -> HeteroData:
     """Check a graph; copy it if something has to be cast."""
     num_users, num_items = sizes(data)
     check_devices(data)
-    values = {
+    pairs = interactions(data, num_users, num_items)
+    values: dict[tuple[Any, str], Any] = {
         ('user', 'num_nodes'): num_users,
         ('item', 'num_nodes'): num_items,
-        **interactions(data, num_users, num_items),
+        **pairs,
         **{
             ('item', name): value
             for name, value in features(data, num_items).items()
         },
     }
-    check_graphs(data, num_users, num_items)
+    check_graphs(data, num_users, num_items, pairs[RATES, 'edge_index'])
+    return _with(data, values)
+
+
+def check_features(data: HeteroData) -> HeteroData:
+    """Check the features of the items alone, for what reads nothing else.
+
+    Those of an item that lacks the modality are not looked at.
+
+    Args:
+        data: A graph with items; the rest may be missing.
+
+    Returns:
+        ``data`` itself if nothing has to be cast, otherwise a shallow copy.
+        Floating features keep their dtype.
+
+    Raises:
+        ValueError: As :func:`check`.
+    """
+    names = modalities(data)
+    num_items = data['item'].get('num_nodes')
+    if num_items is None and names:
+        num_items = len(data['item'][f'x_{names[0]}'])
+    known = copy.copy(data)
+    for m in names:
+        x, has = data['item'][f'x_{m}'], data['item'].get(f'has_{m}')
+        if (
+            isinstance(x, Tensor)
+            and isinstance(has, Tensor)
+            and len(x) == len(has)
+        ):
+            known['item'][f'x_{m}'] = x.masked_fill(~has.unsqueeze(1), 0)
+    values = {}
+    for name, value in features(known, int(num_items or 0)).items():
+        given = data['item'][name]
+        keeps = isinstance(given, Tensor) and given.is_floating_point()
+        values['item', name] = given if keeps else value
+    return _with(data, values)
+
+
+def _with(data: HeteroData, values: dict[tuple[Any, str], Any]) -> HeteroData:
+    """Return the graph with other values, a copy if there are any."""
     checked = data
     for (store, name), value in values.items():
         if value is not data[store][name]:
@@ -195,7 +238,7 @@ def interaction_keys(data: HeteroData) -> Tensor:
     """Return the sorted keys ``user * num_items + item`` of training.
 
     Args:
-        data: A user-item graph.
+        data: A user-item graph, as :func:`check` returns it.
 
     Returns:
         Integers of shape ``[num_train]``, for look-ups by
@@ -217,6 +260,7 @@ def fingerprint(data: HeteroData) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    data = check(data)
     digest = hashlib.sha256()
     digest.update(f'{data["user"].num_nodes},{data["item"].num_nodes}'.encode())
     digest.update(interaction_keys(data).cpu().numpy().tobytes())

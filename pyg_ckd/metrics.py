@@ -212,7 +212,7 @@ def coverage(ranking: Ranking, k: int) -> Tensor:
         A single number.
     """
     listed = _times_listed(ranking, k) > 0
-    return listed.to(torch.get_default_dtype()).mean()
+    return listed.double().mean()
 
 
 def gini(ranking: Ranking, k: int) -> Tensor:
@@ -358,12 +358,21 @@ def check_metrics(
     Raises:
         ValueError: If an argument is unknown or out of range.
     """
+    if isinstance(ks, int):
+        raise ValueError(f"'ks' needs a list of lengths (got {ks}): ks=[{ks}]")
+    if isinstance(metrics, str):
+        raise ValueError(
+            f"'metrics' needs a list of names (got '{metrics}'): "
+            f"metrics=['{metrics}']"
+        )
     if not ks:
         raise ValueError("'ks' needs at least one list length (got none)")
     for k in ks:
-        if k < 1:
+        if not isinstance(k, int) or k < 1:
             raise ValueError(f"'ks' needs lengths of at least 1 (got {k})")
     metrics, known = tuple(metrics), [*METRICS, *BEYOND]
+    if not metrics:
+        raise ValueError(f"'metrics' needs some of {known} (got none)")
     for name in metrics:
         if name not in known:
             raise ValueError(f"'metrics' knows {known} (got '{name}')")

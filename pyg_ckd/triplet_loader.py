@@ -121,24 +121,43 @@ class TripletLoader:
             wrong = wrong[self._known(user[wrong], again)]
         return neg
 
+    def sample(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw as many triples as wanted, such as one batch of an epoch.
+
+        Args:
+            size: Their number ``N``. There are no more than there are
+                training interactions, or with ``"user"`` users who have some.
+
+        Returns:
+            Users, positive and negative items, each of shape ``[N]``.
+        """
+        if self.sampling == 'user':
+            positive = self._of_users(self._some(self.users, size))
+        else:
+            positive = self.keys[self._some(self.keys, size)]
+        user = positive // self.num_items
+        return user, positive % self.num_items, self.negatives(user)
+
     def _known(self, user: Tensor, item: Tensor) -> Tensor:
         key = user * self.num_items + item
         place = torch.searchsorted(self.keys, key)
         return self.keys[place.clamp(max=self.keys.numel() - 1)] == key
 
     def _by_interaction(self) -> Tensor:
-        order = torch.randperm(self.keys.numel(), device=self.keys.device)
-        return self.keys[order]
+        return self.keys[self._some(self.keys, self.keys.numel())]
 
     def _by_user(self) -> Tensor:
-        chosen = torch.cat(
-            [
-                torch.randperm(self.users.numel(), device=self.keys.device)[
-                    : self.batch_size
-                ]
-                for _ in range(len(self))
-            ]
-        )
+        size = self.batch_size
+        batches = [self._some(self.users, size) for _ in range(len(self))]
+        return self._of_users(torch.cat(batches))
+
+    @staticmethod
+    def _some(values: Tensor, size: int) -> Tensor:
+        """Return the places of some distinct values, in random order."""
+        return torch.randperm(values.numel(), device=values.device)[:size]
+
+    def _of_users(self, chosen: Tensor) -> Tensor:
+        """Draw an interaction of each of some users."""
         share = torch.rand(chosen.shape, device=self.keys.device)
         offset = (share * self.count[chosen]).long()
         offset = torch.minimum(offset, self.count[chosen] - 1)

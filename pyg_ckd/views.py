@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
-from pyg_ckd.transforms import AblateModality
+from pyg_ckd.transforms.ablate_modality import ablated
 
 Keep = frozenset[str]
 
@@ -237,7 +237,11 @@ class Ablatable(Protocol):
 
 
 def view(
-    model: Ablatable, data: HeteroData, keep: Keep
+    model: Ablatable,
+    data: HeteroData,
+    keep: Keep,
+    *,
+    update_buffers: bool = True,
 ) -> tuple[Tensor, Tensor]:
     r"""Return the embeddings of one view, by ablation from outside.
 
@@ -251,22 +255,21 @@ def view(
         model: A :class:`~pyg_ckd.nn.Recommender`.
         data: The user-item graph.
         keep: The modalities to keep.
+        update_buffers: Whether the pass updates what the model counts, such
+            as the statistics of batch normalisation.
 
     Returns:
         Tensors of shape ``[num_users, d]`` and ``[num_items, d]``.
     """
     assert isinstance(model, nn.Module)
     dropped = [name for name in modalities(data) if name not in keep]
-    if not dropped:
-        user, item = model(data)
-        return user, item
     means = {
         id(table): table.mean(dim=0, keepdim=True).expand_as(table)
         for name in dropped
         for table in model.tables(name)
     }
     # Each place that holds one of them, once, however often it is reached:
-    replaced = {
+    replaced: dict[str, Tensor] = {
         f'{prefix}.{name}'.lstrip('.'): means[id(parameter)]
         for prefix, module in model.named_modules()
         for name, parameter in module.named_parameters(
@@ -274,17 +277,25 @@ def view(
         )
         if id(parameter) in means
     }
-    user, item = functional_call(
-        model, replaced, (AblateModality(*dropped)(data),), tie_weights=False
-    )
+    if not update_buffers:
+        buffers = model.named_buffers()
+        replaced |= {name: buffer.clone() for name, buffer in buffers}
+    seen = ablated(data, dropped) if dropped else data
+    user, item = functional_call(model, replaced, (seen,), tie_weights=False)
     return user, item
 
 
 def default_views(
     model: Ablatable, data: HeteroData, keeps: Sequence[Keep]
 ) -> Views:
-    """Return several views of any recommender, one forward pass for each."""
-    pairs = [view(model, data, keep) for keep in keeps]
+    """Return several views of any recommender, one forward pass for each.
+
+    Only the first, which is the one that is trained, updates buffers.
+    """
+    pairs = [
+        view(model, data, keep, update_buffers=place == 0)
+        for place, keep in enumerate(keeps)
+    ]
     return Views(
         user=[user for user, _ in pairs],
         item=[item for _, item in pairs],

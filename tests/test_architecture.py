@@ -123,3 +123,57 @@ def test_nobody_imports_the_fakes(arrows):
         if '.' in other and top(other) == 'testing'
     }
     assert {top(module) for module in users} <= {'testing'}
+
+
+def hidden(modules: dict[str, Path]) -> list[str]:
+    """Return public modules that a function of their name hides.
+
+    ``import package.name`` would be the module, and ``package.name`` the
+    function.
+    """
+    found = []
+    for package, path in modules.items():
+        if path.name != '__init__.py':
+            continue
+        names = {
+            alias.asname or alias.name
+            for node in ast.walk(ast.parse(path.read_text('utf-8')))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        found += [
+            f'{package}.{name}'
+            for name in sorted(names)
+            if f'{package}.{name}' in modules
+            and name in functions_of(modules[f'{package}.{name}'])
+        ]
+    return found
+
+
+def functions_of(path: Path) -> set[str]:
+    """Return what a module calls its functions and classes."""
+    return {
+        node.name
+        for node in ast.parse(path.read_text('utf-8')).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def test_hidden_modules_are_found(tmp_path):
+    package = tmp_path / 'shop'
+    package.mkdir()
+    files = {
+        '__init__': (
+            'from .sell import sell\nfrom ._buy import buy\nfrom . import staff'
+        ),
+        'sell': 'def sell(): ...',
+        '_buy': 'def buy(): ...',
+        'staff': 'class Clerk: ...',
+    }
+    for name, text in files.items():
+        (package / f'{name}.py').write_text(text)
+    assert hidden(modules_of(package)) == ['shop.sell']
+
+
+def test_no_module_is_hidden():
+    assert hidden(modules_of(PACKAGE)) == []

@@ -15,7 +15,10 @@ from torch import nn
 from torch_geometric.data import Data, HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, check
-from pyg_ckd.kernels.spmm import Graph, Uniform, csr
+from pyg_ckd.kernels.sparse import Graph, Uniform, csr
+from pyg_ckd.nn import BPRMF, VBPR, InteractionKNN
+from pyg_ckd.ranking import evaluate
+from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
 
 VAL, TEST = 'val_edge_label_index', 'test_edge_label_index'
 INTEGERS = ['int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64']
@@ -506,7 +509,7 @@ def damaged(crow, col, size=4):
 def test_sound_graphs_pass():
     data = graph()
     data.graphs = {
-        ('Adjacency()', None): Graph(matrix(7), matrix(7)),
+        ('Adjacency()', None): normalized(data[RATES].edge_index, 3, 4),
         ('KNN()', 'text'): Graph(matrix(4), matrix(4)),
         ('KNN()', 'image'): Uniform(4),
     }
@@ -659,3 +662,50 @@ def test_it_takes_one_pass():
     assert seconds(lambda: check(copy.copy(data))) < 3 * one_pass
     check(data)
     assert seconds(lambda: check(data)) < one_pass / 5
+
+
+def test_graph_of_other_interactions():
+    """A leak: the graph was made before held-out interactions were taken."""
+    data = graph()
+    held_out = data[RATES].test_edge_label_index
+    both = torch.cat([data[RATES].edge_index, held_out], dim=1)
+    for edge_index in (both, both[:, 1:]):
+        for self_loops in (False, True):
+            data.graphs = {
+                ('A()', None): normalized(
+                    edge_index, 3, 4, add_self_loops=self_loops
+                )
+            }
+            with pytest.raises(ValueError, match=r'other interactions.*again'):
+                check(data)
+
+
+def test_transforms_rely_on_the_contract():
+    wide = HeteroData()
+    wide['user'].num_nodes, wide['item'].num_nodes = 60_000, 50_000
+    pairs = torch.tensor([[59_999, 3], [49_999, 7]])
+    for dtype in (torch.int32, torch.int64):
+        wide[RATES].edge_index = pairs.to(dtype)
+        made = NormalizedAdjacency()(wide)
+        ends = NormalizedAdjacency().of(made).edge_index
+        assert [59_999, 109_999] in ends.t().tolist()
+    for transform in (NormalizedAdjacency(), ItemKNN(k=2)):
+        data = graph()
+        data[RATES].edge_index = data[RATES].edge_index + 4
+        data['item'].x_text[1, 0] = torch.nan
+        with pytest.raises(ValueError, match=r'edge_index|x_text'):
+            transform(data)
+
+
+def test_models_rely_on_the_contract():
+    data = graph()
+    with pytest.raises(ValueError, match=r'\[3, d\].*\[7, '):
+        evaluate(BPRMF(7, 5, dim=2), data, ks=[2])
+    data['item'].x_text = np.zeros((4, 2))
+    assert VBPR.from_data(data).in_channels['text'] == 2
+    data[RATES].edge_index = data[RATES].edge_index + 400
+    for model in (VBPR, InteractionKNN):
+        with pytest.raises(ValueError, match='edge_index'):
+            model.from_data(data)
+    with pytest.raises(ValueError, match='edge_index'):
+        InteractionKNN(3, 4)(data)

@@ -1,4 +1,5 @@
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -6,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import pyg_ckd.testing
 
 EXAMPLES = sorted(Path(__file__).resolve().parents[1].glob('examples/*.py'))
 BARE_LOOP = next(path for path in EXAMPLES if path.name == 'bare_loop.py')
@@ -32,8 +35,14 @@ def run(*args: str, cwd: Path, timeout: int = 300) -> str:
 
 @pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
-    """Each example runs, says something and leaves nothing behind."""
-    out = run(str(path), cwd=tmp_path)
+    """Each example runs, says something and leaves nothing behind.
+
+    The bare loop needs no Lightning, its loader of triples included.
+    """
+    code = f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')"
+    if path == BARE_LOOP:
+        code = f'{WITHOUT_LIGHTNING}; {code}'
+    out = run('-c', code, cwd=tmp_path)
     assert out.strip()
     assert not list(tmp_path.iterdir())
     check = globals().get(f'check_{path.stem}')
@@ -55,16 +64,6 @@ def check_bare_loop(out: str) -> None:
     assert ckd > base
 
 
-def imports_of(path: Path) -> list[str]:
-    """Return the import statements of a script."""
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    return [
-        ast.unparse(node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-
-
 def test_bare_loop_is_short():
     """At most 40 lines, beside docstrings, comments and imports."""
     text = BARE_LOOP.read_text(encoding='utf-8')
@@ -83,38 +82,26 @@ def test_bare_loop_is_short():
     assert len(lines) <= 40
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        'pyg_ckd',
-        'pyg_ckd.balance',
-        'pyg_ckd.datasets',
-        'pyg_ckd.graph',
-        'pyg_ckd.inspect',
-        'pyg_ckd.metrics',
-        'pyg_ckd.nn',
-        'pyg_ckd.objectives',
-        'pyg_ckd.ranking',
-        'pyg_ckd.testing',
-        'pyg_ckd.train.losses',
-        'pyg_ckd.transforms',
-        'pyg_ckd.triplet_loader',
-        'pyg_ckd.views',
-    ],
-)
-def test_import_needs_no_lightning(name, tmp_path):
-    run('-c', f'{WITHOUT_LIGHTNING}; import {name}', cwd=tmp_path)
+#: What needs no Lightning, from the top down: the first import is the largest.
+WITHOUT = """
+import pyg_ckd
+import pyg_ckd.balance
+import pyg_ckd.datasets
+import pyg_ckd.graph
+import pyg_ckd.inspect
+import pyg_ckd.metrics
+import pyg_ckd.nn
+import pyg_ckd.objectives
+import pyg_ckd.ranking
+import pyg_ckd.testing
+import pyg_ckd.train.losses
+import pyg_ckd.transforms
+import pyg_ckd.triplet_loader
+import pyg_ckd.views
+"""
 
-
-def test_bare_loop_needs_no_lightning(tmp_path):
-    """All that the bare loop imports, its loader of triples included."""
-    code = '\n'.join([WITHOUT_LIGHTNING, *imports_of(BARE_LOOP)])
-    run('-c', code, cwd=tmp_path)
-
-
-def test_whole_step_needs_no_lightning(tmp_path):
-    """CKD as a part, in a loop of one's own."""
-    code = """
+#: CKD as a part, in a loop of one's own.
+STEPS = """
 import torch
 from pyg_ckd import Teacher, TripletLoader, full, only
 from pyg_ckd.balance import CKD
@@ -134,5 +121,66 @@ for batch in TripletLoader(data):
     losses.total.backward()
     print(float(losses.added))
 """
-    out = run('-c', f'{WITHOUT_LIGHTNING}\n{code}', cwd=tmp_path)
-    assert float(out) > 0
+
+#: Lightning is blocked indeed, and asked for by what trains with it:
+BLOCKED = """
+try:
+    pyg_ckd.fit
+except ModuleNotFoundError:
+    print('blocked')
+"""
+
+
+def test_imports_and_steps_need_no_lightning(tmp_path):
+    code = '\n'.join([WITHOUT_LIGHTNING, WITHOUT, STEPS, BLOCKED])
+    *added, last = run('-c', code, cwd=tmp_path).split()
+    assert float(added[-1]) > 0
+    assert last == 'blocked'
+
+
+def test_names_need_no_pytest(tmp_path):
+    """Whoever lists the names of the package does not ask for the suites."""
+    code = """
+import sys
+sys.modules['pytest'] = None
+import inspect, rlcompleter
+import pyg_ckd
+
+assert not hasattr(pyg_ckd, 'testing')
+assert dict(inspect.getmembers(pyg_ckd)).keys() == set(dir(pyg_ckd))
+completer = rlcompleter.Completer({'pyg_ckd': pyg_ckd})
+assert 'pyg_ckd.train' in completer.attr_matches('pyg_ckd.tr')
+try:
+    import pyg_ckd.testing
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert "pip install 'pyg_ckd[testing]'" in run('-c', code, cwd=tmp_path)
+
+
+def test_names_of_the_package():
+    """What type checkers see is what is there, and nothing else is shown."""
+    tree = ast.parse(Path(pyg_ckd.__file__).read_text(encoding='utf-8'))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If)
+        and ast.unparse(node.test) == 'TYPE_CHECKING'
+    )
+    seen = {}
+    for node in block.body:
+        for alias in node.names:
+            assert alias.asname == alias.name  # exported for type checkers
+            seen[alias.name] = node.module
+    assert pyg_ckd.__all__ == sorted(seen)
+    for name, module in seen.items():
+        value = getattr(importlib.import_module(module), name)
+        assert getattr(pyg_ckd, name) is value
+    shown = dir(pyg_ckd)
+    assert set(pyg_ckd.__all__) < set(shown)
+    assert not any(name.startswith('_') for name in shown)
+    for name in set(shown) - set(pyg_ckd.__all__):
+        assert getattr(pyg_ckd, name).__name__ == f'pyg_ckd.{name}'
+    assert dir(pyg_ckd.testing) == sorted(pyg_ckd.testing.__all__)
+    for name in dir(pyg_ckd.testing):
+        assert getattr(pyg_ckd.testing, name).__name__ == name

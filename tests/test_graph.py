@@ -92,16 +92,8 @@ def drop_edge(data):
     data[RATES].edge_index = data[RATES].edge_index[:, :-1]
 
 
-def flip_edges(data):
-    data[RATES].edge_index = data[RATES].edge_index.flip(0)
-
-
 def add_user(data):
     data['user'].num_nodes = 4
-
-
-def add_item(data):
-    data['item'].num_nodes = 5
 
 
 def change_feature(data):
@@ -131,9 +123,7 @@ def rename_modality(data):
     [
         change_edge,
         drop_edge,
-        flip_edges,
         add_user,
-        add_item,
         change_feature,
         swap_items,
         swap_modalities,

@@ -204,6 +204,35 @@ def test_repeated_edges_do_not_make_a_user_full():
     assert epoch_of(loader)[2].tolist() == [2, 2]
 
 
+@pytest.mark.parametrize('size', [1, 7, 10_000])
+@pytest.mark.parametrize('sampling', SAMPLING)
+def test_sample(sampling, size):
+    """As a batch of an epoch would be, whatever the size of batches."""
+    data = FakeMultimodal(num_users=20, num_items=15)[0]
+    known = {tuple(pair) for pair in data[RATES].edge_index.t().tolist()}
+    torch.manual_seed(1)
+    loader = TripletLoader(data, batch_size=3, sampling=sampling)
+    user, pos, neg = (x.tolist() for x in loader.sample(size))
+    positives = list(zip(user, pos, strict=True))
+    assert set(positives) <= known
+    assert not set(zip(user, neg, strict=True)) & known
+    distinct = set(user) if sampling == 'user' else set(positives)
+    most = 20 if sampling == 'user' else len(known)
+    assert len(distinct) == len(user) == min(size, most)
+
+
+@pytest.mark.parametrize('sampling', SAMPLING)
+def test_sample_is_a_batch_of_an_epoch(sampling):
+    """With one batch an epoch, it is the same draw."""
+    data = FakeMultimodal(num_users=20, num_items=15)[0]
+    loader = TripletLoader(data, batch_size=1000, sampling=sampling)
+    torch.manual_seed(1)
+    (batch,) = loader
+    torch.manual_seed(1)
+    for one, other in zip(batch, loader.sample(1000), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_num_batches_by_user():
     """As the authors' code: `num_train // batch_size + 1`."""
     data = FakeMultimodal(num_users=20, num_items=15, num_interactions=12)[0]

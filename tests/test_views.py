@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import VBPR, as_recommender
 from pyg_ckd.testing import assert_same_with_gradients, fake_graph
 from pyg_ckd.views import (
@@ -347,3 +348,29 @@ def test_margin_in_double_precision(data):
     ):
         margin = result.triples(index, index, index + 1).margin()
         assert margin.dtype == torch.double
+
+
+def test_further_views_do_not_count():
+    """Batch normalisation learns from the trained view alone."""
+
+    class Normalised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.user = nn.Parameter(torch.randn(12, 5))
+            self.norm = nn.BatchNorm1d(5)
+
+        def forward(self, data):
+            return self.user, self.norm(data['item'].x_text)
+
+    data = fake_graph(2)
+    names = modalities(data)
+    for first, other in (
+        (full(names), only('image')),
+        (only('text'), full(names)),
+    ):
+        alone, several = Normalised(), Normalised()
+        as_recommender(alone).views(data, [first])
+        as_recommender(several).views(data, [first, other, only('image')])
+        for name, buffer in several.named_buffers():
+            assert torch.equal(buffer, alone.get_buffer(name))
+        assert several.norm.num_batches_tracked == 1

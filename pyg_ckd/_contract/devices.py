@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd._contract.graphs import named_graphs
 from pyg_ckd._contract.interactions import LABELS, RATED_BY, RATES
-from pyg_ckd.kernels.spmm import Graph
+from pyg_ckd.kernels.sparse import Graph
 
 
 def check_devices(data: HeteroData) -> None:

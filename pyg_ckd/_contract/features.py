@@ -51,6 +51,8 @@ def _check_name(name: str) -> None:
         problem = 'has an empty name'
     elif '.' in modality:
         problem = 'has a name with a dot'
+    elif modality == 'full' or set(modality) & set(',()'):
+        problem = 'has a name by which views are told apart'
     elif hasattr(nn.ModuleDict(), modality) or hasattr(
         nn.ParameterDict(), modality
     ):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._contract.arrays import first
-from pyg_ckd.kernels.spmm import Graph, Uniform
+from pyg_ckd.kernels.sparse import Graph, Uniform
 
 
 def named_graphs(data: HeteroData) -> Mapping[Any, Any]:
@@ -29,15 +29,19 @@ def named_graphs(data: HeteroData) -> Mapping[Any, Any]:
     return graphs
 
 
-def check_graphs(data: HeteroData, num_users: int, num_items: int) -> None:
-    """Raise unless all graphs fit the numbers of users and items.
+def check_graphs(
+    data: HeteroData, num_users: int, num_items: int, train: Tensor
+) -> None:
+    """Raise unless all graphs fit the users, the items and the interactions.
 
-    Kernels read out of bounds where a matrix breaks its format.
+    Kernels read out of bounds where a matrix breaks its format, and held-out
+    interactions leak where a graph was made of others than those of training.
 
     Args:
         data: A user-item graph.
         num_users: The number of users.
         num_items: The number of items.
+        train: The interactions of training, ``[2, num_edges]``.
     """
     for key, graph in named_graphs(data).items():
         if (
@@ -68,7 +72,7 @@ def check_graphs(data: HeteroData, num_users: int, num_items: int) -> None:
         else:
             raise ValueError(
                 f"{where} is a {type(graph).__name__}, expected a 'Graph' or "
-                f"'Uniform' of pyg_ckd.kernels.spmm; {again}"
+                f"'Uniform' of pyg_ckd.kernels.sparse; {again}"
             )
         for shape in shapes:
             if shape != [num, num]:
@@ -80,6 +84,23 @@ def check_graphs(data: HeteroData, num_users: int, num_items: int) -> None:
             problem = _problem(matrix, num)
             if problem:
                 raise ValueError(f'{where} {problem}; {again}')
+        if modality is None and matrices:
+            known = torch.unique(train[0] * num_items + train[1])
+            if not _keys(matrices[0], num_users, num_items).equal(known):
+                raise ValueError(
+                    f'{where} was made of other interactions than those of '
+                    f'training; {again}'
+                )
+
+
+def _keys(matrix: Tensor, num_users: int, num_items: int) -> Tensor:
+    """Return the keys ``user * num_items + item`` of a user-item graph."""
+    count = matrix.crow_indices().diff()[:num_users]
+    user = torch.arange(num_users, device=count.device)
+    user = user.repeat_interleave(count)
+    item = matrix.col_indices()[: len(user)] - num_users
+    is_item = item >= 0  # the others are self-loops
+    return torch.unique(user[is_item] * num_items + item[is_item])
 
 
 def _problem(matrix: Tensor, num: int) -> str:

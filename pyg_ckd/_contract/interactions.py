@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from typing import Any
 
 import torch
@@ -122,7 +123,7 @@ def require_split(data: HeteroData, split: str) -> None:
     raise ValueError(
         f'{problem}; store the interactions that {split!r} holds out there, '
         f'integers of shape [2, num_edges], users above items, or have them '
-        f'drawn by pyg_ckd.datasets.from_interactions'
+        f'drawn by pyg_ckd.datasets._from_interactions'
     )
 
 
@@ -216,6 +217,20 @@ def _check_pairs(pairs: dict[tuple[Any, str], Tensor], num_items: int) -> None:
                 f'holds out'
             )
 
+    names = [name for name in LABELS.values() if (RATES, name) in pairs]
+    if len(names) == 2:
+        val, test = (
+            pairs[RATES, name][0] * num_items + pairs[RATES, name][1]
+            for name in names
+        )
+        num = int(_is_in(test, torch.sort(val).values).sum())
+        if num > 0:
+            warnings.warn(
+                f'{num} of {len(test)} interactions of data[{RATES}].'
+                f'{names[1]} are those of {names[0]}, too: what is chosen on '
+                f'validation is then tested on what it was chosen by',
+                stacklevel=2,
+            )
     if (RATED_BY, 'edge_index') not in pairs:
         return
     item, user = reverse = pairs[RATED_BY, 'edge_index']

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._contract.graphs import named_graphs
-from pyg_ckd.kernels.spmm import Graph
+from pyg_ckd.kernels.sparse import Graph
 
 
 class State:

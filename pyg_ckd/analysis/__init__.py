@@ -1,5 +1,6 @@
 """What came out: tables, plots and reports."""
 
+from ._report import report
 from .plots import (
     plot_curves,
     plot_degrees,
@@ -8,7 +9,6 @@ from .plots import (
     plot_views,
     plot_weights,
 )
-from .report import report
 from .results import Result, load_results, save_result
 from .significance import (
     Comparison,

@@ -1,11 +1,11 @@
 """Ways to keep the modalities of a recommender in balance."""
 
+from ._effects import effects, modality_weights
+from ._failure_signs import failure_signs
 from .agm import AGM
 from .balance import Balance, Teach
 from .ckd import CKD
 from .counterfactual_weights import CounterfactualWeights
-from .effects import effects, modality_weights
-from .failure_signs import failure_signs
 from .hinge import Hinge
 from .modality_dropout import ModalityDropout
 from .ogm_ge import OGMGE

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def checked(
     user: Tensor, item: Tensor, sizes: tuple[int, int] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the embeddings of a teacher, dense and without gradients.
+
+    What training would change further is copied.
 
     Args:
         user: User embeddings, ``[num_users, d]``.
@@ -19,7 +21,7 @@ def checked(
         ValueError: If they are not floating tensors of one width and these
             sizes, or an entry is not finite; it names the first row.
     """
-    user, item = user.detach().to_dense(), item.detach().to_dense()
+    user, item = _fixed(user), _fixed(item)
     num_users, num_items = sizes or ('num_users', 'num_items')
     if not (
         user.is_floating_point()
@@ -43,6 +45,14 @@ def checked(
                 f'would diverge, too: train it again'
             )
     return user, item
+
+
+def _fixed(emb: Tensor) -> Tensor:
+    """Return embeddings that no training changes."""
+    source = emb if emb._base is None else emb._base
+    if source.requires_grad or isinstance(source, nn.Parameter):
+        emb = emb.clone()
+    return emb.detach().to_dense()
 
 
 def spread_of_margins(user: Tensor, item: Tensor) -> float:

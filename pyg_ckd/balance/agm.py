@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._batch_sums import BatchSums
 from pyg_ckd.balance.balance import Balance
-from pyg_ckd.balance.dependence import check_dependence, check_modalities
-from pyg_ckd.balance.modulation import Modulation, Names
-from pyg_ckd.graph import modalities
+from pyg_ckd.balance.modulation import Modulation, Names, checked_names
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn import Recommender
 from pyg_ckd.objectives.step import Step
 from pyg_ckd.views import Keep, distinct_views, full, only, without
 
 
-def relative_strength(full: Tensor, without: Tensor, alone: Tensor) -> Tensor:
-    r"""Return how strong each modality is beside the others.
+def modality_losses(full: Tensor, without: Tensor, alone: Tensor) -> Tensor:
+    r"""Return how badly each modality tells the preference of a triple.
 
     Args:
         full: Margins of the full view, ``[B]``.
@@ -27,16 +27,32 @@ def relative_strength(full: Tensor, without: Tensor, alone: Tensor) -> Tensor:
         alone: Margins of each modality alone, ``[B, M]``.
 
     Returns:
-        Positive numbers :math:`r_m`, see :class:`AGM`, ``[M]``.
+        Losses whose mean over triples is :math:`s_m`, see :class:`AGM`,
+        ``[B, M]``.
 
     Example:
-        >>> relative_strength(torch.tensor([3.0]), torch.tensor([[1.0, 2.0]]),
-        ...                   torch.tensor([[2.0, 1.0]]))
-        tensor([1.2048, 0.8300])
+        >>> modality_losses(torch.tensor([3.0]), torch.tensor([[1.0, 2.0]]),
+        ...                 torch.tensor([[2.0, 1.0]]))
+        tensor([[0.1269, 0.3133]])
     """
     out = (full.unsqueeze(-1) - without + alone) / 2  # [B, M]
     # A probability counts as 1e-8 at least:
-    score = (-F.logsigmoid(out)).clamp(max=-math.log(1e-8)).mean(dim=0)  # [M]
+    return (-F.logsigmoid(out)).clamp(max=-math.log(1e-8))
+
+
+def relative_strength(score: Tensor) -> Tensor:
+    r"""Return how strong each modality is beside the others.
+
+    Args:
+        score: The loss :math:`s_m` of each modality, ``[M]``.
+
+    Returns:
+        Positive numbers :math:`r_m`, see :class:`AGM`, ``[M]``.
+
+    Example:
+        >>> relative_strength(torch.tensor([0.1269, 0.3133]))
+        tensor([1.2049, 0.8299])
+    """
     num = len(score)
     return (num / (num - 1) * (score.mean() - score)).exp()
 
@@ -73,8 +89,13 @@ class AGM(Balance):
     code, a probability counts as :math:`10^{-8}` at least.
 
     The parameters of a modality are what
-    :meth:`~pyg_ckd.nn.Recommender.modality_parameters` returns. For a module
-    that is not ours they are named. A parameter of two modalities is refused.
+    :meth:`~pyg_ckd.nn.Recommender.modality_parameters` returns. Of a module
+    that is not ours they are the entries under its name of all
+    :class:`~torch.nn.ModuleDict` and :class:`~torch.nn.ParameterDict`; others
+    are named. A parameter of two modalities is refused.
+
+    Where an optimizer's step sees the gradients of several batches, so does
+    the mean over :math:`b`. What is logged is that of each batch by itself.
 
     Args:
         alpha (float, optional): How much the gradients change,
@@ -93,7 +114,7 @@ class AGM(Balance):
 
     Example:
         >>> AGM(alpha=0.5)
-        AGM(alpha=0.5)
+        AGM(alpha=0.5, parameters=None)
     """
 
     #: The mean strength of each modality over the steps so far, ``[M]``.
@@ -105,52 +126,59 @@ class AGM(Balance):
         self, alpha: float = 1.0, parameters: Names | None = None
     ) -> None:
         super().__init__()
-        if not alpha >= 0:
-            raise ValueError(
-                f"'alpha' needs to be at least 0 in 'AGM' (got {alpha})"
-            )
+        self.parameter_names = checked_names(alpha, parameters, 'AGM')
         self.alpha = alpha
-        self.parameter_names = parameters
         self.names: list[str] = []
+        self._sums = BatchSums()
 
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Find the parameters of each modality."""
-        check_modalities(data, 'AGM')
-        check_dependence(recommender, data, 'AGM')
-        self.names = modalities(data)
         self._modulation = Modulation.of(
-            recommender, self.names, self.parameter_names, 'AGM'
+            recommender, data, self.parameter_names, 'AGM'
         )
+        self.names = list(self._modulation.parameters)
         self.register_buffer('reference', torch.zeros(len(self.names)))
         self.register_buffer('count', torch.zeros((), dtype=torch.long))
+
+    def begin(self, data: HeteroData) -> None:
+        """Move what is remembered to where the data is."""
+        self.to(data[RATES].edge_index.device)
 
     @property
     def keeps(self) -> list[Keep]:
         """The full view, and those of each modality alone and ablated."""
         return distinct_views(self.names) if self.names else []
 
-    def loss(self, step: Step) -> tuple[float, dict[str, Tensor]]:
-        """Return no loss, but the factors ``factor_<m>``, to be logged."""
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a zero, and the factors ``factor_<m>``, to be logged."""
         dtype = torch.promote_types(step.margin.dtype, torch.float)
         margin = step.margin.detach().to(dtype)
         names = self.names
-        self._strength = relative_strength(
+        losses = modality_losses(
             full=margin[:, step.place(full(names))],
             without=margin[:, [step.place(without(names, m)) for m in names]],
             alone=margin[:, [step.place(only(m)) for m in names]],
-        )
-        known = torch.where(self.count > 0, self.reference, self._strength)
-        change = (known - self._strength).clamp(max=7)
-        self._factor = (self.alpha * change).exp()
-        labels = [f'factor_{m}' for m in names]
-        return 0.0, dict(zip(labels, self._factor, strict=True))
+        )  # [B, M]
+        factor = self._factor(relative_strength(losses.mean(dim=0)))
+        scalars = {f'factor_{m}': factor[i] for i, m in enumerate(names)}
+        sums = [losses.sum(dim=0), losses.new_tensor([len(losses)])]
+        return self._sums.add(torch.cat(sums)), scalars
 
     def after_backward(self) -> None:
         """Multiply the gradients of each modality, and count the step."""
-        self._modulation.multiply(self._factor)
+        sums = self._sums.take()
+        if sums is None:
+            return
+        strength = relative_strength(sums[:-1] / sums[-1])
+        self._modulation.multiply(self._factor(strength))
         self.count += 1
-        self.reference += (self._strength - self.reference) / self.count
+        self.reference += (strength - self.reference) / self.count
+
+    def _factor(self, strength: Tensor) -> Tensor:
+        """Return by how much gradients are multiplied, ``[M]``."""
+        known = torch.where(self.count > 0, self.reference, strength)
+        return (self.alpha * (known - strength).clamp(max=7)).exp()
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return f'alpha={self.alpha}'
+        return f'alpha={self.alpha}, parameters={self.parameter_names}'

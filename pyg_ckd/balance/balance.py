@@ -25,6 +25,8 @@ class Balance(nn.Module, ABC):
     buffers and ``get_extra_state``, so that it is saved with checkpoints.
 
     Each task works on a copy of its own, so that one object serves several.
+    Its ``repr`` holds its settings, all of them and nothing else, for training
+    is resumed with the same alone: ``extra_repr`` returns them.
     """
 
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
@@ -94,3 +96,6 @@ class Balance(nn.Module, ABC):
             values: Validation metrics, such as ``val_recall@20`` and, of
                 :attr:`watched` views, ``val_recall@20/only(text)``.
         """
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.extra_repr()})'

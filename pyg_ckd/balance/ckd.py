@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._settings import check_strength, own_part
 from pyg_ckd.balance.balance import Balance, Teach
 from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
 from pyg_ckd.balance.dependence import check_dependence, check_modalities
@@ -45,7 +45,7 @@ class CKD(Balance):
     teacher of m}``. With the base as the teacher of each ``only(m)`` it is
     self-distillation, and with the base as the teacher of the full view `"Born
     Again Neural Networks" <https://arxiv.org/abs/1805.04770>`_. Weights are
-    those of modalities: other views have the weight one.
+    those of modalities, if several are taught; other views have the weight one.
 
     Args:
         teachers (dict[frozenset[str], Teacher], optional): The teachers by
@@ -67,6 +67,7 @@ class CKD(Balance):
             views overtake weak teachers. (default: :obj:`False`)
 
     Raises:
+        TypeError: If a part is of another class.
         ValueError: If ``strength`` is negative or ``teachers`` is no such
             dictionary; and, once it is part of a task, if there are fewer than
             two modalities that tell items apart, a teacher does not fit the
@@ -96,15 +97,11 @@ class CKD(Balance):
         super().__init__()
         #: The teachers by the view that each teaches.
         self.teachers = Teachers(teachers)
-        if not strength >= 0:
-            raise ValueError(
-                f"'strength' needs to be at least 0 in 'CKD' (got {strength})"
-            )
+        check_strength(strength, 'CKD')
         self.strength = strength
-        # Defaults are the same objects in each call; parts are its own:
-        self.on_batch = copy.deepcopy(on_batch)
-        self.on_random = copy.deepcopy(on_random)
-        self.weights = copy.deepcopy(weights)
+        self.on_batch = own_part('on_batch', on_batch, nn.Module)
+        self.on_random = own_part('on_random', on_random, SoftCrossEntropy)
+        self.weights = own_part('weights', weights, CounterfactualWeights)
         self.gate = gate
         self.names: list[str] = []
         #: Validation Recall@20 of each teacher, after an evaluation.
@@ -162,7 +159,7 @@ class CKD(Balance):
         weighed, its mean absolute deviation from one, ``spread_<m>``.
         """
         self.teachers.require('CKD')
-        teachers = list(self.teachers.values())
+        teachers = list(self.teachers.at_work.values())
         taught = torch.stack([t.margin(*step.batch) for t in teachers], dim=-1)
         places = [step.place(keep) for keep in self.teachers]
         student = step.margin[:, places]  # [B, T]
@@ -176,15 +173,15 @@ class CKD(Balance):
         distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
         scalars: dict[str, Tensor] = {}
         for t, keep in enumerate(self.teachers):
-            label = self._label(keep)
+            label = min(keep) if len(keep) == 1 else view_name(keep, self.names)
             scalars[f'specific_{label}'] = specific[:, t].detach().mean()
             scalars[f'generic_{label}'] = generic[t].detach()
             scalars[f'weight_{label}'] = weight[:, t].mean()
             if label in self._weighed:
                 scalars[f'spread_{label}'] = (weight[:, t] - 1).abs().mean()
         is_open = [self._open.get(keep, True) for keep in self.teachers]
-        opened = distillation.new_tensor(is_open)
-        return self.strength * (opened * distillation).sum(), scalars
+        opened = distillation * distillation.new_tensor(is_open)
+        return self.strength * opened.sum(), scalars
 
     def validated(self, values: Mapping[str, float]) -> None:
         """Compare each view with its teacher, and set the gates."""
@@ -201,7 +198,8 @@ class CKD(Balance):
         assert step.random is not None and step.random_triples is not None
         size = self.on_random.group_size
         student = step.random_triples.crossed_margin(size)[:, places]
-        taught = [t.margin(*step.random, size) for t in self.teachers.values()]
+        teachers = self.teachers.at_work.values()
+        taught = [t.margin(*step.random, size) for t in teachers]
         loss: Tensor = self.on_random(student, torch.stack(taught, dim=-1))
         return loss
 
@@ -223,13 +221,9 @@ class CKD(Balance):
 
     @property
     def _weighed(self) -> list[str]:
-        """The modalities that get weights: those whose own view is taught."""
-        weighs = self.weights is not None
-        return [m for m in self.names if weighs and only(m) in self.teachers]
-
-    def _label(self, keep: Keep) -> str:
-        """Return what logs call a view that is taught."""
-        return min(keep) if len(keep) == 1 else view_name(keep, self.names)
+        """The modalities that get weights: those taught alone, if several."""
+        taught = [m for m in self.names if only(m) in self.teachers]
+        return taught if self.weights is not None and len(taught) > 1 else []
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the teachers and the gates, for checkpoints."""
@@ -247,4 +241,8 @@ class CKD(Balance):
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return f'{self.teachers}, strength={self.strength}, gate={self.gate}'
+        return (
+            f'strength={self.strength}, on_batch={self.on_batch}, '
+            f'on_random={self.on_random}, weights={self.weights}, '
+            f'gate={self.gate}'
+        )

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from pyg_ckd.balance.effects import effects, modality_weights
+from pyg_ckd.balance._effects import effects, modality_weights
 
 Reference = Literal['student', 'teacher']
 Effect = Literal['individual', 'average']

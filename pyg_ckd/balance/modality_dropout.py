@@ -52,7 +52,8 @@ class ModalityDropout(Balance):
 
     def __init__(self, p: float | Mapping[str, float] = 0.3) -> None:
         super().__init__()
-        self.p = dict(p) if isinstance(p, Mapping) else p
+        # Sorted, so that equal settings look the same:
+        self.p = dict(sorted(p.items())) if isinstance(p, Mapping) else p
         named = self.p if isinstance(self.p, dict) else {'': self.p}
         for m, value in named.items():
             if not 0 <= value < 1:

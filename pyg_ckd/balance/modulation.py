@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance.dependence import check_dependence, check_modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.door import Foreign
 
@@ -37,7 +40,7 @@ class Modulation:
     def of(
         cls,
         recommender: Recommender,
-        modalities: Sequence[str],
+        data: HeteroData,
         names: Names | None,
         owner: str,
     ) -> Modulation:
@@ -47,24 +50,30 @@ class Modulation:
 
         Args:
             recommender: The recommender.
-            modalities: The modalities.
+            data: The user-item graph.
             names: What the parameters of each modality are called in the
                 module that the user has made, whole names or the first parts
                 of them: ``'encoder'`` stands for ``'encoder.weight'``, too.
             owner: Who asks, for messages.
 
         Raises:
-            ValueError: If a modality has none, a name is unknown, or a
-                parameter serves two modalities.
+            ValueError: If there are fewer than two modalities, the scores do
+                not depend on one, one has no parameters, a name is unknown,
+                or a parameter serves two modalities.
         """
+        check_modalities(data, owner)
+        check_dependence(recommender, data, owner)
+        known = modalities(data)
         if names is None:
-            found = {m: recommender.modality_parameters(m) for m in modalities}
+            found = {m: recommender.modality_parameters(m) for m in known}
         else:
-            found = _named(recommender, modalities, names, owner)
-        first = next(iter(_own_names(recommender)), 'encoder.weight')
+            found = _named(recommender, known, names, owner)
+        own = _own_names(recommender)
+        parts = list(dict.fromkeys(name.split('.')[0] for name in own))
+        wanted = ', '.join(f"'{m}': [...]" for m in known)
         how = (
-            f"Name them: {owner}(parameters={{'{modalities[0]}': "
-            f"['{first.split('.')[0]}'], ...}})"
+            f'Name those of each modality, {owner}(parameters={{{wanted}}}), '
+            f'by whole names or the first parts of these: {parts}'
         )
         for m, parameters in found.items():
             if not any(p.requires_grad for p in parameters):
@@ -82,8 +91,9 @@ class Modulation:
                     raise ValueError(
                         f"The parameter '{name}' of {recommender.name} serves "
                         f"'{other}' and '{m}', so that '{owner}' cannot tell "
-                        f'by which factor to multiply its gradient. {how}, '
-                        f'without those that are shared'
+                        f'by which factor to multiply its gradient. '
+                        + (f'{how}. ' if names is None else '')
+                        + 'Leave out those that are shared'
                     )
         return cls(found)
 
@@ -106,6 +116,45 @@ class Modulation:
                     grad.mul_(number.to(grad.dtype))
                     if spread is not None:
                         grad.add_(torch.randn_like(grad) * spread)
+
+
+def checked_names(
+    alpha: float, parameters: Names | None, owner: str
+) -> dict[str, list[str]] | None:
+    """Return the names of parameters, in an order that is always the same.
+
+    Args:
+        alpha: How much gradients change.
+        parameters: The names for each modality, if any are given.
+        owner: Whose settings these are, for messages.
+
+    Raises:
+        ValueError: If ``alpha`` is negative, or ``parameters`` is no
+            dictionary of lists.
+
+    Example:
+        >>> checked_names(0.5, {'text': ('encoder',)}, 'AGM')
+        {'text': ['encoder']}
+    """
+    if not alpha >= 0:
+        raise ValueError(
+            f"'alpha' needs to be at least 0 in '{owner}' (got {alpha})"
+        )
+    if parameters is None:
+        return None
+    if not isinstance(parameters, Mapping):
+        raise ValueError(
+            f"'parameters' of '{owner}' needs a dictionary such as "
+            f"{{'text': ['encoder_text']}}, a list of names for each modality "
+            f'(got {parameters!r})'
+        )
+    for m, names in parameters.items():
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise ValueError(
+                f"'parameters' of '{owner}' needs a list of names for '{m}', "
+                f"such as ['encoder_{m}'] (got {names!r})"
+            )
+    return {m: list(parameters[m]) for m in sorted(parameters)}
 
 
 def _own_names(recommender: Recommender) -> dict[str, nn.Parameter]:
@@ -135,11 +184,6 @@ def _named(
     own = _own_names(recommender)
     found: dict[str, list[nn.Parameter]] = {}
     for m in modalities:
-        if isinstance(names[m], str):
-            raise ValueError(
-                f"'parameters' of '{owner}' needs a list of names for '{m}' "
-                f"(got '{names[m]}'): write ['{names[m]}']"
-            )
         chosen: dict[int, nn.Parameter] = {}
         for name in names[m]:
             matches = {

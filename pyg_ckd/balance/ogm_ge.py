@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._batch_sums import BatchSums
 from pyg_ckd.balance.balance import Balance
-from pyg_ckd.balance.dependence import check_dependence, check_modalities
-from pyg_ckd.balance.modulation import Modulation, Names
-from pyg_ckd.graph import modalities
+from pyg_ckd.balance.modulation import Modulation, Names, checked_names
 from pyg_ckd.nn import Recommender
 from pyg_ckd.objectives.step import Step
 from pyg_ckd.views import Keep, only
@@ -60,8 +59,13 @@ class OGMGE(Balance):
     Adam makes much of it: compare with ``noise=False``.
 
     The parameters of a modality are what
-    :meth:`~pyg_ckd.nn.Recommender.modality_parameters` returns. For a module
-    that is not ours they are named. A parameter of two modalities is refused.
+    :meth:`~pyg_ckd.nn.Recommender.modality_parameters` returns. Of a module
+    that is not ours they are the entries under its name of all
+    :class:`~torch.nn.ModuleDict` and :class:`~torch.nn.ParameterDict`; others
+    are named. A parameter of two modalities is refused.
+
+    Where an optimizer's step sees the gradients of several batches, so does
+    the sum over :math:`b`. What is logged is that of each batch by itself.
 
     Args:
         alpha (float, optional): How much a modality that is ahead is slowed
@@ -82,7 +86,7 @@ class OGMGE(Balance):
 
     Example:
         >>> OGMGE(alpha=0.3)
-        OGMGE(alpha=0.3, noise=True)
+        OGMGE(alpha=0.3, noise=True, parameters=None)
     """
 
     def __init__(
@@ -92,42 +96,44 @@ class OGMGE(Balance):
         parameters: Names | None = None,
     ) -> None:
         super().__init__()
-        if not alpha >= 0:
-            raise ValueError(
-                f"'alpha' needs to be at least 0 in 'OGMGE' (got {alpha})"
-            )
+        self.parameter_names = checked_names(alpha, parameters, 'OGMGE')
         self.alpha = alpha
         self.noise = noise
-        self.parameter_names = parameters
         self.names: list[str] = []
+        self._sums = BatchSums()
 
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Find the parameters of each modality."""
-        check_modalities(data, 'OGMGE')
-        check_dependence(recommender, data, 'OGMGE')
-        self.names = modalities(data)
         self._modulation = Modulation.of(
-            recommender, self.names, self.parameter_names, 'OGMGE'
+            recommender, data, self.parameter_names, 'OGMGE'
         )
+        self.names = list(self._modulation.parameters)
 
     @property
     def keeps(self) -> list[Keep]:
         """The views that see one modality each."""
         return [only(m) for m in self.names]
 
-    def loss(self, step: Step) -> tuple[float, dict[str, Tensor]]:
-        """Return no loss, but the factors ``factor_<m>``, to be logged."""
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a zero, and the factors ``factor_<m>``, to be logged."""
         alone = step.margin[:, [step.place(keep) for keep in self.keeps]]
         dtype = torch.promote_types(alone.dtype, torch.float)
         strength = alone.detach().to(dtype).sigmoid().sum(dim=0)  # [M]
-        self._factor = ogm_factors(strength, self.alpha)
+        factor = ogm_factors(strength, self.alpha)
         labels = [f'factor_{m}' for m in self.names]
-        return 0.0, dict(zip(labels, self._factor, strict=True))
+        scalars = dict(zip(labels, factor, strict=True))
+        return self._sums.add(strength), scalars
 
     def after_backward(self) -> None:
         """Multiply the gradients of each modality by its factor."""
-        self._modulation.multiply(self._factor, self.noise)
+        strength = self._sums.take()
+        if strength is not None:
+            factor = ogm_factors(strength, self.alpha)
+            self._modulation.multiply(factor, self.noise)
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return f'alpha={self.alpha}, noise={self.noise}'
+        return (
+            f'alpha={self.alpha}, noise={self.noise}, '
+            f'parameters={self.parameter_names}'
+        )

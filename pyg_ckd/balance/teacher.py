@@ -28,7 +28,7 @@ class Teacher:
 
     Any model of any width can be a teacher; its score is the dot product of
     its two embeddings. A teacher remembers the data it was trained on and
-    refuses others. It never changes, so that copies share the embeddings.
+    refuses others. It never changes: copies share it, parameters are copied.
 
     Args:
         user (Tensor): User embeddings of shape ``[num_users, d]``.

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.balance import Teach
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import fingerprint, modalities
-from pyg_ckd.views import Keep, check_view, only
+from pyg_ckd.views import Keep, check_view, only, view_name
 
 
 class Teachers(Mapping[Keep, Teacher]):
     """Teachers by the view that each of them teaches.
 
     With none given, there is one for each modality, which is trained first.
+    They stay as they were given or trained: :attr:`at_work` are copies of them
+    where the data is, and in its precision.
 
     Args:
         given (dict[frozenset[str], Teacher], optional): The teachers.
@@ -26,15 +29,17 @@ class Teachers(Mapping[Keep, Teacher]):
         ValueError: If it is no dictionary of views and teachers, or empty.
 
     Example:
-        >>> list(Teachers())
-        []
+        >>> Teachers()
+        Teachers()
     """
 
     def __init__(self, given: Mapping[Keep, Teacher] | None = None) -> None:
         if given is not None:
             _check_given(given)
-        self._teachers = dict(given or {})
         self._fingerprint: str | None = None
+        self._names: list[str] = []
+        self._like: Tensor | None = None
+        self._set(dict(given or {}))
 
     def attach(self, data: HeteroData) -> None:
         """Check the teachers that are there.
@@ -50,13 +55,12 @@ class Teachers(Mapping[Keep, Teacher]):
         for keep, teacher in self._teachers.items():
             check_view(keep, data)
             teacher.check(data, self._fingerprint)
-        names = modalities(data)  # results do not depend on their order
-        self._teachers = dict(
-            sorted(
-                self._teachers.items(),
-                key=lambda pair: [name not in pair[0] for name in names],
-            )
+        self._names = names = modalities(data)
+        in_order = sorted(  # results do not depend on the one given
+            self._teachers.items(),
+            key=lambda pair: [name not in pair[0] for name in names],
         )
+        self._set(dict(in_order))
 
     def prepare(self, teach: Teach, data: HeteroData) -> None:
         """Train a teacher for each modality, if none is there.
@@ -67,13 +71,15 @@ class Teachers(Mapping[Keep, Teacher]):
         """
         if not self._teachers:
             # All or none, lest what was interrupted is taken for whole:
-            self._teachers = {
-                keep: Teacher.from_model(teach(keep), data, keep)
-                for keep in map(only, modalities(data))
-            }
+            self._set(
+                {
+                    keep: Teacher.from_model(teach(keep), data, keep)
+                    for keep in map(only, modalities(data))
+                }
+            )
 
     def begin(self, data: HeteroData, owner: str) -> None:
-        """Move the teachers to where the data is.
+        """Make :attr:`at_work` fit the data.
 
         Args:
             data: The user-item graph.
@@ -84,10 +90,19 @@ class Teachers(Mapping[Keep, Teacher]):
         """
         self.require(owner)
         x = data['item'][f'x_{modalities(data)[0]}']
-        self._teachers = {
-            keep: teacher.to(x.device).to(x.dtype)
-            for keep, teacher in self._teachers.items()
-        }
+        self._like = x.new_empty(0)
+        self._set(self._teachers)
+
+    def _set(self, teachers: dict[Keep, Teacher]) -> None:
+        """Take teachers up, and copy them to where they are needed."""
+        self._teachers, like = teachers, self._like
+        #: What a step uses.
+        self.at_work = teachers
+        if like is not None:
+            self.at_work = {
+                keep: teacher.to(like.device).to(like.dtype)
+                for keep, teacher in teachers.items()
+            }
 
     def require(self, owner: str) -> None:
         """Raise a ``ValueError`` if there are no teachers.
@@ -111,7 +126,7 @@ class Teachers(Mapping[Keep, Teacher]):
             keep: teacher.evaluate(
                 data, split='val', ks=(20,), metrics=('recall',)
             )['recall@20']
-            for keep, teacher in self._teachers.items()
+            for keep, teacher in self.at_work.items()
         }
 
     def state(self) -> list[dict[str, Any]]:
@@ -141,10 +156,7 @@ class Teachers(Mapping[Keep, Teacher]):
                     f'fingerprint is {teacher.data_fingerprint[:12]}, that of '
                     f'this data {self._fingerprint[:12]}'
                 )
-        # They go to where those before them are:
-        like = next(iter(self._teachers.values()), None)
-        device = 'cpu' if like is None else like.user.device
-        self._teachers = {keep: t.to(device) for keep, t in loaded.items()}
+        self._set(loaded)
 
     def __getitem__(self, keep: Keep) -> Teacher:
         return self._teachers[keep]
@@ -156,7 +168,12 @@ class Teachers(Mapping[Keep, Teacher]):
         return len(self._teachers)
 
     def __repr__(self) -> str:
-        return repr([f'only({", ".join(sorted(k))})' for k in self._teachers])
+        names = self._names
+        views = [
+            view_name(k, names) if names else f'only({", ".join(sorted(k))})'
+            for k in self
+        ]
+        return f'Teachers({", ".join(views)})'
 
 
 def _check_given(given: Mapping[Keep, Teacher]) -> None:
@@ -164,7 +181,8 @@ def _check_given(given: Mapping[Keep, Teacher]) -> None:
     if not isinstance(given, Mapping) or not given:
         raise ValueError(
             f"'teachers' needs a dictionary such as {{only('text'): teacher}}, "
-            f'or None to have one trained for each modality (got {given!r})'
+            f'or None to have one trained for each modality (got '
+            f'{"an empty " if given == {} else "a "}{type(given).__name__})'
         )
     for keep, teacher in given.items():
         if not isinstance(keep, frozenset):

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._settings import check_strength
 from pyg_ckd.balance.balance import Balance, Teach
 from pyg_ckd.balance.dependence import check_dependence, check_modalities
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.balance.teachers import Teachers
-from pyg_ckd.graph import modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
@@ -62,10 +63,7 @@ class UMT(Balance):
 
     Example:
         >>> UMT(strength=0.1)
-        UMT(
-          teachers=[], strength=0.1
-          (maps): ModuleDict()
-        )
+        UMT(strength=0.1)
     """
 
     def __init__(
@@ -74,10 +72,7 @@ class UMT(Balance):
         teachers: Mapping[Keep, Teacher] | None = None,
     ) -> None:
         super().__init__()
-        if not strength >= 0:
-            raise ValueError(
-                f"'strength' needs to be at least 0 in 'UMT' (got {strength})"
-            )
+        check_strength(strength, 'UMT')
         self.strength = strength
         #: The teachers by the view that each teaches.
         self.teachers = Teachers(teachers)
@@ -85,6 +80,9 @@ class UMT(Balance):
         self.maps = nn.ModuleDict()
         self.names: list[str] = []
         self._width: dict[str, int] = {}
+        # Where the matrices are, and in which precision:
+        self._like: Tensor
+        self.register_buffer('_like', torch.empty(0), persistent=False)
 
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Check the teachers, and compare their widths with the student's."""
@@ -105,6 +103,7 @@ class UMT(Balance):
                 m: several.embedding(i)[0].size(1)
                 for i, m in enumerate(self.names)
             }
+            self._like = several.embedding()[0].new_empty(0)
         self._make_maps()
 
     def prepare(self, teach: Teach) -> None:
@@ -113,8 +112,9 @@ class UMT(Balance):
         self._make_maps()
 
     def begin(self, data: HeteroData) -> None:
-        """Move the teachers to where the data is."""
+        """Move what is needed to where the data is."""
         self.teachers.begin(data, 'UMT')
+        self.to(data[RATES].edge_index.device)
 
     @property
     def keeps(self) -> list[Keep]:
@@ -127,7 +127,7 @@ class UMT(Balance):
         scalars: dict[str, Tensor] = {}
         distances = []
         for m in self.names:
-            teacher = self.teachers[only(m)]
+            teacher = self.teachers.at_work[only(m)]
             pairs = zip(
                 self._mapped(m, step.triples.embedding(step.place(only(m)))),
                 (
@@ -157,15 +157,15 @@ class UMT(Balance):
     def _make_maps(self) -> None:
         """Make the matrices that the widths of the teachers need."""
         for m in self.names if self.teachers else ():
-            emb = self.teachers[only(m)].user
-            width, wanted = self._width[m], emb.size(1)
+            wanted = self.teachers[only(m)].user.size(1)
+            width = self._width[m]
             if width != wanted and self._shapes(m) != [(wanted, width)] * 2:
                 self.maps[m] = nn.ModuleDict(
                     {
                         side: nn.Linear(width, wanted, bias=False)
                         for side in ('user', 'item')
                     }
-                ).to(emb.device, emb.dtype)
+                ).to(self._like)
 
     def _shapes(self, modality: str) -> list[tuple[int, ...]]:
         """Return the shapes of the matrices that are there."""
@@ -186,4 +186,4 @@ class UMT(Balance):
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return f'teachers={self.teachers}, strength={self.strength}'
+        return f'strength={self.strength}'

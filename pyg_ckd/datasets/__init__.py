@@ -1,15 +1,15 @@
 """Data sets of user-item graphs with multimodal items."""
 
+from ._describe import describe, statistics
+from ._from_interactions import from_interactions
+from ._open_dataset import open_dataset
 from .amazon_multimodal import AmazonMultimodal
 from .catalogue import Catalogue
-from .describe import describe, statistics
 from .export import to_lattice, to_mmrec
 from .fake_multimodal import FakeMultimodal
-from .from_interactions import from_interactions
 from .image_encoder import ImageEncoder
 from .lattice_folder import LATTICEFolder
 from .mmrec_folder import MMRecFolder
-from .open_dataset import open_dataset
 from .text_encoder import TextEncoder
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os.path as osp
 from argparse import ArgumentParser
 
-from pyg_ckd.datasets.describe import describe
-from pyg_ckd.datasets.open_dataset import open_dataset
+from pyg_ckd.datasets._describe import describe
+from pyg_ckd.datasets._open_dataset import open_dataset
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.feature_files import FEATURES
 from pyg_ckd.datasets.files import not_written
-from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.graph import RATES, check, modalities
 
 
 def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
@@ -137,8 +137,9 @@ def _splits(data: HeteroData) -> dict[str, Tensor]:
                 f"'data[{RATES}].{key}' is missing or empty; split the "
                 f'interactions into training, validation and test first'
             )
-        splits[split] = pairs.cpu()
-    return splits
+        splits[split] = key
+    rates = check(data)[RATES]
+    return {split: rates[key].cpu() for split, key in splits.items()}
 
 
 def _save_features(data: HeteroData, folder: str) -> None:

@@ -98,6 +98,12 @@ def rows(name: str, value: Any, items: Sequence[Any]) -> Any:
         return value.loc[list(items)].to_numpy(dtype=np.float64)
     vectors = [_vector(value[item]) for item in items]
     for item, vector in zip(items, vectors, strict=True):
+        if vector.dtype.kind in 'USO':
+            raise ValueError(
+                f'{where} holds text or objects for the item {item!r}, '
+                f'expected numbers; encode it first, such as by '
+                f'pyg_ckd.datasets.TextEncoder, or use Catalogue'
+            )
         if vector.ndim != 1 or vector.shape != vectors[0].shape:
             raise ValueError(
                 f'{where} has the shape {list(vector.shape)} for the item '

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.typing import Adj, SparseTensor
 from torch_geometric.utils import is_torch_sparse_tensor, softmax
 
-from pyg_ckd.kernels.spmm import row_starts
+from pyg_ckd.kernels.sparse import row_starts
 
 
 class Edges:
@@ -64,6 +64,9 @@ class Edges:
                 tensor of torch or of torch-sparse. Entries are not looked at.
             num_nodes: The number of nodes; of sources and of targets in a
                 bipartite graph.
+
+        Raises:
+            ValueError: If a node of an edge index does not exist.
         """
         if isinstance(edge_index, Edges):
             return edge_index
@@ -78,6 +81,7 @@ class Edges:
         if isinstance(num_nodes, int):
             num_nodes = num_nodes, num_nodes
         num_sources, num_targets = num_nodes
+        check_ids(edge_index, num_nodes)
         source, target = edge_index
         key = torch.sort(target * num_sources + source).values
         count = torch.bincount(target, minlength=num_targets)
@@ -219,3 +223,24 @@ def _full_precision(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     dtype = torch.promote_types(dtype, torch.float)
     with torch.autocast(x.device.type, enabled=False):
         yield x.to(dtype), y.to(dtype)
+
+
+def check_ids(edge_index: Tensor, num_nodes: Sequence[int]) -> None:
+    """Refuse edges whose ends do not exist, which kernels would read.
+
+    Args:
+        edge_index: Edges of shape ``[2, num_edges]``.
+        num_nodes: The number of nodes in each row.
+
+    Raises:
+        ValueError: If an id is out of range.
+    """
+    if edge_index.numel() == 0:
+        return
+    bounds = zip(edge_index.amin(1), edge_index.amax(1), num_nodes, strict=True)
+    for row, (low, high, num) in enumerate(bounds):
+        if low < 0 or high >= num:
+            raise ValueError(
+                f"Row {row} of 'edge_index' needs ids from 0 to {num - 1} "
+                f'(got {int(low)} to {int(high)})'
+            )

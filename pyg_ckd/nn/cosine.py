@@ -133,6 +133,11 @@ class Cosine(Recommender):
         """The transform that adds these graphs to a data set."""
         return self.recommender.pre_transform
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f'Cosine({self.recommender.name})'
+
     def extra_repr(self) -> str:
         """Return the recommender."""
         return repr(self.recommender)

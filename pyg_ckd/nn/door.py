@@ -7,12 +7,26 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.views import Keep, full
+
+
+class Trained(nn.Module):
+    """What trains a recommender, and stands for it once that is done.
+
+    Args:
+        recommender (Recommender): The recommender.
+        keep (frozenset[str]): The view it was trained in.
+    """
+
+    recommender: Recommender
+    keep: Keep
 
 
 class Foreign(Recommender):
@@ -35,7 +49,9 @@ class Foreign(Recommender):
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""
-        return checked_embeddings(self.module(data), data, self.name)
+        # A copy, lest what it adds to the graph is taken for a modality:
+        out = self.module(copy.copy(data))
+        return checked_embeddings(out, data, self.name)
 
     @property
     def name(self) -> str:
@@ -88,10 +104,14 @@ def as_recommender(module: nn.Module) -> Recommender:
     """
     if isinstance(module, Recommender):
         return module
+    if isinstance(module, Trained):
+        return module.recommender
     if not isinstance(module, nn.Module):
+        given = module if isinstance(module, type) else type(module)
         raise TypeError(
             f'A recommender needs to be a torch.nn.Module that returns '
-            f'(user_emb, item_emb) (got {type(module).__name__})'
+            f'(user_emb, item_emb) (got {given.__name__}'
+            f'{", the class itself" if given is module else ""})'
         )
     return Foreign(module)
 
@@ -138,7 +158,20 @@ def checked_embeddings(
         raise ValueError(
             f'{wanted}, with one d for both; it returned {_described(out)}'
         )
-    return user, item
+    dtype = torch.promote_types(user.dtype, item.dtype)
+    return user.to(dtype), item.to(dtype)
+
+
+def default_view(model: nn.Module, data: HeteroData) -> Keep:
+    """Return the view that a model stands for: all, or what it was trained in.
+
+    Args:
+        model: A recommender, or a task.
+        data: The user-item graph.
+    """
+    if isinstance(model, Trained):
+        return model.keep
+    return full(modalities(data))
 
 
 def matched(data: HeteroData, module: nn.Module) -> HeteroData:
@@ -229,9 +262,11 @@ def _described(out: Any) -> str:
 
 __all__ = [
     'Foreign',
+    'Trained',
     'as_recommender',
     'check_finite',
     'check_output',
     'checked_embeddings',
+    'default_view',
     'matched',
 ]

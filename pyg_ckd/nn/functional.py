@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_ckd.kernels.spmm import Graph
+from pyg_ckd.kernels.sparse import Graph
 
 
 def light_gcn(x: Tensor, graph: Graph, num_layers: int) -> Tensor:

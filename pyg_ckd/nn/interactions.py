@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.kernels.spmm import row_starts
+from pyg_ckd.kernels.sparse import row_starts
 from pyg_ckd.nn.models.recommender import Recommender
 
 

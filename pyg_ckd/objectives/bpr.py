@@ -29,7 +29,7 @@ class BPR(Objective):
             (default: :obj:`0.01`)
 
     Raises:
-        ValueError: If ``l2`` is negative.
+        ValueError: If ``l2`` is negative or NaN.
 
     Example:
         >>> BPR(l2=1e-3)
@@ -39,7 +39,7 @@ class BPR(Objective):
     l2: float = 1e-2
 
     def __post_init__(self) -> None:
-        if self.l2 < 0:
+        if not self.l2 >= 0:
             raise ValueError(
                 f"'l2' needs to be at least 0 in 'BPR' (got {self.l2})"
             )

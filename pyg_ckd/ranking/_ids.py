@@ -83,9 +83,13 @@ def _ids(name: str, value: Any, device: torch.device) -> Tensor:
                 f"'{name}' needs lists of one length: fill them up with -1"
             ) from None
         if array.size and array.dtype.kind not in 'iu':
+            hint = ''
+            if array.dtype.kind in 'US':
+                node = 'user' if name == 'user' else 'item'
+                hint = f"; data['{node}'].name.index(name) is that of a name"
             raise ValueError(
                 f"'{name}' needs integer ids (got {type(value).__name__} of "
-                f'{array.dtype})'
+                f'{array.dtype}){hint}'
             )
         return torch.from_numpy(array.astype(np.int64)).to(device)
     if value.numel() and (

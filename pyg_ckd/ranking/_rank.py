@@ -13,14 +13,19 @@ from torch_geometric.data import HeteroData
 from pyg_ckd._ranking import Ranking
 from pyg_ckd.graph import RATES, check, interaction_keys, modalities
 from pyg_ckd.kernels.best_items import best_items
-from pyg_ckd.nn.door import as_recommender, check_finite, matched
+from pyg_ckd.nn.door import (
+    as_recommender,
+    check_finite,
+    checked_embeddings,
+    default_view,
+    matched,
+)
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids
 from pyg_ckd.views import (
     Keep,
     check_view,
     distinct_views,
-    full,
     view_name,
 )
 
@@ -77,7 +82,7 @@ def rank(
     """
     _check_split(split)
     data = check(data, splits=(split,))
-    keep = full(modalities(data)) if view is None else view
+    keep = default_view(model, data) if view is None else view
     rankings = _rankings(
         model, data, split, k, [keep], candidates, exclude_known, block_size
     )
@@ -144,13 +149,13 @@ def embeddings(
     """
     names = modalities(data)
     keeps = [check_view(keep, data) for keep in keeps]
-    kind = model.__class__.__name__
-    views = as_recommender(model).views(data, keeps)
+    recommender = as_recommender(model)
+    views = recommender.views(data, keeps)
     for place, keep in enumerate(keeps):
-        user_emb, item_emb = views.embedding(place)
-        view = view_name(keep, names)
-        check_finite(user_emb, item_emb, f'{kind} in the view {view}')
-        yield user_emb, item_emb
+        name = f'{recommender.name} in the view {view_name(keep, names)}'
+        pair = checked_embeddings(views.embedding(place), data, name)
+        check_finite(*pair, name)
+        yield pair
 
 
 def _rankings(
@@ -164,6 +169,7 @@ def _rankings(
     block_size: int,
 ) -> list[Ranking]:
     """Return a ranking in each view, of a graph that has been checked."""
+    model = as_recommender(model)
     data = matched(data, model)
     check_positive(k=k, block_size=block_size)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes

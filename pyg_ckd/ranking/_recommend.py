@@ -9,13 +9,13 @@ import numpy as np
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.graph import RATES, check
 from pyg_ckd.kernels.best_items import best_items
-from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids, user_ids
 from pyg_ckd.ranking._rank import check_positive, embeddings, known_keys
-from pyg_ckd.views import Keep, full
+from pyg_ckd.views import Keep
 
 
 def recommend(
@@ -60,14 +60,16 @@ def recommend(
         >>> item.shape, score.shape
         (torch.Size([1, 3]), torch.Size([1, 3]))
     """
-    data = matched(check(data), model)
+    data = check(data)
+    keep = default_view(model, data) if view is None else view
+    model = as_recommender(model)
+    data = matched(data, model)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     device = data[RATES].edge_index.device
     users = user_ids(user, num_users, device)
     check_positive(k=k)
     if candidates is not None:
         candidates = candidate_ids(candidates, num_items, device, len(users))
-    keep = full(modalities(data)) if view is None else view
     with evaluating(model):
         ((user_emb, item_emb),) = embeddings(model, data, [keep])
         return best_items(

@@ -12,8 +12,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
-from pyg_ckd.testing.fake_graph import fake_graph
-from pyg_ckd.testing.same_noise import same_noise
+from pyg_ckd.testing._fake_graph import fake_graph
+from pyg_ckd.testing._same_noise import same_noise
+from pyg_ckd.testing.required import require
 from pyg_ckd.transforms import ItemKNN
 from pyg_ckd.views import Keep, distinct_views, full
 
@@ -25,12 +26,19 @@ class BackboneCase:
     Where the backbone needs item graphs, each item is linked to 3: with the
     neighbours of large data, all would be neighbours. Random numbers start
     from one state, and noise is the same in each call.
+
+    Attributes:
+        model (type[Recommender]): The backbone.
+        blind (bool): Whether its scores do not depend on features.
+            (default: :obj:`False`)
     """
 
-    #: The backbone.
     model: ClassVar[type[Recommender]]
-    #: Whether its scores do not depend on features.
     blind: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        require(cls, 'model', 'VBPR')
 
     @pytest.fixture(autouse=True)
     def _same_noise(self) -> Iterator[None]:

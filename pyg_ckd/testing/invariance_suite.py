@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pyg_ckd.graph import RATED_BY, RATES, modalities
+from pyg_ckd.testing._gradients import gradients
+from pyg_ckd.testing._train_steps import step_loss, train_steps
 from pyg_ckd.testing.backbone_case import BackboneCase
-from pyg_ckd.testing.gradients import gradients
-from pyg_ckd.testing.train_steps import step_loss, train_steps
 from pyg_ckd.views import distinct_views, full
 
 CLOSE: dict[str, Any] = {'rtol': 1e-4, 'atol': 1e-4}
@@ -31,16 +31,11 @@ class InvarianceSuite(BackboneCase):
         order = {12: user, 9: item, 12 + 9: torch.cat([user, item + 12])}
 
         other = copy.copy(data)
-        edge_index = torch.stack(
-            [
-                place.argsort()[ids]
-                for place, ids in zip(
-                    (user, item), data[RATES].edge_index, strict=True
-                )
-            ]
-        )
-        other[RATES].edge_index = edge_index
-        other[RATED_BY].edge_index = edge_index.flip(0)
+        for name, pairs in data[RATES].items():
+            places = zip((user, item), pairs, strict=True)
+            renamed = [place.argsort()[ids] for place, ids in places]
+            other[RATES][name] = torch.stack(renamed)
+        other[RATED_BY].edge_index = other[RATES].edge_index.flip(0)
         for m in modalities(data):
             other['item'][f'x_{m}'] = data['item'][f'x_{m}'][item]
         other = self.with_graphs(other)

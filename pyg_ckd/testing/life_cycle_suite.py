@@ -13,9 +13,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
+from pyg_ckd.testing._fake_graph import fake_graph
+from pyg_ckd.testing._train_steps import train_steps
 from pyg_ckd.testing.backbone_case import BackboneCase
-from pyg_ckd.testing.fake_graph import fake_graph
-from pyg_ckd.testing.train_steps import train_steps
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import distinct_views
 

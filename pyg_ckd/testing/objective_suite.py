@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
@@ -15,56 +14,13 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Recommender
 from pyg_ckd.objectives.objective import Objective
-from pyg_ckd.objectives.step import Batch, Step
-from pyg_ckd.testing.fake_graph import fake_graph
-from pyg_ckd.testing.gradients import gradients
+from pyg_ckd.objectives.step import Step
+from pyg_ckd.testing._fake_graph import fake_graph
+from pyg_ckd.testing._gradients import gradients
+from pyg_ckd.testing.required import require
+from pyg_ckd.testing.steps import batch_of, step_of
 from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import Keep, Views, default_views, distinct_views, full, only
-
-
-def step_of(
-    views: Views,
-    data: HeteroData,
-    batch: Batch,
-    keeps: Sequence[Keep] | None = None,
-) -> Step:
-    """Return a step of training, as an objective looks at it.
-
-    Args:
-        views: The embeddings of the views.
-        data: The user-item graph.
-        batch: Users, their preferred items and their other items.
-        keeps: The views; by default one, which keeps all modalities.
-
-    Example:
-        >>> from pyg_ckd.nn import VBPR
-        >>> data = fake_graph()
-        >>> keeps = [full(['image', 'text'])]
-        >>> views = VBPR.from_data(data).views(data, keeps)
-        >>> step_of(views, data, batch_of(data, 3)).margin.shape
-        torch.Size([3, 1])
-    """
-    triples = views.triples(*batch)
-    keeps = [full(modalities(data))] if keeps is None else keeps
-    return Step(data, keeps, views, batch, triples, triples.margin())
-
-
-def batch_of(data: HeteroData, size: int = 16) -> Batch:
-    """Return some training interactions, with a random item for each.
-
-    Args:
-        data: The user-item graph.
-        size: The number of triples.
-
-    Example:
-        >>> user, pos, neg = batch_of(fake_graph(), size=5)
-        >>> user.shape, pos.shape, neg.shape
-        (torch.Size([5]), torch.Size([5]), torch.Size([5]))
-    """
-    user, pos = data[RATES].edge_index
-    drawn = torch.randperm(len(user))[:size]
-    neg = torch.randint(data['item'].num_nodes, (size,))
-    return user[drawn], pos[drawn], neg
+from pyg_ckd.views import Views, default_views, distinct_views, full, only
 
 
 class ObjectiveSuite:
@@ -73,12 +29,25 @@ class ObjectiveSuite:
     A test of an objective is a class with an attribute or two. The objective
     is compared with itself; that it computes what its formula says is for
     further tests.
+
+    Attributes:
+        objective (Objective): The objective.
+        draws (bool): Whether it draws items, so that its loss is another with
+            other numbers. (default: :obj:`False`)
+
+    Example:
+        >>> from pyg_ckd.objectives import BPR
+        >>> class TestBPR(ObjectiveSuite):
+        ...     objective = BPR()
+        >>> TestBPR().test_double()
     """
 
-    #: The objective.
     objective: ClassVar[Objective]
-    #: Whether it draws items, so that its loss is another with other numbers.
     draws: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        require(cls, 'objective', 'BPR()')
 
     def loss(self, step: Step) -> Tensor:
         """Return the loss, the same in each call."""
@@ -224,16 +193,27 @@ class ObjectiveSuite:
 
     def test_copies_and_equality(self) -> None:
         objective = self.objective
-        kind = objective.__class__
         for other in (
             copy.deepcopy(objective),
             pickle.loads(pickle.dumps(objective)),
-            eval(repr(objective), {kind.__name__: kind}),
+            _read_back(objective),
         ):
             assert other == objective
             assert hash(other) == hash(objective)
             assert repr(other) == repr(objective)
         assert objective != object()
+
+
+def _read_back(objective: Objective) -> object:
+    """Return what the repr of an objective makes."""
+    kind = objective.__class__
+    try:
+        return eval(repr(objective), {kind.__name__: kind})
+    except Exception as error:
+        raise AssertionError(
+            f"'{kind.__name__}' has no repr that makes it again, as a frozen "
+            f'dataclass has (got {objective!r})'
+        ) from error
 
 
 def _prepared(backbone: type[Recommender]) -> tuple[Recommender, HeteroData]:

@@ -16,6 +16,11 @@ class RecommenderSuite(ViewSuite, InvarianceSuite, LifeCycleSuite):
     and trained under autocast; a graph that it needs and that is not there is
     an error.
 
+    Attributes:
+        model (type[Recommender]): The backbone.
+        blind (bool): Whether its scores do not depend on features.
+            (default: :obj:`False`)
+
     Example:
         >>> from pyg_ckd.nn import VBPR
         >>> class TestVBPR(RecommenderSuite):

@@ -13,9 +13,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
+from pyg_ckd.testing._gradients import gradients
+from pyg_ckd.testing._train_steps import step_loss
 from pyg_ckd.testing.backbone_case import BackboneCase
-from pyg_ckd.testing.gradients import gradients
-from pyg_ckd.testing.train_steps import step_loss
 from pyg_ckd.transforms import AblateModality
 from pyg_ckd.views import (
     Keep,

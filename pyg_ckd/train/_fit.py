@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,16 @@ from pytorch_lightning import Callback
 from pyg_ckd.balance import CKD
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.nn import Recommender
+from pyg_ckd.train.checks import described
 from pyg_ckd.train.failure_signs import FailureSigns
-from pyg_ckd.train.keep_best import KeepBest
+from pyg_ckd.train.keep_best import KeepBest, monitored
 from pyg_ckd.train.left_usable import left_usable
 from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.train.trainer import make_trainer, quiet
-from pyg_ckd.views import Keep, full, view_name
+from pyg_ckd.train.warn import warn
+from pyg_ckd.views import Keep
 
 
 def fit(
@@ -51,9 +52,17 @@ def fit(
 
     With ``ckpt_path`` training goes on where a checkpoint was saved, as if it
     had not stopped, and on CPUs to the last bit: make the task as before, and
-    pass the same arguments again. :class:`~pyg_ckd.train.SaveLast` writes such
-    a file; those of Lightning's ``ModelCheckpoint`` serve as well, if they
-    were saved at the end of an epoch.
+    pass the same arguments again; ``max_epochs`` may be larger.
+    :class:`~pyg_ckd.train.SaveLast` writes such a file; those of Lightning's
+    ``ModelCheckpoint`` serve as well, if they were saved at the end of an
+    epoch. A script that may be stopped at any time and started again says::
+
+        path = Path('last.ckpt')
+        fit(
+            task,
+            callbacks=SaveLast(path),
+            ckpt_path=path if path.exists() else None,
+        )
 
     Args:
         task (Recommendation): What to train.
@@ -81,6 +90,7 @@ def fit(
             that ``fit`` sets itself; if the data has no validation split;
             if several devices are asked for; if ``ckpt_path`` cannot be
             resumed; and if training diverged.
+        TypeError: If ``task`` is no :class:`~pyg_ckd.train.Recommendation`.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -91,45 +101,36 @@ def fit(
         >>> [entry['epoch'] for entry in task.history]
         [2, 4]
     """
-    return run(
-        task,
-        title(task),
-        max_epochs=max_epochs,
-        eval_every=eval_every,
-        patience=patience,
-        monitor=monitor,
-        progress=progress,
-        ckpt_path=ckpt_path,
-        **kwargs,
-    )
-
-
-def run(
-    task: Recommendation,
-    name: str,
-    *,
-    max_epochs: int = 1000,
-    eval_every: int = 5,
-    patience: int = 10,
-    monitor: str = 'val_recall@20',
-    progress: bool = True,
-    ckpt_path: str | Path | None = None,
-    **kwargs: Any,
-) -> Recommendation:
-    """Train what has a name; arguments are those of :func:`fit`."""
+    if not isinstance(task, Recommendation):
+        raise TypeError(
+            f"'task' needs to be a Recommendation (got {described(task)}): "
+            f'fit(Recommendation(model, data))'
+        )
     _check_numbers(max_epochs, eval_every, patience)
+    if not monitor.startswith('val_'):
+        raise ValueError(
+            f"'monitor' is maximised, and needs to be a validation metric in "
+            f"'fit', such as 'val_recall@20' (got '{monitor}')"
+        )
     if ckpt_path is not None:
         _check_file(ckpt_path)
     check(task.data, splits=('val',))
     best = KeepBest(monitor, patience)
-    line = ProgressLine(name, best)
+    line = ProgressLine(task.title, best)
     own: list[Callback] = [best, line] if progress else [best]
     if isinstance(task.balance, CKD):
         own.insert(0, FailureSigns())
     trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
     if not any(p.requires_grad for p in task.recommender.parameters()):
-        task.history = [{'epoch': 0, **task.validation()}]
-        best.epoch, best.score = 0, task.history[0].get(monitor, math.nan)
+        if ckpt_path is not None:
+            raise ValueError(
+                f"'ckpt_path' needs a training to go on with, but "
+                f"'{task.recommender.name}' has no parameters to train: leave "
+                f'it out'
+            )
+        history = [{'epoch': 0, **task.validation()}]
+        best.epoch, best.score = 0, monitored(history[0], monitor)
+        task.history = history
         if progress:
             line.close(0)
         return task.eval()
@@ -160,38 +161,11 @@ def run(
     if isinstance(best.exception, KeyboardInterrupt):
         raise KeyboardInterrupt
     if best.epoch is None:
-        warnings.warn(
-            f'Training of {name} ended before its first evaluation, so that '
-            f'it has its last weights',
-            stacklevel=3,
+        warn(
+            f'Training of {task.title} ended before its first evaluation, so '
+            f'that it has its last weights'
         )
     return task
-
-
-def title(task: Recommendation) -> str:
-    """Return what the line of progress calls a task.
-
-    Args:
-        task: The task.
-    """
-    names = modalities(task.data)
-    name = task.recommender.name
-    if task.balance is not None:
-        return f'{name} + {type(task.balance).__name__}'
-    if task.keep == full(names):
-        return name
-    return f'{name}, {view_name(task.keep, names)}'
-
-
-def teacher_title(model: str, keep: Keep, names: list[str]) -> str:
-    """Return what the line of progress calls a teacher.
-
-    Args:
-        model: The name of the model.
-        keep: The view it is trained in.
-        names: The modalities of the data.
-    """
-    return f'{model}, teacher of {view_name(keep, names)}'
 
 
 def _taught(
@@ -214,8 +188,8 @@ def _taught(
         sampling=task.sampling,
     )
     names = modalities(task.data)
-    name = teacher_title(task.recommender.name, keep, names)
-    return run(teacher, name, **arguments).recommender
+    teacher.title = teacher_title(task.recommender.name, keep, names)
+    return fit(teacher, **arguments).recommender
 
 
 def _check_numbers(max_epochs: int, eval_every: int, patience: int) -> None:

@@ -43,4 +43,4 @@ def _norm(loss: Tensor | float, parameters: Sequence[nn.Parameter]) -> float:
         loss, parameters, retain_graph=True, allow_unused=True
     )
     norms = [g.norm().double() for g in gradients if g is not None]
-    return float(torch.stack(norms).norm())
+    return float(torch.stack(norms).norm()) if norms else 0.0

@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from pytorch_lightning import Trainer
 
+from pyg_ckd.balance import Balance
 from pyg_ckd.nn import Recommender
+from pyg_ckd.objectives import Objective
+
+_PARTS: dict[str, tuple[type, str]] = {
+    'objective': (Objective, 'BPR()'),
+    'balance': (Balance, 'CKD()'),
+}
+
+
+def check_parts(**given: Any) -> None:
+    """Refuse parts of a task that are something else.
+
+    Args:
+        **given: The objective and the balance.
+
+    Raises:
+        TypeError: If one is a class, a name, or was passed as the other.
+    """
+    for name, value in given.items():
+        kind, example = _PARTS[name]
+        if value is None or isinstance(value, kind):
+            continue
+        is_class = isinstance(value, type)
+        given_kind = value if is_class else type(value)
+        shown = f'the class {value.__name__}' if is_class else described(value)
+        hint = ''
+        for right, (other, _) in _PARTS.items():
+            if issubclass(given_kind, other):
+                hint = f': write {right}={given_kind.__name__}(...)'
+        raise TypeError(
+            f"'{name}' needs to be an object of the class {kind.__name__}, "
+            f"such as {example}, in 'Recommendation' (got {shown}){hint}"
+        )
+
+
+def described(value: Any) -> str:
+    """Return what messages call a value of another type than wanted.
+
+    Args:
+        value: The value.
+    """
+    return repr(value) if isinstance(value, str) else type(value).__name__
 
 
 def check_one_process(trainer: Trainer) -> None:
@@ -19,6 +64,14 @@ def check_one_process(trainer: Trainer) -> None:
     Raises:
         ValueError: If it starts processes.
     """
+    for name in ('WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'):
+        if int(os.environ.get(name) or 1) > 1:
+            raise ValueError(
+                f"'Recommendation' trains in one process, but {name} is "
+                f'{os.environ[name]}: each would train the same and write over '
+                f'the others. Start one process, such as without torchrun or '
+                f'by srun --ntasks=1'
+            )
     if trainer.world_size > 1 or trainer.strategy.launcher is not None:
         raise ValueError(
             f"'Recommendation' trains in this process alone, on one device "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pyg_ckd.balance import CKD, failure_signs
 from pyg_ckd.train._gradient_share import gradient_share
 from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.warn import warn
 from pyg_ckd.views import view_name
 
 
@@ -43,7 +43,7 @@ class FailureSigns(Callback):
         if not isinstance(balance, CKD):
             return
         with _undisturbed(task), trainer.precision_plugin.train_step_context():
-            batch = next(iter(task.train_dataloader()))
+            batch = task.train_dataloader().sample(task.batch_size)
             share = gradient_share(task, batch)
         entry = task.history[-1]
         entry['gradient_share'] = share
@@ -61,7 +61,7 @@ class FailureSigns(Callback):
             if name not in self._warned:
                 self._warned.append(name)
                 epoch = trainer.current_epoch + 1
-                warnings.warn(f'Epoch {epoch}: {sign}', stacklevel=2)
+                warn(f'Epoch {epoch}: {sign}')
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been said, for checkpoints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -25,7 +26,9 @@ class KeepBest(Callback):
             row, and one more, brought nothing better. (default: :obj:`None`)
 
     Raises:
-        ValueError: After the first evaluation, if there is no such value.
+        ValueError: After the first evaluation, if there is no such value; and
+            if training is resumed that had another ``monitor`` or
+            ``patience``.
     """
 
     def __init__(
@@ -42,11 +45,6 @@ class KeepBest(Callback):
         #: What ended training before its time.
         self.exception: BaseException | None = None
         self._evaluated: dict[str, Any] = {}
-
-    @property
-    def state_key(self) -> str:
-        """What tells its state in checkpoints from that of others."""
-        return self._generate_state_key(monitor=self.monitor)
 
     def on_train_start(self, trainer: Trainer, *args: Any) -> None:
         """Do not go on if training had come to its end before it stopped."""
@@ -100,13 +98,7 @@ class KeepBest(Callback):
             **trainer.callback_metrics,
             **task.history[-1],
         }
-        if self.monitor not in values:
-            known = sorted(name for name in values if name != 'epoch')
-            raise ValueError(
-                f"'monitor' needs to be a value that is known after an "
-                f"evaluation, one of {known} (got '{self.monitor}')"
-            )
-        return float(values[self.monitor])
+        return monitored(values, self.monitor)
 
     def _stop(self, trainer: Trainer) -> None:
         if self.patience is not None and self.waited > self.patience:
@@ -115,6 +107,8 @@ class KeepBest(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept, for checkpoints."""
         return {
+            'monitor': self.monitor,
+            'patience': self.patience,
             'score': self.score,
             'epoch': self.epoch,
             'weights': self.weights,
@@ -122,11 +116,45 @@ class KeepBest(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what a checkpoint has kept."""
+        """Take up what a checkpoint has kept.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If it was kept by other rules.
+        """
+        rules = {'monitor': self.monitor, 'patience': self.patience}
+        for name, now in rules.items():
+            before = state_dict[name]
+            if before != now:
+                raise ValueError(
+                    f"'ckpt_path' is of a training with other settings: "
+                    f"'{name}' was {before!r} (got {now!r})"
+                )
         self.score = state_dict['score']
         self.epoch = state_dict['epoch']
         self.weights = {k: _copied(v) for k, v in state_dict['weights'].items()}
         self.waited = state_dict['waited']
+
+
+def monitored(values: Mapping[str, Any], monitor: str) -> float:
+    """Return the value that is maximised.
+
+    Args:
+        values: What is known after an evaluation.
+        monitor: Its name.
+
+    Raises:
+        ValueError: If there is no such value.
+    """
+    if monitor not in values:
+        known = sorted(name for name in values if name != 'epoch')
+        raise ValueError(
+            f"'monitor' needs to be a value that is known after an "
+            f"evaluation, one of {known} (got '{monitor}')"
+        )
+    return float(values[monitor])
 
 
 def _fits(trainer: Trainer) -> bool:

@@ -57,15 +57,18 @@ class ProgressLine(Callback):
             self._bar.update(trainer.current_epoch + 1 - self._bar.n)
 
     def close(self, epochs: int) -> None:
-        """Write the line that stays.
+        """Write the line that stays, if there was any training.
 
         Args:
             epochs: The number of epochs.
         """
         if self._bar is not None:
             self._bar.close()
+        if epochs == 0 and self.best.exception is not None:
+            return  # the exception says it all
         seconds = _duration(time.monotonic() - self._start)
-        parts = [f'no evaluation in epochs: {epochs}', seconds]
+        noun = 'epoch' if epochs == 1 else 'epochs'
+        parts = [f'no evaluation in {epochs} {noun}', seconds]
         if self.best.epoch is not None:
             result = f'{_title(self.best.monitor)} {self.best.score:.4f}'
             parts = [
@@ -76,6 +79,8 @@ class ProgressLine(Callback):
         if self.best.exception is not None:
             kind = type(self.best.exception).__name__
             parts.insert(0, f'ended by {kind}')
+        if sys.stderr is None:
+            return
         print(f'{self.name}: {", ".join(parts)}', file=sys.stderr, flush=True)
 
     def _values(self, task: Recommendation) -> str:
@@ -93,6 +98,8 @@ class ProgressLine(Callback):
 
 def _is_live() -> bool:
     """Return whether somebody is watching."""
+    if sys.stderr is None:  # a process without a console
+        return False
     return sys.stderr.isatty() or 'ipykernel' in sys.modules
 
 

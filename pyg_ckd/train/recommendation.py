@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import cached_property
 from typing import Any, Literal, final
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance
 from pyg_ckd.graph import check, fingerprint, modalities
 from pyg_ckd.nn import as_recommender
-from pyg_ckd.nn.door import Foreign, check_output, matched
+from pyg_ckd.nn.door import Foreign, Trained, check_output, matched
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import recommend
-from pyg_ckd.train import resume
-from pyg_ckd.train.checks import check_dense, check_one_process
-from pyg_ckd.train.epoch_means import EpochMeans
+from pyg_ckd.train.checks import check_dense, check_one_process, check_parts
 from pyg_ckd.train.losses import Losses, compute_losses
+from pyg_ckd.train.resumable import Resumable
+from pyg_ckd.train.titles import title
 from pyg_ckd.train.validation import Once, validation
 from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, check_view, full, view_name
 
 
 @final
-class Recommendation(LightningModule):
+class Recommendation(Resumable, Trained):
     r"""Trains a recommender, or one view of it.
 
     .. math::
@@ -61,6 +61,8 @@ class Recommendation(LightningModule):
         ValueError: If the graph breaks its contract (:func:`pyg_ckd.check`),
             the model returns anything but embeddings of all users and items,
             ``keep`` is no view, or the balance does not apply.
+        TypeError: If ``objective`` or ``balance`` is a class, a name, or
+            something else.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -87,6 +89,7 @@ class Recommendation(LightningModule):
         sampling: Literal['user', 'interaction'] = 'interaction',
     ) -> None:
         super().__init__()
+        check_parts(objective=objective, balance=balance)
         self.data = self._home = data = check(data)
         names = modalities(data)
         self.recommender = as_recommender(model)
@@ -96,17 +99,15 @@ class Recommendation(LightningModule):
         self.lr = lr
         self.batch_size = batch_size
         self.sampling = sampling
-        #: What the last training logged, one entry for each evaluation.
-        self.history: list[dict[str, float]] = []
-        #: Means over the steps of the epoch.
-        self.means = EpochMeans()
-        #: Whether an epoch has just ended, validation included.
-        self.epoch_ended = False
+        #: Further views that are evaluated in the next training.
+        self.watched: list[Keep] = []
+        #: What the line of progress calls it.
+        self.title = title(self.recommender.name, self.keep, names, balance)
         self._began = False
-        self._resume: resume.Resume | None = None
-        if not lr > 0:
+        if not 0 < lr < math.inf:
             raise ValueError(
-                f"'lr' needs to be positive in 'Recommendation' (got {lr})"
+                f"'lr' needs to be positive and finite in 'Recommendation' "
+                f'(got {lr})'
             )
         TripletLoader(data, batch_size, sampling)  # checks both
         check_output(self.recommender, data)
@@ -177,32 +178,25 @@ class Recommendation(LightningModule):
         if self.balance is not None:
             self.balance.begin(self.data)
             self._began = True
-        if self._resume is None:
-            self.history = []
+        super().on_fit_start()
 
     def teardown(self, stage: str) -> None:
         """Take up the data where it was; Lightning does so with the model."""
         self.data = self._home
         if self.balance is not None and self._began:
             self.balance.begin(self.data)
-        self._resume = None
-
-    def on_train_start(self) -> None:
-        """Go on where a checkpoint was saved."""
-        if self._resume is not None:
-            self._resume.go_on(self.trainer)
+        self.watched = []
+        super().teardown(stage)
 
     def on_train_epoch_start(self) -> None:
         """Let the model prepare the epoch."""
-        self.means = EpochMeans()
-        self.epoch_ended = False
+        super().on_train_epoch_start()
         self.recommender.start_epoch(self.data, self.keep)
 
     def on_train_epoch_end(self) -> None:
-        """Log the means of the epoch."""
+        """Refuse to go on if training has diverged, and log the epoch."""
         self._check_finite()
-        self.log_dict(self.means.values())
-        self.epoch_ended = resume.is_last_batch(self.trainer)
+        super().on_train_epoch_end()
 
     def on_validation_start(self) -> None:
         """Refuse to evaluate a model that has diverged."""
@@ -216,22 +210,29 @@ class Recommendation(LightningModule):
         if self.trainer.state.fn == 'fit' and not self.trainer.sanity_checking:
             entry = {'epoch': self.current_epoch + 1, **self.means.values()}
             self.history.append({**entry, **values})
-            self.epoch_ended = resume.is_last_batch(self.trainer)
+            self.note_end_of_epoch()
             if self.balance is not None:
                 self.balance.validated(values)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what training needs to go on exactly where it was."""
-        checkpoint[resume.KEY] = resume.state(self)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up what was saved, if training is resumed."""
-        if self._trainer and self.trainer.state.fn == 'fit':
-            self._resume = resume.load(self, checkpoint)
+    def settings(self) -> dict[str, Any]:
+        """Return what has to be the same when training goes on."""
+        return {
+            'model': repr(self.recommender),
+            'objective': repr(self.objective),
+            'balance': repr(self.balance),
+            'keep': sorted(self.keep),
+            'lr': self.lr,
+            'batch_size': self.batch_size,
+            'sampling': self.sampling,
+            'eval_every': self.trainer.check_val_every_n_epoch,
+            'precision': self.trainer.precision,
+            'data': self.fingerprint,
+        }
 
     def validation(self) -> dict[str, float]:
         """Return validation metrics, see :func:`validation`."""
-        watched = () if self.balance is None else self.balance.watched
+        needed = () if self.balance is None else self.balance.watched
+        watched = list(dict.fromkeys([*needed, *self.watched]))
         return validation(self.recommender, self.data, self.keep, watched)
 
     def _check_finite(self) -> None:
@@ -245,6 +246,5 @@ class Recommendation(LightningModule):
         self, user: Any, k: int = 10, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Return what :func:`pyg_ckd.ranking.recommend` does."""
-        return recommend(
-            self.model, self.data, user, k, view=self.keep, **kwargs
-        )
+        kwargs = {'view': self.keep, **kwargs}
+        return recommend(self.model, self.data, user, k, **kwargs)

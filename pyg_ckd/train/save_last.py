@@ -10,7 +10,6 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from pyg_ckd.train.recommendation import Recommendation
-from pyg_ckd.train.resume import is_resumable
 
 
 class SaveLast(Checkpoint):
@@ -51,7 +50,7 @@ class SaveLast(Checkpoint):
         history: list[dict[str, Any]] = pl_module.history
         if not history or history[-1]['epoch'] != trainer.current_epoch + 1:
             return
-        if is_resumable(pl_module):
+        if pl_module.is_resumable:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             half = self.path.with_name(f'{self.path.name}.half')
             trainer.save_checkpoint(half)

@@ -11,8 +11,10 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.balance import Teacher
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.objectives import Objective
-from pyg_ckd.train._fit import run, teacher_title
+from pyg_ckd.train._fit import fit
+from pyg_ckd.train.checks import described
 from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.views import Keep, only
 
 
@@ -47,6 +49,7 @@ def fit_teachers(
     Raises:
         ValueError: If an argument of ``fit`` is for a single training, such as
             ``callbacks``.
+        TypeError: If ``model_factory`` is a model itself.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -57,6 +60,12 @@ def fit_teachers(
         >>> teachers[only('text')]
         Teacher(num_users=20, num_items=30, dim=8)
     """
+    if isinstance(model_factory, nn.Module) or not callable(model_factory):
+        raise TypeError(
+            f"'model_factory' needs to be a function that makes a new model "
+            f"in 'fit_teachers', such as lambda: VBPR.from_data(data) (got "
+            f'{described(model_factory)})'
+        )
     for name in ('callbacks', 'ckpt_path', 'logger'):
         if kwargs.get(name):
             raise ValueError(
@@ -79,8 +88,8 @@ def fit_teachers(
             batch_size=batch_size,
             sampling=sampling,
         )
-        name = teacher_title(task.recommender.name, keep, names)
-        run(task, name, **kwargs)
+        task.title = teacher_title(task.recommender.name, keep, names)
+        fit(task, **kwargs)
         teachers[keep] = Teacher.from_model(
             task.model, data, keep, {**settings, 'objective': repr(objective)}
         )

@@ -22,6 +22,8 @@ _OWNED = {
     'reload_dataloaders_every_n_epochs': 'each epoch draws its own triples',
     'val_check_interval': "use 'eval_every', in epochs",
 }
+#: What belongs to the task.
+_OF_TASK = {'balance', 'batch_size', 'keep', 'lr', 'objective', 'sampling'}
 
 
 def make_trainer(
@@ -49,8 +51,25 @@ def make_trainer(
         raise ValueError(
             f"'{name}' is set by 'fit': {_OWNED[name]} (got {kwargs[name]!r})"
         )
+    for name in kwargs.keys() & _OF_TASK:
+        raise ValueError(
+            f"'{name}' is an argument of Recommendation, not of 'fit' (got "
+            f'{kwargs[name]!r})'
+        )
+    if kwargs.get('precision') in ('16-true', 'bf16-true'):
+        raise ValueError(
+            f"'precision' needs to be '32-true', '64-true' or mixed, such as "
+            f"'bf16-mixed', in 'fit': sparse products know no half precision "
+            f"(got '{kwargs['precision']}')"
+        )
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
+    for callback in callbacks or ():
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"'callbacks' needs objects of Lightning's Callback (got "
+                f'{callback!r})'
+            )
     both = [*own, *(callbacks or [])]
     defaults: dict[str, Any] = {
         'devices': 1,

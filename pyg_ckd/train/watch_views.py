@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from pyg_ckd.graph import modalities
-from pyg_ckd.ranking import evaluate_views
 from pyg_ckd.train.recommendation import Recommendation
-from pyg_ckd.views import Keep, check_view, view_name
+from pyg_ckd.views import Keep, check_view
 
 
 class WatchViews(Callback):
@@ -44,33 +40,8 @@ class WatchViews(Callback):
     def setup(
         self, trainer: Trainer, pl_module: LightningModule, stage: str
     ) -> None:
-        """Refuse what is no view of the data."""
+        """Let the task evaluate them, and refuse what is no view."""
         assert isinstance(pl_module, Recommendation)
         for keep in self.keeps:
             check_view(keep, pl_module.data)
-
-    def on_validation_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule
-    ) -> None:
-        """Evaluate the views."""
-        assert isinstance(pl_module, Recommendation)
-        if trainer.sanity_checking:
-            return
-        with trainer.precision_plugin.val_step_context():
-            values = self._values(pl_module)
-        pl_module.log_dict(values, batch_size=1)
-        if trainer.state.fn == 'fit':
-            pl_module.history[-1].update(values)
-
-    def _values(self, task: Recommendation) -> dict[str, float]:
-        data, names = task.data, modalities(task.data)
-        result: dict[str, Any] = evaluate_views(
-            task.recommender,
-            data,
-            split='val',
-            ks=(20,),
-            metrics=('recall',),
-            keeps=self.keeps,
-        )
-        views = [view_name(keep, names) for keep in self.keeps]
-        return {f'val_recall@20/{v}': result[v]['recall@20'] for v in views}
+        pl_module.watched = [*pl_module.watched, *self.keeps]

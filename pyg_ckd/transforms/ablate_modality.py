@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import modalities
-from pyg_ckd.kernels.spmm import Uniform
+from pyg_ckd.graph import check_features, modalities
+from pyg_ckd.kernels.sparse import Uniform
 
 
 class AblateModality(BaseTransform):
@@ -37,6 +40,7 @@ class AblateModality(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Ablate the modalities of ``data``."""
+        data = check_features(data)
         known = modalities(data)
         for modality in self.dropped:
             if modality not in known:
@@ -44,16 +48,28 @@ class AblateModality(BaseTransform):
                     f"'{self.__class__.__name__}' got the modality "
                     f"'{modality}', but the items have {known}"
                 )
-            x = data['item'][f'x_{modality}']
-            data['item'][f'x_{modality}'] = x.mean(0, keepdim=True).expand_as(x)
-        if 'graphs' in data:
-            size = data['item'].num_nodes
-            data.graphs = {
-                name: Uniform(size) if name[1] in self.dropped else graph
-                for name, graph in data.graphs.items()
-            }
-        return data
+        return ablated(data, self.dropped)
 
     def __repr__(self) -> str:
         names = ', '.join(repr(name) for name in self.dropped)
         return f'{self.__class__.__name__}({names})'
+
+
+def ablated(data: HeteroData, dropped: Sequence[str]) -> HeteroData:
+    """Return a graph without what some modalities tell.
+
+    Args:
+        data: The user-item graph, as :func:`~pyg_ckd.check` returns it.
+        dropped: The modalities to ablate, which it has.
+    """
+    data = copy.copy(data)
+    for modality in dropped:
+        x = data['item'][f'x_{modality}']
+        data['item'][f'x_{modality}'] = x.mean(0, keepdim=True).expand_as(x)
+    if 'graphs' in data:
+        size = data['item'].num_nodes
+        data.graphs = {
+            name: Uniform(size) if name[1] in dropped else graph
+            for name, graph in data.graphs.items()
+        }
+    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import modalities
-from pyg_ckd.kernels.spmm import Graph, Uniform, csr, transposed
+from pyg_ckd.graph import check_features, modalities
+from pyg_ckd.kernels.sparse import Graph, Uniform, csr, transposed
 from pyg_ckd.kernels.topk import stable_topk
 from pyg_ckd.transforms.named_graphs import add_graph, named_graph
 
@@ -117,6 +118,7 @@ class ItemKNN(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Add one graph for each modality of ``data``."""
+        data = copy.copy(check_features(data))
         for modality in modalities(data):
             x = data['item'][f'x_{modality}']
             edges = nearest_neighbors(x, self.k, self.block_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.graph import RATES, check_features, modalities
+from pyg_ckd.kernels.edges import check_ids
 
 
 class MissingModality(BaseTransform):
@@ -84,11 +86,14 @@ class MissingModality(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Take the modality from items of ``data``."""
+        data = copy.copy(check_features(data))
         x, has = observed(self, data, self.modality)
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(has), generator=generator).to(has.device)
         if self.pattern == 'tail':
-            count = data[RATES].edge_index[1].bincount(minlength=len(has))
+            item = data[RATES].edge_index[1:]
+            check_ids(item, (len(has),))
+            count = item[0].bincount(minlength=len(has))
             order = order[count[order].argsort(stable=True)]
         order = order[has[order]]
         num = min(round(self.rate * len(order)), len(order) - 1)

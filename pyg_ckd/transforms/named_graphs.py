@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.kernels.spmm import Graph, Uniform
+from pyg_ckd.kernels.sparse import Graph, Uniform
 
 
 def add_graph(

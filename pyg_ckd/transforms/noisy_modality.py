@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
+from pyg_ckd.graph import check_features
 from pyg_ckd.transforms.missing_modality import observed
 
 
@@ -61,6 +63,7 @@ class NoisyModality(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Blur the modality of ``data``."""
+        data = copy.copy(check_features(data))
         x, has = observed(self, data, self.modality)
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(x.shape, generator=generator).to(x)

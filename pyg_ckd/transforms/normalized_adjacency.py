@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import RATES
-from pyg_ckd.kernels.spmm import Graph, csr, transposed
+from pyg_ckd.graph import RATES, check
+from pyg_ckd.kernels.edges import check_ids
+from pyg_ckd.kernels.sparse import Graph, csr, transposed
 from pyg_ckd.transforms.named_graphs import add_graph, named_graph
 
 Normalization = Literal['symmetric', 'row']
@@ -33,13 +35,18 @@ def normalized(
         normalization: See :class:`NormalizedAdjacency`.
         add_self_loops: See :class:`NormalizedAdjacency`.
 
+    Raises:
+        ValueError: If an id is out of range.
+
     Example:
         >>> normalized(torch.tensor([[0], [0]]), 1, 1).adj_t.to_dense()
         tensor([[0., 1.],
                 [1., 0.]])
     """
     size = num_users + num_items
-    user, item = edge_index[0], edge_index[1] + num_users
+    check_ids(edge_index, (num_users, num_items))
+    user, item = edge_index.long()
+    item = item + num_users
     row, col = torch.cat([user, item]), torch.cat([item, user])
     if add_self_loops:
         loop = torch.arange(size, device=row.device)
@@ -105,6 +112,12 @@ class NormalizedAdjacency(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Add the graph to ``data``."""
+        # Those that are there may be of other interactions, which this mends:
+        graphs = data.graphs if 'graphs' in data else {}
+        data = copy.copy(data)
+        data.graphs = {}
+        data = copy.copy(check(data))
+        data.graphs = graphs
         graph = normalized(
             data[RATES].edge_index,
             data['user'].num_nodes,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import modalities
+from pyg_ckd.graph import check_features, modalities
 from pyg_ckd.transforms.missing_modality import observed
 
 
@@ -48,6 +50,7 @@ class StandardizeModality(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Standardise the modalities of ``data``."""
+        data = copy.copy(check_features(data))
         for modality in self.names or modalities(data):
             x, has = observed(self, data, modality)
             std, mean = torch.std_mean(x[has], dim=0, correction=0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.analysis import Comparison, Result, compare
-from pyg_ckd.analysis.report import report
+from pyg_ckd.analysis._report import report
 
 NUM_USERS = 200
 SECTIONS = [

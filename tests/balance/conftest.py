@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -6,7 +7,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Teacher
 from pyg_ckd.graph import modalities
-from pyg_ckd.views import Keep, only
+from pyg_ckd.train.losses import compute_losses
+from pyg_ckd.views import Keep, full, only
 
 
 @pytest.fixture
@@ -30,3 +32,36 @@ def random_teachers() -> Callable[..., dict[Keep, Teacher]]:
         }
 
     return make
+
+
+@pytest.fixture
+def assert_parts_equal_whole() -> Callable[..., None]:
+    """Compares a step on a batch with one on its halves.
+
+    A third batch is looked at in between, without training on it.
+    """
+
+    def check(suite, balance, model, data) -> None:
+        batch, stranger = suite.batch(), suite.batch()
+        halves = list(zip(*(x.chunk(2) for x in batch), strict=True))
+        results = []
+        for parts in ([batch], halves):
+            own, twin = copy.deepcopy((balance, model))
+            twin.zero_grad()
+            # What is scaled for half precision, and divided by their number:
+            for part in parts:
+                losses = compute_losses(
+                    twin, data, full(own.names), None, own, part
+                )
+                (8 * losses.total / len(parts)).backward()
+                compute_losses(twin, data, full(own.names), None, own, stranger)
+            own.after_backward()
+            results.append(
+                (
+                    own.state_dict(),
+                    {k: p.grad for k, p in twin.named_parameters()},
+                )
+            )
+        torch.testing.assert_close(*results)
+
+    return check

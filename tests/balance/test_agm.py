@@ -1,11 +1,13 @@
+import copy
 import math
 
 import pytest
 import torch
 
 from pyg_ckd.balance import AGM
-from pyg_ckd.balance.agm import relative_strength
+from pyg_ckd.balance.agm import modality_losses, relative_strength
 from pyg_ckd.testing.balance_suite import BalanceSuite
+from pyg_ckd.train.losses import compute_losses
 from pyg_ckd.views import full, only, view, without
 
 NAMES = {'image': ['encoder_image'], 'text': ['encoder_text']}
@@ -14,6 +16,10 @@ NAMES = {'image': ['encoder_image'], 'text': ['encoder_text']}
 class TestAGM(BalanceSuite):
     balance = AGM
     foreign = lambda: AGM(parameters=NAMES)  # noqa: E731
+
+
+def strength_of(full, without, alone):
+    return relative_strength(modality_losses(full, without, alone).mean(dim=0))
 
 
 def naive_strength(
@@ -42,7 +48,7 @@ def test_relative_strength(num_modalities, scale):
         full.tolist(), without.t().tolist(), alone.t().tolist()
     )
     torch.testing.assert_close(
-        relative_strength(full, without, alone),
+        strength_of(full, without, alone),
         torch.tensor(expected, dtype=torch.double),
     )
 
@@ -53,14 +59,14 @@ def test_two_modalities():
     out = (alone - without) / 2
     mean = out.sigmoid().log().mean(dim=0)
     torch.testing.assert_close(
-        relative_strength(full, without, alone),
+        strength_of(full, without, alone),
         torch.stack([mean[0] - mean[1], mean[1] - mean[0]]).exp(),
     )
 
 
 def test_hopeless_margins_are_finite():
     full, without = torch.zeros(1), torch.tensor([[1e6, -1e6]])
-    assert relative_strength(full, without, -without).isfinite().all()
+    assert strength_of(full, without, -without).isfinite().all()
 
 
 @pytest.mark.parametrize('num_modalities', [2, 3])
@@ -73,6 +79,9 @@ def test_steps(alpha, num_modalities):
     names, before = balance.names, []
     for seed in range(3):
         batch = suite.batch()
+        other, twin = copy.deepcopy((balance, model))
+        other.after_backward = lambda: None
+        _, plain = suite.step(other, twin, data, batch, seed)
         _, grads = suite.step(balance, model, data, batch, seed)
 
         margins = {}
@@ -106,9 +115,6 @@ def test_steps(alpha, num_modalities):
             rtol=1e-4,
             atol=1e-5,
         )
-        hook, balance.after_backward = balance.after_backward, lambda: None
-        _, plain = suite.step(balance, model, data, batch, seed)
-        balance.after_backward = hook
         for name, grad in plain.items():
             for m, factor in zip(names, factors, strict=True):
                 if m in name.split('.'):
@@ -125,8 +131,8 @@ def test_a_modality_that_gets_ahead_is_slowed_down():
     balance, model, data = suite.attached('vbpr')
     batch = suite.batch()
     suite.step(balance, model, data, batch)
+    assert factors(balance, model, data, batch) == [1, 1]
     suite.step(balance, model, data, batch)
-    assert balance._factor.tolist() == [1, 1]
 
     user, pos, neg = batch
     with torch.no_grad():  # text tells the preferred item now
@@ -137,9 +143,31 @@ def test_a_modality_that_gets_ahead_is_slowed_down():
         model.preference['text'].zero_()
         model.preference['text'][:, 0] = 1.0
     batch = user, torch.maximum(pos, neg), torch.minimum(pos, neg)
-    suite.step(balance, model, data, batch)
-    image, text = balance._factor.tolist()
+    image, text = factors(balance, model, data, batch)
     assert text < 1 < image
+
+
+def factors(balance, model, data, batch) -> list[float]:
+    """Return what is logged."""
+    keep = full(balance.names)
+    losses = compute_losses(model, data, keep, None, balance, batch)
+    return [float(losses.scalars[f'factor_{m}']) for m in balance.names]
+
+
+def test_batches_of_one_step(assert_parts_equal_whole):
+    """Two batches before a step are like one of both."""
+    suite = TestAGM()
+    balance, model, data = suite.attached('vbpr')
+    suite.step(balance, model, data, suite.batch())  # a mean to compare with
+    assert_parts_equal_whole(suite, balance, model, data)
+
+
+def test_on_another_device():
+    """In a loop of one's own, nobody else moves what is remembered."""
+    balance, _, data = TestAGM().attached('vbpr')
+    balance.begin(copy.copy(data).to('meta'))
+    assert balance.reference.is_meta
+    assert balance.count.is_meta
 
 
 @pytest.mark.parametrize('alpha', [-0.1, math.nan])

@@ -18,6 +18,7 @@ from pyg_ckd.balance import (
     Hinge,
     SoftCrossEntropy,
     Teacher,
+    failure_signs,
 )
 from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
@@ -129,6 +130,8 @@ def naive_losses(
 
     # Weights of modalities, for each triple:
     weighed = [m for m in names if only(m) in teacher]
+    if len(weighed) < 2:
+        weighed = []  # there is nothing to weigh it against
     weight = {keep: [1.0] * size for keep in teacher}
     if ckd.weights is not None and weighed:
         compared = student if ckd.weights.reference == 'student' else teacher
@@ -383,6 +386,20 @@ def test_self_distillation(data):
     )
 
 
+@pytest.mark.parametrize('name', ['image', 'text'])
+def test_one_modality_is_not_weighed(name, data, random_teachers):
+    """There is none to weigh it against, and no view is spent on it."""
+    ckd = CKD(random_teachers(data, [only(name), BOTH]))
+    task = Recommendation(PlainRecommender(data), data, balance=ckd)
+    assert set(task.balance.keeps) == {only(name), BOTH}
+    scalars = task.losses(batch_of(data)).scalars
+    assert f'spread_{name}' not in scalars
+    assert scalars[f'weight_{name}'] == 1
+    assert (
+        failure_signs({key: float(x) for key, x in scalars.items()}, {}) == {}
+    )
+
+
 def test_weights_sum_to_the_number_of_modalities(random_teachers):
     data = graph(3)
     ckd = CKD(random_teachers(data))
@@ -538,6 +555,7 @@ def test_random_triples(num_pairs, data, random_teachers):
     user, item = data[RATES].edge_index
     data[RATES].edge_index = torch.stack([user, item])[:, user != 3]
     data[RATED_BY].edge_index = data[RATES].edge_index.flip(0)
+    data = FREEDOM.pre_transform(data)
     ckd = CKD(on_random=SoftCrossEntropy(num_pairs=num_pairs))
     task = Recommendation(PlainRecommender(data), data, balance=ckd)
     for _ in range(5):
@@ -571,6 +589,22 @@ def test_random_triples_are_uniform(data):
 def test_wrong_strength(strength):
     with pytest.raises(ValueError, match=rf"'strength'.*'CKD'.*{strength}\)"):
         CKD(strength=strength)
+
+
+@pytest.mark.parametrize(
+    ('name', 'part', 'wanted'),
+    [
+        ('on_batch', 'hinge', 'Module'),
+        ('on_batch', Hinge, 'Module'),
+        ('on_random', 'x', 'SoftCrossEntropy'),
+        ('on_random', Hinge(), 'SoftCrossEntropy'),
+        ('weights', 'student', 'CounterfactualWeights'),
+        ('weights', True, 'CounterfactualWeights'),
+    ],
+)
+def test_parts_of_another_class(name, part, wanted):
+    with pytest.raises(TypeError, match=f"'{name}' needs to be a {wanted} or"):
+        CKD(**{name: part})
 
 
 @pytest.mark.parametrize('group_size', [31, 5000])
@@ -610,7 +644,7 @@ def test_training_without_teachers(data):
 
 
 def test_the_old_way_of_calling(data):
-    with pytest.raises(ValueError, match="'teachers' needs a dictionary"):
+    with pytest.raises(ValueError, match=r'dictionary.*\(got a PlainRec\w+\)'):
         CKD(PlainRecommender(data), data)
 
 
@@ -731,10 +765,17 @@ def test_order_of_interactions_and_teachers_does_not_matter(
 
 
 def test_repr(data, random_teachers):
-    assert 'CKD(\n  [], strength=0.01, gate=False\n' in repr(CKD())
-    ckd = CKD(random_teachers(data, [TEXT, BOTH]), gate=True)
-    expected = "['only(text)', 'only(image, text)'], strength=0.01, gate=True"
-    assert expected in repr(ckd)
+    """It holds settings, and no teachers."""
+    assert repr(CKD()) == (
+        'CKD(strength=0.01, on_batch=Hinge(), on_random=SoftCrossEntropy('
+        'tau=0.1, num_pairs=5000, weight=5.0, group_size=1, eps=0.0), '
+        "weights=CounterfactualWeights(reference='student', "
+        "effect='individual'), gate=False)"
+    )
+    assert repr(CKD(random_teachers(data), 0.5, None, None, None, True)) == (
+        'CKD(strength=0.5, on_batch=None, on_random=None, weights=None, '
+        'gate=True)'
+    )
 
 
 # Other people's models #######################################################

@@ -75,6 +75,23 @@ def test_step(num_modalities):
         torch.testing.assert_close(grads[name], grad)
 
 
+def test_batches_of_one_step(assert_parts_equal_whole):
+    """Two batches before a step are like one of both."""
+    suite = TestOGMGE()
+    balance, model, data = suite.attached('vbpr')
+    balance.alpha, balance.noise = 2.0, False
+    assert_parts_equal_whole(suite, balance, model, data)
+
+
+def test_a_step_without_gradients():
+    suite = TestOGMGE()
+    balance, model, data = suite.attached('vbpr')
+    suite.step(balance, model, data, suite.batch())
+    before = model.preference['text'].grad.clone()
+    balance.after_backward()
+    assert torch.equal(model.preference['text'].grad, before)
+
+
 def test_noise():
     """It has the spread of the gradients before, and no mean."""
     x = nn.Parameter(torch.zeros(200, 500))
@@ -109,9 +126,8 @@ def test_noise_can_be_left_out():
 
 
 def modulation(model: nn.Module, names: Any = None) -> Modulation:
-    return Modulation.of(
-        as_recommender(model), ['image', 'text'], names, 'OGMGE'
-    )
+    names = OGMGE(parameters=names).parameter_names
+    return Modulation.of(as_recommender(model), fake_graph(), names, 'OGMGE')
 
 
 def test_own_parameters():
@@ -140,15 +156,23 @@ def test_named_parameters():
 @pytest.mark.parametrize(
     ('names', 'message'),
     [
-        (None, r"none of 'image'.*parameters=\{'image': \['user'\]"),
+        (
+            None,
+            r"none of 'image'.*parameters=\{'image': \[\.\.\.\], 'text': .*"
+            r"\['user', 'encoder_image', 'encoder_text', 'joint'\]",
+        ),
+        (['user'], r"'parameters'.*dictionary.*\(got \['user'\]\)"),
+        ('user', r"'parameters'.*dictionary.*\(got 'user'\)"),
+        (NAMES | {'text': 3}, r"list of names for 'text'.*\(got 3\)"),
         ({'text': ['user']}, r"each of \['image', 'text'\] \(got \['text'\]"),
         (NAMES | {'audio': ['user']}, "got .*'audio'"),
-        (NAMES | {'text': 'user'}, r"list of names for 'text'.*\['user'\]"),
+        (NAMES | {'text': 'user'}, r"list of names for 'text'.*\(got 'user'\)"),
         (NAMES | {'text': ['enc']}, "'enc' for 'text'.*'encoder_text.weight'"),
         (NAMES | {'text': []}, "none of 'text'"),
         (
             NAMES | {'text': ['encoder_text', 'encoder_image.bias']},
-            "'encoder_image.bias'.*'image' and 'text'.*shared",
+            r"'encoder_image.bias'.*'image' and 'text'[^']*'OGMGE' cannot tell "
+            r'by which factor to multiply its gradient\. Leave out those that',
         ),
     ],
 )
@@ -164,6 +188,16 @@ def test_shared_parameters_error():
     model.projection['text'] = model.projection['image']
     with pytest.raises(ValueError, match=r"projection.*'image' and 'text'"):
         modulation(model)
+
+
+def test_entries_of_other_modules():
+    """Dictionaries that are keyed by the modality are found anywhere."""
+    model = EncoderRecommender(fake_graph())
+    model.heads = nn.ModuleDict({m: nn.Linear(4, 4) for m in NAMES})
+    found = modulation(model).parameters
+    assert [id(p) for p in found['text']] == [
+        id(p) for p in model.heads['text'].parameters()
+    ]
 
 
 def test_frozen_parameters_error():

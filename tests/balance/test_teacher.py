@@ -165,6 +165,30 @@ def test_frozen(modality, data):
     assert torch.equal(teacher.item, before[1])
 
 
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda weight: weight,
+        lambda weight: weight[:6],
+        lambda weight: weight.requires_grad_(False),
+    ],
+    ids=['parameter', 'rows', 'frozen'],
+)
+@pytest.mark.parametrize('grad', [True, False])
+def test_parameters_are_copied(make, grad):
+    """Also those that a model returns without gradients."""
+    weight = nn.Parameter(torch.randn(8, 3))
+    with torch.set_grad_enabled(grad):
+        table = make(weight)
+        teacher = Teacher(table, table, '')
+    before = teacher.user.clone()
+    with torch.no_grad():
+        weight.zero_()
+    assert torch.equal(teacher.user, before)
+    assert teacher.item.any()
+    assert not teacher.user.requires_grad
+
+
 def test_no_more_than_needed(data):
     """A teacher is two tables, not a part of larger ones."""
     model = FREEDOM.from_data(data, dim=4)
@@ -289,8 +313,12 @@ def test_check_accepts(teacher, data, change):
 def change_interaction(data):
     user, item = data[RATES].edge_index.clone()
     known = set(item[user == 0].tolist())
+    for split in ('val', 'test'):
+        held_out = data[RATES][f'{split}_edge_label_index']
+        known |= set(held_out[1, held_out[0] == 0].tolist())
     item[(user == 0).nonzero()[0]] = min(set(range(6)) - known)
     data[RATES].edge_index = torch.stack([user, item])
+    data[RATED_BY].edge_index = data[RATES].edge_index.flip(0)
 
 
 def drop_interaction(data):
@@ -329,6 +357,7 @@ def add_user(data):
 def test_check_refuses(teacher, data, change):
     expected = fingerprint(data)
     change(data)
+    data = FREEDOM.pre_transform(data)
     with pytest.raises(ValueError, match='trained on other data') as info:
         teacher.check(data, fingerprint(data))
     # It says which, and how the teacher was trained:

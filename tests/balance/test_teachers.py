@@ -3,13 +3,14 @@ import io
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
 from pyg_ckd.balance import CKD, Teacher, Teachers
 from pyg_ckd.graph import fingerprint
 from pyg_ckd.nn import VBPR, FixedEmbeddings
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.testing import PlainRecommender, fake_graph
-from pyg_ckd.train import Recommendation
+from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.views import full, only
 
 IMAGE, TEXT, BOTH = only('image'), only('text'), full(['image', 'text'])
@@ -47,7 +48,9 @@ def test_what_is_no_teacher(data):
 
 @pytest.mark.parametrize('given', [{}, [], VBPR(3, 4, {'text': 5}), 'text'])
 def test_what_is_no_dictionary_of_teachers(given):
-    with pytest.raises(ValueError, match=r'needs a dictionary.* or None'):
+    with pytest.raises(
+        ValueError, match=r'needs a dictionary.* or None.*\(got an? [\w ]+\)'
+    ):
         CKD(given)
 
 
@@ -107,8 +110,9 @@ def test_mapping(data, random_teachers):
     assert teachers[TEXT] is given[TEXT]
     assert only('audio') not in teachers
     assert not Teachers()
-    assert repr(teachers) == (
-        "['only(image, text)', 'only(image)', 'only(text)']"
+    assert repr(teachers) == 'Teachers(full, only(image), only(text))'
+    assert repr(Teachers({BOTH: given[BOTH], TEXT: given[TEXT]})) == (
+        'Teachers(only(image, text), only(text))'  # of data not known yet
     )
 
 
@@ -138,9 +142,43 @@ def test_begin(dtype, data, random_teachers):
     teachers = attach(random_teachers(data), data)
     for m in ('image', 'text'):
         data['item'][f'x_{m}'] = data['item'][f'x_{m}'].to(dtype)
+    assert teachers.at_work[TEXT] is teachers[TEXT]
     teachers.begin(data, 'CKD')
-    for teacher in teachers.values():
-        assert teacher.user.dtype == teacher.item.dtype == dtype
+    assert list(teachers.at_work) == list(teachers)
+    for keep, teacher in teachers.items():
+        copied = teachers.at_work[keep]
+        assert copied.user.dtype == copied.item.dtype == dtype
+        assert torch.equal(copied.item, teacher.item.to(dtype))
+
+
+def test_training_does_not_round(data, random_teachers):
+    """Teachers and checkpoints stay as precise as they were."""
+    given = {
+        keep: Teacher(
+            teacher.user.double() / 3, teacher.item.double(), fingerprint(data)
+        )
+        for keep, teacher in random_teachers(data).items()
+    }
+    model = VBPR.from_data(data, dim=4)
+    task = Recommendation(model, data, balance=CKD(given))
+    states, dtypes = [], []
+
+    class Look(Callback):
+        def on_train_epoch_end(self, trainer, task):
+            dtypes.append(task.balance.teachers.at_work[TEXT].user.dtype)
+            states.extend(task.balance.teachers.state())
+
+    look = {'progress': False, 'callbacks': [Look()]}
+    fit(task, max_epochs=1, **look)
+    for keep, teacher in given.items():
+        after = task.balance.teachers[keep]
+        assert torch.equal(after.user, teacher.user)
+        assert torch.equal(after.item, teacher.item)
+    assert len(states) == 2
+    for saved in states:
+        teacher = given[frozenset(saved['view'])]
+        assert torch.equal(saved['teacher']['user'], teacher.user)
+    assert dtypes == [torch.float]
 
 
 @pytest.mark.parametrize('owner', ['CKD', 'UMT'])
@@ -166,7 +204,13 @@ def test_state(there, data, random_teachers):
     torch.save(teachers.state(), file)
     file.seek(0)
     other = attach(random_teachers(data) if there else None, data)
+    for m in ('image', 'text'):
+        data['item'][f'x_{m}'] = data['item'][f'x_{m}'].double()
+    if there:
+        other.begin(data, 'CKD')
     other.load_state(torch.load(file, weights_only=True))
+    wanted = torch.double if there else torch.float
+    assert other.at_work[TEXT].user.dtype == wanted
     assert list(other) == [BOTH, TEXT]
     for keep, teacher in teachers.items():
         assert torch.equal(other[keep].user, teacher.user)

@@ -198,3 +198,17 @@ def test_teachers_error(keys):
 def test_strength_error(strength):
     with pytest.raises(ValueError, match=f"'strength'.*got {strength}"):
         UMT(strength)
+
+
+def test_matrices_follow_the_precision_of_the_model():
+    """Not that of the teachers."""
+    suite = TestUMT()
+    data = suite.data()
+    teachers = {only(m): teacher(data, 3) for m in ('image', 'text')}
+    teachers = {keep: t.to(torch.double) for keep, t in teachers.items()}
+    balance = UMT(teachers=teachers)
+    model = suite.model('vbpr', data)
+    balance.attach(model, data)
+    balance.begin(data)
+    assert {p.dtype for p in balance.parameters()} == {torch.float}
+    suite.step(balance, model, data, suite.batch())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
-from pyg_ckd.datasets.describe import describe, statistics
+from pyg_ckd.datasets._describe import describe, statistics
 from pyg_ckd.graph import RATES
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.datasets.__main__ import main
-from pyg_ckd.datasets.describe import describe
+from pyg_ckd.datasets._describe import describe
 from pyg_ckd.datasets.export import to_lattice, to_mmrec
 
 DATA = FakeMultimodal(num_users=30, num_items=15)[0]

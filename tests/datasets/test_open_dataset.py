@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
+from pyg_ckd.datasets._open_dataset import open_dataset
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
 from pyg_ckd.datasets.export import to_lattice, to_mmrec
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
-from pyg_ckd.datasets.open_dataset import open_dataset
 from pyg_ckd.graph import RATES
 
 DATA = FakeMultimodal(num_users=30, num_items=15)[0]

@@ -18,6 +18,7 @@ from pyg_ckd.balance import (
     CounterfactualWeights,
     SoftCrossEntropy,
     Teacher,
+    Teachers,
 )
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.graph import RATES, modalities
@@ -691,9 +692,17 @@ def test_names_for_teachers_are_refused(data, teachers, model):
         diagnose(model, data, named)
 
 
+@pytest.mark.parametrize('none', [None, {}, Teachers()])
+def test_no_teachers(none, data, model):
+    with pytest.raises(ValueError, match=r'such as task\.balance\.teachers'):
+        diagnose(model, data, none)
+
+
 def test_no_teacher_of_a_modality(data, teachers, model):
     other = {full(NAMES): teachers[only('text')]}
-    with pytest.raises(ValueError, match=r"modality alone.*'diagnose' \(got"):
+    with pytest.raises(
+        ValueError, match=r"modality alone.*'diagnose' \(got .*full\)"
+    ):
         diagnose(model, data, other)
 
 

@@ -36,7 +36,7 @@ def test_ours_goes_through_as_it_is():
 
 @pytest.mark.parametrize('other', [None, 'VBPR', VBPR, lambda data: data])
 def test_no_module(other):
-    name = type(other).__name__
+    name = 'VBPR' if other is VBPR else type(other).__name__
     with pytest.raises(TypeError, match=rf'\(user_emb, item_emb\).*{name}'):
         as_recommender(other)
 
@@ -148,7 +148,10 @@ class Returns(nn.Module):
         ),
         (lambda u, i: (u, i[:8]), r'\[12, 4\] .* \[8, 4\]'),
         (lambda u, i: (u[:1], i), r'\[1, 4\]'),
-        (lambda u, i: (u, i[:, :3]), r'with one d for both.*\[9, 3\]'),
+        (
+            lambda u, i: (u, i[:, :3]),
+            r'with one d for both.*\[9, 3\]',
+        ),
         (lambda u, i: (u.flatten(), i.flatten()), r'\[48\] .* \[36\]'),
         (lambda u, i: (u.unsqueeze(1), i.unsqueeze(1)), r'\[12, 1, 4\]'),
         (lambda u, i: (u.long(), i.long()), 'torch.int64'),
@@ -402,3 +405,8 @@ def test_views_of_a_plain_module():
     assert torch.equal(
         model.views(data, [full(names)]).embedding()[1], module(data)[1]
     )
+
+
+def test_two_precisions_become_one():
+    model = as_recommender(Returns(lambda u, i: (u.double(), i)))
+    assert [x.dtype for x in model(fake_graph())] == [torch.double] * 2

@@ -5,8 +5,7 @@ import torch
 
 from pyg_ckd.nn import FREEDOM, VBPR
 from pyg_ckd.objectives import BPR
-from pyg_ckd.testing import fake_graph
-from pyg_ckd.testing.objective_suite import ObjectiveSuite, batch_of, step_of
+from pyg_ckd.testing import ObjectiveSuite, batch_of, fake_graph, step_of
 from pyg_ckd.views import Views, full, only
 
 NAMES = ['image', 'text']
@@ -69,6 +68,7 @@ def test_default():
     assert BPR() != BPR(l2=0.02)
 
 
-def test_l2_error():
-    with pytest.raises(ValueError, match=r"'l2'.*'BPR' \(got -0.1\)"):
-        BPR(l2=-0.1)
+@pytest.mark.parametrize('l2', [-0.1, float('nan')])
+def test_l2_error(l2):
+    with pytest.raises(ValueError, match=rf"'l2'.*'BPR' \(got {l2}\)"):
+        BPR(l2=l2)

@@ -8,8 +8,13 @@ import torch
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Cosine
 from pyg_ckd.objectives import Softmax
-from pyg_ckd.testing import fake_graph, gradients
-from pyg_ckd.testing.objective_suite import ObjectiveSuite, batch_of, step_of
+from pyg_ckd.testing import (
+    ObjectiveSuite,
+    batch_of,
+    fake_graph,
+    gradients,
+    step_of,
+)
 from pyg_ckd.views import Views, full, only
 
 NAMES = ['image', 'text']

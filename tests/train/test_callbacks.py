@@ -17,12 +17,14 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from pyg_ckd.balance import AGM, CKD, ModalityDropout
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn import FREEDOM
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.testing import PlainRecommender, gradients
 from pyg_ckd.train import (
     FailureSigns,
     Recommendation,
+    TripletLoader,
     WatchViews,
     gradient_share,
 )
@@ -302,6 +304,22 @@ def warned(task: Recommendation, run, **kwargs) -> list[str]:
     return [
         str(one.message) for one in caught if str(one.message)[:5] == 'Epoch'
     ]
+
+
+def test_signs_take_one_batch(task_of, run, monkeypatch):
+    """Not an epoch of negatives."""
+    task = run(task_of(CKD()), max_epochs=1)
+    drawn = []
+    draw = TripletLoader.negatives
+
+    def spy(self, user):
+        drawn.append(len(user))
+        return draw(self, user)
+
+    monkeypatch.setattr(TripletLoader, 'negatives', spy)
+    run(task, max_epochs=2)
+    epoch = task.data[RATES].edge_index.size(1)
+    assert drawn == 2 * [epoch, task.batch_size]
 
 
 def test_signs_are_warned_of_once(task_of, run):

@@ -1,16 +1,19 @@
 import copy
 import logging
+import sys
 import tempfile
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
 from pyg_ckd.balance import CKD
 from pyg_ckd.graph import RATES, fingerprint
+from pyg_ckd.inspect import explain
 from pyg_ckd.nn import FREEDOM, FeatureKNN, InteractionKNN, Popularity
-from pyg_ckd.ranking import evaluate
+from pyg_ckd.ranking import evaluate, recommend
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.views import only
 
@@ -147,6 +150,17 @@ def test_model_without_parameters(model, keep, data, run, capsys):
     assert len(task.history) == 1
 
 
+def test_arguments_of_a_model_without_parameters(data, run, tmp_path):
+    task = Recommendation(Popularity.from_data(data), data)
+    with pytest.raises(ValueError, match=r"'monitor' .*val_ndcg@20.*'val_x'"):
+        run(task, monitor='val_x')
+    file = tmp_path / 'last.ckpt'
+    torch.save({}, file)
+    with pytest.raises(ValueError, match="'Popularity' has no"):
+        run(task, ckpt_path=file)
+    assert task.history == []
+
+
 def test_frozen_model(task_of, run):
     task = task_of()
     task.model.requires_grad_(False)
@@ -228,6 +242,12 @@ def test_numbers(name, value, task_of, run):
 def test_arguments_that_fit_sets(name, value, instead, task_of, run):
     with pytest.raises(ValueError, match=f"'{name}' .*{instead}"):
         run(task_of(), **{name: value})
+
+
+def test_a_model_is_no_task(data, task_of):
+    wanted = r"'task' .*got VBPR.*fit\(Recommendation\(model, data\)\)"
+    with pytest.raises(TypeError, match=wanted):
+        fit(task_of().model)
 
 
 def test_unknown_argument(task_of, run):
@@ -331,3 +351,49 @@ def test_model_that_was_trained_before(data, run):
     assert same(state(again.model), state(task.model))
     for one, other in zip(again.recommend(3), task.recommend(3), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ('argument', 'value', 'message'),
+    [
+        ('monitor', 'loss', 'is maximised'),
+        ('precision', 'bf16-true', 'half precision'),
+        ('lr', 0.1, 'argument of Recommendation'),
+        ('balance', None, 'argument of Recommendation'),
+    ],
+)
+def test_refused_arguments(argument, value, message, task_of):
+    with pytest.raises(ValueError, match=rf"'{argument}'.*{message}"):
+        fit(task_of(CKD()), progress=False, **{argument: value})
+
+
+def test_callbacks_are_objects(task_of):
+    with pytest.raises(TypeError, match=r"'callbacks'.*EarlyStopping"):
+        fit(task_of(), progress=False, callbacks=[EarlyStopping])
+
+
+@pytest.mark.parametrize('name', ['WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'])
+def test_one_of_several_processes(name, task_of, monkeypatch):
+    """Such as those that torchrun or srun start."""
+    monkeypatch.setenv(name, '2')
+    with pytest.raises(ValueError, match=f'one process, but {name} is 2'):
+        fit(task_of(), progress=False)
+
+
+def test_no_console(task_of, run, monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', None)
+    assert run(task_of(), progress=True).history
+
+
+def test_a_task_stands_for_what_it_trained(data, task_of, run):
+    """In the view that it trained, without asking for its model."""
+    task, teacher = run(task_of()), run(task_of(keep=only('text')))
+    assert evaluate(task, data, ks=[5]) == evaluate(task.model, data, ks=[5])
+    assert evaluate(teacher, data, ks=[5]) == evaluate(
+        teacher.model, data, ks=[5], view=only('text')
+    )
+    for one, other in zip(
+        recommend(teacher, data, 3, k=4), teacher.recommend(3, k=4), strict=True
+    ):
+        assert torch.equal(one, other)
+    explain(task, data, 3, 2)

@@ -1,8 +1,10 @@
 import io
 import re
 import sys
+import warnings
 
 import pytest
+import pytorch_lightning as pl
 
 from pyg_ckd.balance import CKD
 from pyg_ckd.views import only
@@ -67,10 +69,52 @@ def test_without(task_of, run, capsys):
 def test_no_evaluation(task_of, run, capsys):
     with pytest.warns(UserWarning, match='before its first evaluation'):
         run(task_of(), max_steps=1, progress=True)
-    assert 'VBPR: no evaluation' in capsys.readouterr().err
+    assert 'VBPR: no evaluation in 1 epoch, ' in capsys.readouterr().err
 
 
-def test_error(task_of, run, capsys):
-    with pytest.raises(ValueError, match='Lower'):
-        run(task_of(lr=1e38), progress=True)
-    assert 'VBPR: ended by ValueError' in capsys.readouterr().err
+class Fail(pl.Callback):
+    """Fails in an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch + 1 == self.epoch:
+            raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'eval_every', 'said'),
+    [
+        (1, 1, ''),
+        (3, 1, r'VBPR: ended by RuntimeError, best epoch \d of 2, .*\n'),
+        (3, 5, r'VBPR: ended by RuntimeError, no evaluation in 2 epochs, .*\n'),
+    ],
+)
+def test_error(epoch, eval_every, said, task_of, run, capsys):
+    kwargs = dict(max_epochs=9, eval_every=eval_every, progress=True)
+    with pytest.raises(RuntimeError):
+        run(task_of(), callbacks=Fail(epoch), **kwargs)
+    assert re.fullmatch(said, capsys.readouterr().err)
+
+
+def test_warnings_stand_on_lines_of_their_own(task_of, run, monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, 'stderr', stream)
+
+    def show(message, category, filename, *args):
+        stream.write(f'{filename}: {message}\n')
+
+    monkeypatch.setattr(warnings, 'showwarning', show)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('always', 'Epoch')
+        run(task_of(CKD(strength=1000.0)), max_epochs=3, progress=True)
+    signs = [x for x in stream.getvalue().split('\n') if ': Epoch ' in x]
+    assert signs
+    for sign in signs:
+        assert sign.split('\r')[-1].startswith(f'{conftest(run)}: Epoch')
+
+
+def conftest(run) -> str:
+    """The file that calls `fit`."""
+    return run.__code__.co_filename

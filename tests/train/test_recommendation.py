@@ -7,7 +7,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.balance import CKD
+from pyg_ckd.balance import AGM, CKD, OGMGE
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import FREEDOM, VBPR, LightGCN, as_recommender
@@ -303,6 +303,26 @@ def test_third_party_model():
     assert evaluate(model, data)['ndcg@20'] > before + 0.05
 
 
+@pytest.mark.parametrize('balance', [AGM, OGMGE])
+def test_a_balance_changes_gradients_once_an_optimizer_step(balance, data):
+    class Count(balance):
+        calls = 0
+
+        def after_backward(self):
+            super().after_backward()
+            Count.calls += 1
+
+    task = Recommendation(vbpr(data), data, balance=Count(), batch_size=60)
+    assert len(task.train_dataloader()) == 5
+    fit(
+        task,
+        max_epochs=2,
+        progress=False,
+        accumulate_grad_batches=2,
+    )
+    assert Count.calls == 2 * 3
+
+
 @pytest.mark.parametrize('keep', [None, only('image')])
 @pytest.mark.parametrize('make', [PlainRecommender, vbpr])
 def test_validation_is_of_the_trained_view(make, keep, data):
@@ -355,6 +375,14 @@ def test_recommend(data):
         assert torch.equal(one, other)
 
 
+def test_recommend_another_view(data):
+    task = Recommendation(PlainRecommender(data), data)
+    item, _ = task.recommend(7, k=5, view=only('text'))
+    expected, _ = recommend(task.model, data, 7, k=5, view=only('text'))
+    assert torch.equal(item, expected)
+    assert not torch.equal(item, task.recommend(7, k=5)[0])
+
+
 def test_recommend_uses_the_trained_view(data):
     """What the view ignores was never trained, and must not be asked."""
     model = PlainRecommender(data)
@@ -378,10 +406,27 @@ def test_a_trained_task_can_be_used_on_a_gpu(data):
 # Arguments ###################################################################
 
 
-@pytest.mark.parametrize('lr', [0.0, -1.0, float('nan')])
+@pytest.mark.parametrize('lr', [0.0, -1.0, float('nan'), float('inf')])
 def test_learning_rate(lr, data):
     with pytest.raises(ValueError, match=f"'lr' needs .*got {lr}"):
         Recommendation(vbpr(data), data, lr=lr)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(objective=CKD()), r'got CKD\): write balance=CKD\('),
+        (dict(balance=BPR()), r'got BPR\): write objective=BPR\('),
+        (dict(objective=BPR), r'the class BPR\): write objective=BPR\('),
+        (dict(objective=CKD), r'the class CKD\): write balance=CKD\('),
+        (dict(objective='bpr'), r"'objective' .*Objective.*\(got 'bpr'\)$"),
+        (dict(balance='ckd'), r"'balance' .*Balance.*\(got 'ckd'\)$"),
+    ],
+    ids=str,
+)
+def test_parts_of_other_types(kwargs, message, data):
+    with pytest.raises(TypeError, match=message):
+        Recommendation(vbpr(data), data, **kwargs)
 
 
 def test_balance_needs_the_full_view(data):

@@ -127,6 +127,11 @@ def test_what_belongs_to_one_training(kwargs, data):
         fit_teachers(lambda: VBPR.from_data(data, dim=4), data, **kwargs)
 
 
+def test_a_model_is_no_factory(data):
+    with pytest.raises(TypeError, match=r'lambda: VBPR.from_data\(data\)'):
+        fit_teachers(VBPR.from_data(data, dim=4), data)
+
+
 def test_teacher_of_a_model_that_is_good(data, run, task_of):
     teachers = fit_teachers(
         lambda: VBPR.from_data(data, dim=8),

@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd.graph import RATES
-from pyg_ckd.kernels.spmm import Graph, Uniform
+from pyg_ckd.kernels.sparse import Graph, Uniform
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
@@ -151,7 +151,11 @@ class FREEDOM(Recommender):
         arrival = torch.empty_like(rate).exponential_() / rate
         kept = arrival.topk(num_kept, largest=False, sorted=False).indices
         self._pruned = normalized(
-            edge_index[:, kept], self.num_users, self.num_items
+            edge_index[:, kept],
+            self.num_users,
+            self.num_items,
+            self.adjacency.normalization,
+            self.adjacency.add_self_loops,
         )
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_ckd.kernels.spmm import spmm
+from pyg_ckd.kernels.sparse import spmm
 from pyg_ckd.nn.functional import info_nce, light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
 from pyg_ckd.nn.models.recommender import Recommender

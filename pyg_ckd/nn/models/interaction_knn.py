@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import interaction_keys
+from pyg_ckd.graph import check, interaction_keys
 from pyg_ckd.kernels.topk import stable_topk
 from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.views import Keep, Views
@@ -126,6 +126,7 @@ def interaction_matrix(data: HeteroData) -> Tensor:
     Returns:
         A matrix of shape ``[num_users, num_items]``.
     """
+    data = check(data)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     key = interaction_keys(data).unique_consecutive()
     return torch.sparse_coo_tensor(

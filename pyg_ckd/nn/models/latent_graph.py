@@ -13,7 +13,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 from torch_geometric.utils import scatter
 
 from pyg_ckd.kernels.edges import Edges
-from pyg_ckd.kernels.spmm import Graph
+from pyg_ckd.kernels.sparse import Graph
 from pyg_ckd.nn.conv import LatentStructure
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.recommender import Recommender

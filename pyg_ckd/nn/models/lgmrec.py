@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.kernels.spmm import spmm
+from pyg_ckd.kernels.sparse import spmm
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
 from pyg_ckd.nn.models.recommender import Recommender
@@ -43,12 +43,13 @@ class LGMRec(Recommender):
         \mathrm{normalize}(\mathbf{X}_m) + \alpha \, \mathrm{normalize}
         \left(\sum_m \mathbf{G}_m \right)
 
-    :math:`\mathbf{R}` holds the interactions, :math:`\hat{\mathbf{A}}` is
-    ``data.adj_t``, and :math:`\mathbf{H}_m` says how much each user and each
-    item belongs to each hyperedge. In training its logits get Gumbel noise,
-    and it gets dropout. Further hyperedge layers replace
-    :math:`\mathbf{C}_{\mathcal{I}}` by :math:`\mathbf{G}_{m\mathcal{I}}`. The
-    loss gets, for each pair of modalities :math:`m` and :math:`n`,
+    :math:`\mathbf{R}` holds the interactions, :math:`\hat{\mathbf{A}}` is the
+    graph of :class:`~pyg_ckd.transforms.NormalizedAdjacency`, and
+    :math:`\mathbf{H}_m` says how much each user and each item belongs to each
+    hyperedge. In training its logits get Gumbel noise, and it gets dropout.
+    Further hyperedge layers replace :math:`\mathbf{C}_{\mathcal{I}}` by
+    :math:`\mathbf{G}_{m\mathcal{I}}`. The loss gets, for each pair of
+    modalities :math:`m` and :math:`n`,
 
     .. math::
         - \gamma \sum_{v} \log \frac{\exp(\cos(\mathbf{g}_{mv},

@@ -40,11 +40,12 @@ class MGCN(GuidedGCN):
 
     :math:`\mathbf{S}_m` is the nearest-neighbour graph of a modality
     (:class:`~pyg_ckd.transforms.ItemKNN`), :math:`\hat{\mathbf{R}}` the
-    interactions as ``data.adj_t`` weighs them, :math:`g_m` and :math:`p_m` are
-    linear, and :math:`q` has one hidden layer and is shared by all modalities.
-    The loss gets :math:`\gamma (\mathrm{InfoNCE}(\mathbf{H}_u, \mathbf{C}_u) +
-    \mathrm{InfoNCE}(\mathbf{H}_i, \mathbf{C}_i))` over the users and the
-    preferred items of a batch.
+    interactions in the graph of
+    :class:`~pyg_ckd.transforms.NormalizedAdjacency`, :math:`g_m` and
+    :math:`p_m` are linear, and :math:`q` has one hidden layer and is shared by
+    all modalities. The loss gets :math:`\gamma (\mathrm{InfoNCE}(\mathbf{H}_u,
+    \mathbf{C}_u) + \mathrm{InfoNCE}(\mathbf{H}_i, \mathbf{C}_i))` over the
+    users and the preferred items of a batch.
 
     An ablated modality purifies by its mean features and spreads over the
     uniform graph, so that each item has the mean over all; what users have of

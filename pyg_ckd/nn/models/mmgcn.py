@@ -37,8 +37,8 @@ class MMGCN(Branches):
 
     :math:`\mathbf{P}_m` are the users' preferences in a modality, and
     :class:`~pyg_ckd.nn.conv.MMGCNConv` is a layer. Means over neighbours run
-    over ``data.adj_t``, to which ``pre_transform`` adds self-loops, as the
-    authors of CKD do.
+    over the graph of :class:`~pyg_ckd.transforms.NormalizedAdjacency`, to which
+    ``pre_transform`` adds self-loops, as the authors of CKD do.
 
     In published code :math:`\mathbf{P}_m` is no parameter, neither trained nor
     saved; here it is both. Published results depend on it, though: random

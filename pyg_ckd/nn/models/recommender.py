@@ -13,8 +13,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 from typing_extensions import Self
 
-from pyg_ckd.graph import modalities
-from pyg_ckd.kernels.spmm import Graph, Uniform
+from pyg_ckd.graph import check, modalities
+from pyg_ckd.kernels.sparse import Graph, Uniform
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep, Views, default_views
 
@@ -99,6 +99,7 @@ class Recommender(nn.Module):
         Raises:
             ValueError: If ``data`` lacks a modality to use.
         """
+        data = check(data)
         names = modalities(data) if use is None else use
         if isinstance(names, str) or not set(names) <= set(modalities(data)):
             raise ValueError(

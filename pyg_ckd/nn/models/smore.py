@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.kernels.spmm import Graph, Uniform, row_starts
+from pyg_ckd.kernels.sparse import Graph, Uniform, row_starts
 from pyg_ckd.nn.models.guided_gcn import GuidedGCN
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep
@@ -50,13 +50,13 @@ class SMORE(GuidedGCN):
     :math:`\mathbf{S}_m` is the nearest-neighbour graph of a modality
     (:class:`~pyg_ckd.transforms.ItemKNN`), :math:`\mathbf{S}_*` their
     element-wise maximum, and :math:`\mathbf{X}_*` what :math:`\mathbf{X}_m` is
-    for the fused modalities. :math:`\hat{\mathbf{R}}` are the interactions as
-    ``data.adj_t`` weighs them, :math:`g` and :math:`p` are linear, the latter
-    with dropout behind the sigmoid, and :math:`q_m` has one hidden layer; its
-    softmax runs over the columns. The loss gets :math:`\gamma
-    (\mathrm{InfoNCE}(\mathbf{H}_u, \mathbf{C}_u) + \mathrm{InfoNCE}(
-    \mathbf{H}_i, \mathbf{C}_i))` over the users and the preferred items of a
-    batch.
+    for the fused modalities. :math:`\hat{\mathbf{R}}` are the interactions in
+    the graph of :class:`~pyg_ckd.transforms.NormalizedAdjacency`, :math:`g` and
+    :math:`p` are linear, the latter with dropout behind the sigmoid, and
+    :math:`q_m` has one hidden layer; its softmax runs over the columns. The
+    loss gets :math:`\gamma (\mathrm{InfoNCE}(\mathbf{H}_u, \mathbf{C}_u) +
+    \mathrm{InfoNCE}(\mathbf{H}_i, \mathbf{C}_i))` over the users and the
+    preferred items of a batch.
 
     An ablated modality enters with its mean features, and spreads over the
     uniform graph, so that each item has the mean over all. The maximum

@@ -138,7 +138,7 @@ def test_sampling_probabilities(num_kept, monkeypatch):
 
     count = dict.fromkeys(probability, 0)
 
-    def normalized(edge_index, num_users, num_items):
+    def normalized(edge_index, *settings):
         count[frozenset(map(tuple, edge_index.t().tolist()))] += 1
 
     monkeypatch.setattr(freedom, 'normalized', normalized)

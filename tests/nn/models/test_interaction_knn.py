@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.graph import RATED_BY, RATES, modalities
 from pyg_ckd.nn import InteractionKNN
 from pyg_ckd.testing import fake_graph
 from pyg_ckd.views import default_views, distinct_views
@@ -87,6 +87,8 @@ def test_items_and_users_without_interactions():
     data = fake_graph()
     user, item = data[RATES].edge_index
     data[RATES].edge_index = data[RATES].edge_index[:, (user > 0) & (item > 0)]
+    data[RATED_BY].edge_index = data[RATES].edge_index.flip(0)
+    data.graphs = {}
     model = InteractionKNN.from_data(data, k=5)
     result = scores(model, data)
     torch.testing.assert_close(result, naive_scores(data, 5, 0.0))

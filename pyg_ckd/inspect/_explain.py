@@ -13,7 +13,10 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.kernels.best_items import scores
-from pyg_ckd.ranking import embeddings, evaluating
+from pyg_ckd.nn import as_recommender
+from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.evaluating import evaluating
+from pyg_ckd.ranking import embeddings
 from pyg_ckd.views import distinct_views, view_name, without
 
 
@@ -81,11 +84,11 @@ class Explanation:
             f'{"view":<{width}} {"score":>10} {"rank":>8}',
         ]
         lines += [
-            f'{view:<{width}} {score:>+10.3g} {self.rank[view]:>8}'
+            f'{view:<{width}} {score:>+#10.3g} {self.rank[view]:>8}'
             for view, score in self.score.items()
         ]
         lines += [
-            f'{label:<{width}} {value:>+10.3g}'
+            f'{label:<{width}} {value:>+#10.3g}'
             for label, value in effect.items()
         ]
         lines += ['', self.sentence]
@@ -150,7 +153,8 @@ def explain(
         Without text, item 37 would fall from rank 3 to rank 9.
     """
     user, item = index(user), index(item)
-    data = check(data, splits=())
+    model = as_recommender(model)
+    data = matched(check(data), model)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     for label, node, size in (
         ('user', user, num_users),

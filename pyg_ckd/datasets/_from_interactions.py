@@ -200,8 +200,8 @@ def _numbers(argument: str, values: Any) -> Tensor | None:
     missing = pd.isna(array)
     if missing.any():
         raise ValueError(
-            f"'{argument}' is no number in row {missing.argmax()}; leave such "
-            f'rows out'
+            f"'{argument}' is no number in row {missing.argmax()}; convert "
+            f'it first, dates by pandas.to_datetime, or leave such rows out'
         )
     if array.dtype.kind == 'M':
         array = array.astype('datetime64[s]').astype(np.int64)

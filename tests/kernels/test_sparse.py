@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pyg_ckd.kernels import Graph, Uniform
-from pyg_ckd.kernels.spmm import csr, spmm, transposed
+from pyg_ckd.kernels.sparse import csr, spmm, transposed
 
 
 def random_matrix(size, num_entries, dtype=torch.float):

@@ -102,6 +102,10 @@ def diagnose(
             f"'num_triples' needs to be positive in 'diagnose' "
             f'(got {num_triples})'
         )
+    if not teachers:
+        raise ValueError(
+            "'diagnose' needs 'teachers', such as task.balance.teachers"
+        )
     gpus = range(torch.cuda.device_count())
     with torch.random.fork_rng(gpus), evaluating(model):
         torch.manual_seed(seed)
@@ -134,7 +138,7 @@ def diagnose(
             view_name(keep, known): each.evaluate(
                 task.data, split=split, ks=(k,), metrics=('recall',)
             )[f'recall@{k}']
-            for keep, each in ckd.teachers.items()
+            for keep, each in ckd.teachers.at_work.items()
         }
 
     weight = modality_weights(progress)
@@ -208,7 +212,7 @@ def _progress(
     progress = []
     for batch in batches:
         student = several.triples(*batch).margin()  # [B, V]
-        taught = [ckd.teachers[only(m)].margin(*batch) for m in names]
+        taught = [ckd.teachers.at_work[only(m)].margin(*batch) for m in names]
         progress.append(
             weights.progress(
                 full=student[:, 0],
@@ -238,12 +242,8 @@ def _recall(
 def _spread(values: Tensor, names: Sequence[str]) -> Table:
     """Return the mean and the quantiles of each column, by its name."""
     share = torch.tensor(list(QUANTILES.values()), dtype=torch.double)
-    return {
-        m: {
-            'mean': float(column.mean()),
-            **dict(
-                zip(QUANTILES, column.quantile(share).tolist(), strict=True)
-            ),
-        }
-        for m, column in zip(names, values.double().t(), strict=True)
-    }
+    table: dict[str, dict[str, float]] = {}
+    for m, column in zip(names, values.double().t(), strict=True):
+        table[m] = {'mean': float(column.mean())}
+        table[m] |= zip(QUANTILES, column.quantile(share).tolist(), strict=True)
+    return table
