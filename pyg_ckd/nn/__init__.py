@@ -20,6 +20,7 @@ from .models import (
     MMGCN,
     SMORE,
     VBPR,
+    Backbone,
     EgoGCN,
     FeatureKNN,
     FixedEmbeddings,
@@ -27,8 +28,8 @@ from .models import (
     LGMRec,
     LightGCN,
     Popularity,
-    Recommender,
 )
+from .recommender import Recommender
 
 __all__ = [
     'BM3',
@@ -41,6 +42,7 @@ __all__ = [
     'MMGCN',
     'SMORE',
     'VBPR',
+    'Backbone',
     'Cosine',
     'DotAttentionConv',
     'EgoConv',

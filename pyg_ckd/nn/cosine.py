@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.nn.door import as_recommender
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep, Rows, Triples, Views, rows_of
 
@@ -50,7 +50,7 @@ class Cosine(Recommender):
     """
 
     def __init__(self, recommender: nn.Module) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.recommender = as_recommender(recommender)
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -138,9 +138,8 @@ class Cosine(Recommender):
         """What messages call it."""
         return f'Cosine({self.recommender.name})'
 
-    def extra_repr(self) -> str:
-        """Return the recommender."""
-        return repr(self.recommender)
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.recommender!r})'
 
     def _check_dense(self, *blocks: Tensor | Rows) -> None:
         for block in blocks:

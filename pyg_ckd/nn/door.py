@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn.evaluating import evaluating
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.views import Keep, full
 
 
@@ -44,7 +44,7 @@ class Foreign(Recommender):
     """
 
     def __init__(self, module: nn.Module) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.module = module
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.kernels.sparse import row_starts
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 
 
 def interaction_graph(
-    data: HeteroData, model: Recommender
+    data: HeteroData, model: Backbone
 ) -> tuple[Tensor, Tensor]:
     """Return the part of the adjacency matrix from items to users.
 
@@ -31,7 +31,7 @@ def interaction_graph(
         >>> data['user'].num_nodes, data['item'].num_nodes = 1, 2
         >>> data['user', 'rates', 'item'].edge_index = torch.tensor([[0], [1]])
         >>> data = NormalizedAdjacency()(data)
-        >>> model = Recommender(1, 2, {}, dim=4)
+        >>> model = Backbone(1, 2, {}, dim=4)
         >>> model.adjacency = NormalizedAdjacency()
         >>> interaction_graph(data, model)[0].to_dense()
         tensor([[0., 1.]])

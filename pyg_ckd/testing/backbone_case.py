@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
-from pyg_ckd.nn import Recommender
+from pyg_ckd.nn import Backbone
 from pyg_ckd.testing._fake_graph import fake_graph
 from pyg_ckd.testing._same_noise import same_noise
 from pyg_ckd.testing.required import require
@@ -28,12 +28,12 @@ class BackboneCase:
     from one state, and noise is the same in each call.
 
     Attributes:
-        model (type[Recommender]): The backbone.
+        model (type[Backbone]): The backbone.
         blind (bool): Whether its scores do not depend on features.
             (default: :obj:`False`)
     """
 
-    model: ClassVar[type[Recommender]]
+    model: ClassVar[type[Backbone]]
     blind: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -65,7 +65,7 @@ class BackboneCase:
 
     def make(
         self, data: HeteroData, training: bool = False, **kwargs: Any
-    ) -> Recommender:
+    ) -> Backbone:
         """Return a model with parameters large enough for errors to show."""
         model = self.model.from_data(data, **{'dim': 4, **kwargs})
         model.train(training)
@@ -84,7 +84,7 @@ class BackboneCase:
 
     def margin(
         self,
-        model: Recommender,
+        model: Backbone,
         data: HeteroData,
         batch: Tensor,
         keeps: Sequence[Keep] | None = None,

@@ -12,7 +12,7 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
-from pyg_ckd.nn import Recommender
+from pyg_ckd.nn import Backbone
 from pyg_ckd.testing._fake_graph import fake_graph
 from pyg_ckd.testing._train_steps import train_steps
 from pyg_ckd.testing.backbone_case import BackboneCase
@@ -30,7 +30,7 @@ class LifeCycleSuite(BackboneCase):
         data = self.data(3)
         model = self.model.from_data(data, dim=3)
         assert isinstance(model, self.model)
-        assert isinstance(model, Recommender)
+        assert isinstance(model, Backbone)
         assert (model.num_users, model.num_items) == (12, 9)
         assert model.in_channels == {'image': 5, 'text': 5, 'audio': 5}
         assert model.dim == 3
@@ -145,7 +145,7 @@ class LifeCycleSuite(BackboneCase):
         assert self.margin(model, data, self.batch()).isfinite().all()
 
     def _fails(
-        self, model: Recommender, data: HeteroData, text: str, transform: Any
+        self, model: Backbone, data: HeteroData, text: str, transform: Any
     ) -> None:
         keeps = distinct_views(modalities(data))
         match = text + re.escape(repr(transform))

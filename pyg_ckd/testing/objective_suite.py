@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
-from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Recommender
+from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Backbone
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
 from pyg_ckd.testing._fake_graph import fake_graph
@@ -55,7 +55,7 @@ class ObjectiveSuite:
         return self.objective.loss(step)
 
     @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
-    def test_scalar_with_gradients(self, backbone: type[Recommender]) -> None:
+    def test_scalar_with_gradients(self, backbone: type[Backbone]) -> None:
         model, data = _prepared(backbone)
         views = model.views(data, [full(modalities(data))])
         loss = self.loss(step_of(views, data, batch_of(data)))
@@ -67,7 +67,7 @@ class ObjectiveSuite:
             assert grads[name].any()
 
     @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
-    def test_same_for_separate_views(self, backbone: type[Recommender]) -> None:
+    def test_same_for_separate_views(self, backbone: type[Backbone]) -> None:
         """It does not matter what views share."""
         model, data = _prepared(backbone)
         keeps = distinct_views(modalities(data))
@@ -153,7 +153,7 @@ class ObjectiveSuite:
         assert losses[0] > losses[1] > losses[2]
 
     @pytest.mark.parametrize('backbone', [BPRMF, VBPR, FREEDOM])
-    def test_trains(self, backbone: type[Recommender]) -> None:
+    def test_trains(self, backbone: type[Backbone]) -> None:
         """A few steps of Adam lower the loss of all interactions."""
         model, data = _prepared(backbone)
         keeps = [full(modalities(data))]
@@ -216,7 +216,7 @@ def _read_back(objective: Objective) -> object:
         ) from error
 
 
-def _prepared(backbone: type[Recommender]) -> tuple[Recommender, HeteroData]:
+def _prepared(backbone: type[Backbone]) -> tuple[Backbone, HeteroData]:
     """Return a model with large parameters, and data with its graphs."""
     data = fake_graph()
     model = backbone.from_data(data, dim=4).eval()

@@ -17,7 +17,7 @@ class RecommenderSuite(ViewSuite, InvarianceSuite, LifeCycleSuite):
     an error.
 
     Attributes:
-        model (type[Recommender]): The backbone.
+        model (type[Backbone]): The backbone.
         blind (bool): Whether its scores do not depend on features.
             (default: :obj:`False`)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
-from pyg_ckd.nn import Recommender
+from pyg_ckd.nn import Backbone
 from pyg_ckd.testing._gradients import gradients
 from pyg_ckd.testing._train_steps import step_loss
 from pyg_ckd.testing.backbone_case import BackboneCase
@@ -55,7 +55,7 @@ class ViewSuite(BackboneCase):
             self._compare(model, data, keeps)
 
     def _compare(
-        self, model: Recommender, data: HeteroData, keeps: list[Keep]
+        self, model: Backbone, data: HeteroData, keeps: list[Keep]
     ) -> None:
         batch = self.batch()
         own = model.views(data, keeps)

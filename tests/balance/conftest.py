@@ -48,20 +48,19 @@ def assert_parts_equal_whole() -> Callable[..., None]:
         for parts in ([batch], halves):
             own, twin = copy.deepcopy((balance, model))
             twin.zero_grad()
-            # What is scaled for half precision, and divided by their number:
             for part in parts:
                 losses = compute_losses(
                     twin, data, full(own.names), None, own, part
                 )
+                # Scaled as for half precision, and by the number of parts:
                 (8 * losses.total / len(parts)).backward()
                 compute_losses(twin, data, full(own.names), None, own, stranger)
+            text = twin.preference['text'].grad
+            plain = text.clone()
             own.after_backward()
-            results.append(
-                (
-                    own.state_dict(),
-                    {k: p.grad for k, p in twin.named_parameters()},
-                )
-            )
+            assert not torch.allclose(text, plain)  # it does change something
+            grads = {name: p.grad for name, p in twin.named_parameters()}
+            results.append((own.state_dict(), grads))
         torch.testing.assert_close(*results)
 
     return check

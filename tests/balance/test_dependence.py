@@ -11,6 +11,7 @@ from pyg_ckd.nn import (
     BPRMF,
     FREEDOM,
     VBPR,
+    Backbone,
     Cosine,
     FeatureKNN,
     FixedEmbeddings,
@@ -33,6 +34,7 @@ OTHERS = {
     FixedEmbeddings,
     InteractionKNN,
     Popularity,
+    Backbone,
     Recommender,
 }
 BACKBONES = [

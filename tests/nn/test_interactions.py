@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyg_ckd.graph import RATES
-from pyg_ckd.nn import Recommender
+from pyg_ckd.nn import Backbone
 from pyg_ckd.nn.interactions import interaction_graph
 from pyg_ckd.testing import fake_graph
 from pyg_ckd.transforms import NormalizedAdjacency
@@ -15,7 +15,7 @@ def test_interaction_graph(normalization, add_self_loops):
     transform = NormalizedAdjacency(normalization, add_self_loops)
     data = transform(fake_graph(lonely=True))
     num_edges = data[RATES].edge_index.size(1)
-    model = Recommender(12, 9, {}, dim=4)
+    model = Backbone(12, 9, {}, dim=4)
     model.adjacency = transform
     adj_t, adj = interaction_graph(data, model)
     graph = transform.of(data)
@@ -35,7 +35,7 @@ def test_interaction_graph(normalization, add_self_loops):
 
 
 def test_missing_graph():
-    model = Recommender(12, 9, {}, dim=4)
+    model = Backbone(12, 9, {}, dim=4)
     model.adjacency = NormalizedAdjacency()
-    with pytest.raises(ValueError, match=r"'Recommender' needs a graph: Norm"):
+    with pytest.raises(ValueError, match=r"'Backbone' needs a graph: Norm"):
         interaction_graph(fake_graph(), model)

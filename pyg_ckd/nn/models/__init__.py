@@ -1,5 +1,6 @@
 """One recommender a file."""
 
+from .backbone import Backbone
 from .bm3 import BM3
 from .bpr_mf import BPRMF
 from .ego_gcn import EgoGCN
@@ -15,7 +16,6 @@ from .mgcn import MGCN
 from .micro import MICRO
 from .mmgcn import MMGCN
 from .popularity import Popularity
-from .recommender import Recommender
 from .smore import SMORE
 from .vbpr import VBPR
 
@@ -30,6 +30,7 @@ __all__ = [
     'MMGCN',
     'SMORE',
     'VBPR',
+    'Backbone',
     'EgoGCN',
     'FeatureKNN',
     'FixedEmbeddings',
@@ -37,5 +38,4 @@ __all__ = [
     'LGMRec',
     'LightGCN',
     'Popularity',
-    'Recommender',
 ]

@@ -13,12 +13,12 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
 
-class BM3(Recommender):
+class BM3(Backbone):
     r"""BM3, which learns from positives alone.
 
     From the `"Bootstrap Latent Representations for Multi-modal Recommendation"
@@ -65,7 +65,7 @@ class BM3(Recommender):
         norm_weight (float, optional): The weight :math:`\lambda`.
             (default: :obj:`0.1`)
         train_features (bool, optional): Whether to fine-tune the features,
-            see :class:`~pyg_ckd.nn.Recommender`. (default: :obj:`False`)
+            see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
         ValueError: If ``dropout`` or ``num_layers`` is out of range.

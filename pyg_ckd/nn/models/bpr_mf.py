@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.views import Keep, Views
 
 
-class BPRMF(Recommender):
+class BPRMF(Backbone):
     r"""Matrix factorisation, to be trained by BPR.
 
     From the `"BPR: Bayesian Personalized Ranking from Implicit Feedback"

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 
 
-class Branches(Recommender):
+class Branches(Backbone):
     r"""A branch for IDs and one for each modality.
 
     Each has a row for each user and each item. The branch of IDs consists of

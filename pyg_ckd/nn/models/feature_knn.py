@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.nn.models.interaction_knn import interaction_matrix
-from pyg_ckd.nn.models.recommender import Recommender
 from pyg_ckd.transforms import nearest_neighbors
 from pyg_ckd.views import Keep, Views
 
 
-class FeatureKNN(Recommender):
+class FeatureKNN(Backbone):
     r"""Recommends items that look like what a user knows.
 
     :class:`InteractionKNN` with similarities of item features,

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 
 
-class FixedEmbeddings(Recommender):
+class FixedEmbeddings(Backbone):
     r"""A recommender of given embeddings, with nothing to train.
 
     It brings embeddings from a file or another tool under the protocol of

@@ -14,12 +14,12 @@ from torch_geometric.transforms import BaseTransform, Compose
 from pyg_ckd.graph import RATES
 from pyg_ckd.kernels.sparse import Graph, Uniform
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
 from pyg_ckd.views import Keep, Views, rows_of
 
 
-class FREEDOM(Recommender):
+class FREEDOM(Backbone):
     r"""FREEDOM, with item graphs that are built once and never learned.
 
     From the `"A Tale of Two Graphs: Freezing and Denoising Graph Structures
@@ -61,7 +61,7 @@ class FREEDOM(Recommender):
         feature_weight (float, optional): The weight :math:`\gamma` of the
             auxiliary loss. (default: :obj:`0.001`)
         train_features (bool, optional): Whether to fine-tune the features,
-            see :class:`~pyg_ckd.nn.Recommender`. (default: :obj:`False`)
+            see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
         ValueError: If ``graph_weight`` does not name exactly the modalities,

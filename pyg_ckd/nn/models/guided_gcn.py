@@ -14,11 +14,11 @@ from torch_geometric.nn.inits import reset
 from pyg_ckd.kernels.sparse import spmm
 from pyg_ckd.nn.functional import info_nce, light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.views import Keep, Views
 
 
-class GuidedGCN(Recommender):
+class GuidedGCN(Backbone):
     r"""What :class:`MGCN` and :class:`SMORE` share.
 
     .. math::

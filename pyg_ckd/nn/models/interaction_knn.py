@@ -10,11 +10,11 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import check, interaction_keys
 from pyg_ckd.kernels.topk import stable_topk
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.views import Keep, Views
 
 
-class InteractionKNN(Recommender):
+class InteractionKNN(Backbone):
     r"""Recommends items with the users of what a user knows.
 
     The item-based neighbourhood method of "Item-based Collaborative Filtering

@@ -16,7 +16,7 @@ from pyg_ckd.kernels.edges import Edges
 from pyg_ckd.kernels.sparse import Graph
 from pyg_ckd.nn.conv import LatentStructure
 from pyg_ckd.nn.functional import light_gcn
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep
 
@@ -25,7 +25,7 @@ from pyg_ckd.views import Keep
 ItemGraphs = dict[str, tuple[Graph, Edges, Tensor]]
 
 
-class LatentGraph(Recommender):
+class LatentGraph(Backbone):
     r"""IDs, and for each modality an item graph that is given and one learned.
 
     The given graph :math:`\mathbf{S}_m` links the nearest neighbours of the

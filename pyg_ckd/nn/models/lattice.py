@@ -71,7 +71,7 @@ class LATTICE(LatentGraph):
         original_weight (float, optional): The weight :math:`\lambda` of the
             graphs :math:`\mathbf{S}_m`. (default: :obj:`0.9`)
         train_features (bool, optional): Whether to fine-tune the features,
-            see :class:`~pyg_ckd.nn.Recommender`; :math:`\mathbf{S}_m` stays.
+            see :class:`~pyg_ckd.nn.Backbone`; :math:`\mathbf{S}_m` stays.
             (default: :obj:`False`)
 
     Raises:

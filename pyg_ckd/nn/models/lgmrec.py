@@ -15,12 +15,12 @@ from torch_geometric.transforms import BaseTransform
 from pyg_ckd.kernels.sparse import spmm
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.interactions import interaction_graph
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import Keep, Views
 
 
-class LGMRec(Recommender):
+class LGMRec(Backbone):
     r"""LGMRec, which adds a few learned hyperedges to local propagation.
 
     From the `"LGMRec: Local and Global Graph Learning for Multimodal

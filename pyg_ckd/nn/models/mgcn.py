@@ -63,7 +63,7 @@ class MGCN(GuidedGCN):
             contrastive loss. (default: :obj:`0.01`)
         tau (float, optional): Its temperature. (default: :obj:`0.2`)
         train_features (bool, optional): Whether to fine-tune the features,
-            see :class:`~pyg_ckd.nn.Recommender`. (default: :obj:`False`)
+            see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
         ValueError: If there is no modality, or ``num_layers`` is negative.

@@ -89,7 +89,7 @@ class MICRO(LatentGraph):
         tau (float, optional): Its temperature :math:`\tau`.
             (default: :obj:`0.5`)
         train_features (bool, optional): Whether to fine-tune the features,
-            see :class:`~pyg_ckd.nn.Recommender`; :math:`\mathbf{S}_m` stays.
+            see :class:`~pyg_ckd.nn.Backbone`; :math:`\mathbf{S}_m` stays.
             (default: :obj:`False`)
 
     Raises:

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES
-from pyg_ckd.nn.models.recommender import Recommender
+from pyg_ckd.nn.models.backbone import Backbone
 
 
-class Popularity(Recommender):
+class Popularity(Backbone):
     r"""Recommends what was interacted with most, the same to every user.
 
     .. math::

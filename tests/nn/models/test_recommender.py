@@ -16,10 +16,10 @@ from pyg_ckd.nn import (
     MMGCN,
     SMORE,
     VBPR,
+    Backbone,
     EgoGCN,
     LGMRec,
     LightGCN,
-    Recommender,
 )
 from pyg_ckd.testing import fake_graph
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
@@ -101,19 +101,19 @@ def test_use_error(use):
 
 def test_base_does_nothing():
     data = fake_graph()
-    model = Recommender(12, 9, {}, dim=4)
+    model = Backbone(12, 9, {}, dim=4)
     assert model.pre_transform is model.adjacency is model.neighbors is None
     arguments = data, frozenset(['text']), None, None, None, None
     assert model.regularization(*arguments) == 0
     assert model.loss(*arguments) is None
     model.start_epoch(data, frozenset())
     assert model.tables('text') == model.modality_parameters('text') == []
-    assert repr(model) == 'Recommender(12, 9, {}, dim=4)'
+    assert repr(model) == 'Backbone(12, 9, {}, dim=4)'
 
 
 def test_fine_tuned_features():
     data = fake_graph()
-    model = Recommender(12, 9, {'image': 5, 'text': 5}, 4, train_features=True)
+    model = Backbone(12, 9, {'image': 5, 'text': 5}, 4, train_features=True)
     torch.nn.init.normal_(model.offset['text'])
     expected = data['item'].x_text + model.offset['text']
     assert torch.equal(model.features(data, 'text'), expected)

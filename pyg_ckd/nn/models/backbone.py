@@ -1,38 +1,24 @@
-"""What the library asks of a recommender."""
+"""What our own recommenders share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 from typing_extensions import Self
 
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.sparse import Graph, Uniform
-from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
-from pyg_ckd.views import Keep, Views, default_views
+from pyg_ckd.nn.recommender import Recommender
 
 
-class Recommender(nn.Module):
-    r"""The base of recommenders, and all that the library asks of one.
-
-    A recommender is any module with
-
-    .. code-block:: python
-
-        user_emb, item_emb = model(data)  # [num_users, d], [num_items, d]
-
-    and the score of user :math:`u` and item :math:`i` is the dot product of
-    their rows. A module that offers only that is brought behind this interface
-    by :func:`~pyg_ckd.nn.as_recommender`. One that inherits from this class
-    may override what is declared here. Data is always complete: which
-    modalities a view keeps is an argument.
+class Backbone(Recommender):
+    r"""What our own recommenders share: sizes, features and graphs.
 
     Args:
         num_users (int): The number of users.
@@ -47,14 +33,6 @@ class Recommender(nn.Module):
     Raises:
         ValueError: If a size is not positive.
     """
-
-    #: The graph of users and items that a model needs, if it needs one. An
-    #: instance may be given another one.
-    adjacency: NormalizedAdjacency | None = None
-    #: The item graphs that a model needs, if it needs any.
-    neighbors: ItemKNN | None = None
-    #: The transform that adds these graphs to a data set.
-    pre_transform: ClassVar[BaseTransform | None] = None
 
     def __init__(
         self,
@@ -111,19 +89,6 @@ class Recommender(nn.Module):
             data['user'].num_nodes, data['item'].num_nodes, sizes, **kwargs
         )
 
-    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
-        """Return several views at once, sharing what they can share.
-
-        By default each is a forward pass, with features ablated from outside.
-        Whatever a model does instead has the same margins, rankings and
-        gradients.
-
-        Args:
-            data: The user-item graph.
-            keeps: The views, each a set of modalities to keep.
-        """
-        return default_views(self, data, keeps)
-
     def tables(self, modality: str) -> Sequence[nn.Parameter]:
         """Return the parameters that are ablated along with a modality.
 
@@ -134,44 +99,6 @@ class Recommender(nn.Module):
             modality: The modality.
         """
         return [self.offset[modality]] if modality in self.offset else []
-
-    def modality_parameters(self, modality: str) -> list[nn.Parameter]:
-        """Return the parameters that serve one modality alone.
-
-        They are the entries under its name of all
-        :class:`~torch.nn.ParameterDict` and :class:`~torch.nn.ModuleDict`.
-
-        Args:
-            modality: The modality.
-        """
-        found: list[nn.Parameter] = []
-        for module in self.modules():
-            if isinstance(module, nn.ModuleDict) and modality in module:
-                found += module[modality].parameters()
-            if isinstance(module, nn.ParameterDict) and modality in module:
-                found.append(module[modality])
-        return list(dict.fromkeys(found))
-
-    def loss(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> Tensor | None:
-        """Return the loss that a model has in place of BPR, if it has one.
-
-        Arguments are those of :meth:`regularization`, which is not called for
-        a model with a loss of its own.
-        """
-        return None
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.__class__.__name__
 
     @property
     def num_nodes(self) -> int:
@@ -212,35 +139,6 @@ class Recommender(nn.Module):
         if index is not None:
             tables = [F.embedding(index, table) for table in tables]
         return sum(tables[1:], start=tables[0])
-
-    def regularization(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> Tensor | float:
-        """Return the loss terms that a model adds, none by default.
-
-        Args:
-            data: The user-item graph.
-            keep: The trained view.
-            views: What :meth:`views` returned, the trained view first.
-            user: The users of a batch, of shape ``[N]``.
-            pos: Their preferred items, of shape ``[N]``.
-            neg: Their other items, of shape ``[N]``.
-        """
-        return 0.0
-
-    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
-        """Prepare an epoch of training, nothing by default.
-
-        Args:
-            data: The user-item graph.
-            keep: The trained view.
-        """
 
     def user_item_graph(self, data: HeteroData) -> Graph:
         """Return the graph of users and items that the model propagates over.
