@@ -49,12 +49,18 @@ class Teachers(Mapping[Keep, Teacher]):
 
         Raises:
             ValueError: If a key is no view of the data, or a teacher was
-                trained on other data.
+                trained on other data or does not tell items apart.
         """
         self._fingerprint = fingerprint(data)
         for keep, teacher in self._teachers.items():
             check_view(keep, data)
             teacher.check(data, self._fingerprint)
+            if not teacher.spread > 0:
+                raise ValueError(
+                    f'The teacher of {view_name(keep, modalities(data))} has '
+                    f'the same score for all items, so that it teaches '
+                    f'nothing: train it again, or leave it out'
+                )
         self._names = names = modalities(data)
         in_order = sorted(  # results do not depend on the one given
             self._teachers.items(),

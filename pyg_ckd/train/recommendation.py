@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance
-from pyg_ckd.graph import check, fingerprint, modalities
+from pyg_ckd.graph import check, modalities
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import Foreign, Trained, check_output, matched
 from pyg_ckd.objectives import Batch, Objective
@@ -21,7 +21,7 @@ from pyg_ckd.train.checks import check_dense, check_one_process, check_parts
 from pyg_ckd.train.losses import Losses, compute_losses
 from pyg_ckd.train.resumable import Resumable
 from pyg_ckd.train.titles import title
-from pyg_ckd.train.validation import Once, validation
+from pyg_ckd.train.validation import Once, digest, validation
 from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, check_view, full, view_name
 
@@ -128,7 +128,7 @@ class Recommendation(Resumable, Trained):
         return self.recommender
 
     #: What tells its data from others.
-    fingerprint = cached_property(lambda self: fingerprint(self._home))
+    fingerprint = cached_property(lambda self: digest(self._home))
 
     # Loss ###################################################################
 

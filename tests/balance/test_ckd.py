@@ -430,10 +430,10 @@ def test_student_that_beats_its_teachers_is_not_pulled_back(data):
         model.item.weight.copy_(order)
         for table in model.preference.values():
             table.fill_(0.01)
-    nothing = Teacher.from_embeddings(
-        torch.zeros(30, 1), torch.ones(40, 1), data
+    little = Teacher.from_embeddings(
+        torch.full((30, 1), 1e-4), order[:, :1], data
     )
-    ckd = CKD({IMAGE: nothing, TEXT: nothing}, strength=1.0, on_random=None)
+    ckd = CKD({IMAGE: little, TEXT: little}, strength=1.0, on_random=None)
     task = Recommendation(model, data, balance=ckd)
     user = torch.arange(10)
     batch = user, torch.zeros_like(user), torch.full_like(user, 39)

@@ -235,3 +235,12 @@ def test_copies_are_apart(data, random_teachers):
     other.load_state([])
     assert not other
     assert set(teachers) == {IMAGE, TEXT}
+
+
+@pytest.mark.parametrize('factor', [0.0, 1.0])
+def test_teacher_that_tells_nothing_apart(factor):
+    data = fake_graph()
+    user, item = torch.randn(12, 4), factor * torch.ones(9, 4)
+    teacher = Teacher.from_embeddings(user, item, data)
+    with pytest.raises(ValueError, match=r'only\(text\).* same score'):
+        Teachers({only('text'): teacher}).attach(data)

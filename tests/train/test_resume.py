@@ -1,5 +1,6 @@
 """Training goes on from a checkpoint as if it had not stopped."""
 
+import copy
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from pyg_ckd.balance import AGM, CKD, UMT, ModalityDropout
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn import FREEDOM, LATTICE, VBPR
 from pyg_ckd.testing import PlainRecommender
 from pyg_ckd.train import Recommendation, SaveLast, fit
@@ -229,9 +231,14 @@ def test_other_settings(data, small, task_of, run, tmp_path):
     other = FREEDOM.pre_transform(
         FakeMultimodal(num_users=80, num_items=60, seed=1)[0]
     )
-    task = Recommendation(task_of().model, other, lr=0.05, batch_size=200)
-    with pytest.raises(ValueError, match="'data' was"):
-        run(task, ckpt_path=file)
+    swapped = copy.copy(data)
+    rates = data[RATES]
+    swapped[RATES].val_edge_label_index = rates.test_edge_label_index
+    swapped[RATES].test_edge_label_index = rates.val_edge_label_index
+    for graph in (other, swapped):
+        task = Recommendation(task_of().model, graph, lr=0.05, batch_size=200)
+        with pytest.raises(ValueError, match="'data' was"):
+            run(task, ckpt_path=file)
 
 
 def assert_other(name, task, file, before='', now='', **kwargs):
