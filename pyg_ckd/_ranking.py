@@ -108,3 +108,20 @@ class Ranking:
             f'{self.__class__.__name__}({len(self.user)} users, '
             f'{self.num_items} items, k={self.k})'
         )
+
+
+def check_length(length: int, k: int) -> None:
+    """Refuse a length that the lists of a ranking do not have.
+
+    Args:
+        length: The length that they have.
+        k: The one that is wanted.
+
+    Raises:
+        ValueError: If it is not from one to the length of the lists.
+    """
+    if not 1 <= k <= length:
+        raise ValueError(
+            f"'k' needs to be from 1 to {length}, the length of the lists "
+            f'of this ranking (got {k})'
+        )

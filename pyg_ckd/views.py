@@ -186,13 +186,7 @@ class Triples:
 
     def margin(self) -> Tensor:
         r"""Return :math:`D = s(u, i) - s(u, j)` in each view, ``[N, V]``."""
-        user = self.user * (len(self.pos) // len(self.user))
-        blocks = [
-            (u * (i - j)).sum(dim=-1)
-            for u, i, j in zip(user, self.pos, self.neg, strict=True)
-        ]
-        margin = torch.stack(blocks, dim=-1)  # [N, num_blocks]
-        return margin @ self.keep.t().to(margin.dtype)  # [N, V]
+        return self.crossed_margin(1)
 
     def split(self, size: int) -> tuple[Triples, Triples]:
         """Return the first ``size`` triples and the others."""

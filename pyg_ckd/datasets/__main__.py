@@ -1,4 +1,4 @@
-"""Data sets in the shell: ``python -m pyg_ckd.datasets --help``."""
+"""The command ``pyg-ckd``, which is ``python -m pyg_ckd.datasets``, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyg_ckd.datasets._open_dataset import open_dataset
 
 def main() -> None:
     """Run the command that is given in the shell."""
-    parser = ArgumentParser('python -m pyg_ckd.datasets')
+    parser = ArgumentParser('pyg-ckd')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     command = commands.add_parser('describe', help='print statistics')
     add = command.add_argument

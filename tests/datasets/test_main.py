@@ -51,7 +51,7 @@ def test_shell(tmp_path, table):
     out, err = bad.communicate()
     assert (bad.returncode, out, err.count('\n')) == (1, '', 1)
     assert err.startswith(
-        f"python -m pyg_ckd.datasets: error: '{tmp_path / 'missing'}' holds "
+        f"pyg-ckd: error: '{tmp_path / 'missing'}' holds "
         f"neither 'missing.inter'"
     )
 
@@ -139,7 +139,7 @@ def test_describe_takes_a_core_of_lattice(tmp_path, run, table):
 def check_error(result: tuple[object, str, str], *parts: object) -> None:
     status, out, err = result
     assert (status, out) == (1, '')
-    assert err.startswith('python -m pyg_ckd.datasets: error: ')
+    assert err.startswith('pyg-ckd: error: ')
     assert err.count('\n') == 1 and err.endswith('\n')
     for part in parts:
         assert str(part) in err

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, check
 from pyg_ckd.nn.models.backbone import Backbone
 
 
@@ -48,7 +48,7 @@ class Popularity(Backbone):
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""
-        item = data[RATES].edge_index[1]
+        item = check(data)[RATES].edge_index[1]
         count = torch.bincount(item, minlength=self.num_items)
         score = count.to(torch.get_default_dtype()).unsqueeze(1)
         return score.new_ones(self.num_users, 1), score
