@@ -175,9 +175,19 @@ def test_csv_logger(task_of, run, tmp_path):
 
 
 def test_tensorboard_logger(task_of, run, tmp_path):
-    pytest.importorskip('tensorboard')
-    run(task_of(CKD()), logger=TensorBoardLogger(tmp_path, name='run'))
-    assert len(list(tmp_path.rglob('events*'))) == 1
+    """It holds what the student logged, and nothing of its teachers."""
+    event_accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
+    logger = TensorBoardLogger(tmp_path, name='run')
+    task = run(task_of(CKD()), logger=logger)
+    (file,) = tmp_path.rglob('events*')
+    events = event_accumulator.EventAccumulator(str(file))
+    events.Reload()
+    for name in ('loss', 'val_recall@20', 'weight_text'):
+        values = [event.value for event in events.Scalars(name)]
+        expected = [entry[name] for entry in task.history]
+        assert values == pytest.approx(expected, rel=1e-5)
 
 
 def test_default_logger(task_of, run, tmp_path, monkeypatch):
