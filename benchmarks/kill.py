@@ -3,8 +3,8 @@
 Usage: ``python benchmarks/kill.py [--kills 15] [--seed 0]``. Fails unless all
 trainings end as one that nobody disturbed, to the last bit: weights, history,
 optimizer and random numbers. Children are forks of this process, which has one
-thread and does not train itself. The tests kill 5 trainings of each kind, or as
-many as ``PYG_CKD_KILLS`` says; this script does so at length.
+thread and does not train itself. The tests kill 15 trainings of each of the two
+kinds; this script can do so at length.
 """
 
 import argparse

@@ -331,7 +331,7 @@ def test_save_last_replaces_its_file_at_once(task_of, run, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_killed():
-    kills = os.environ.get('PYG_CKD_KILLS', '5')
+    kills = '15'
     script = Path(__file__).parents[2] / 'benchmarks' / 'kill.py'
     out = subprocess.run(
         [sys.executable, script, '--kills', kills],
