@@ -49,11 +49,11 @@ class UMT(Balance):
     sides leaves all scores as they are, but not this loss.
 
     Args:
-        strength (float, optional): The weight :math:`\lambda`.
-            (default: :obj:`1.0`)
         teachers (dict[frozenset[str], Teacher], optional): The teacher of each
             view ``only(m)``. By default :func:`~pyg_ckd.train.fit` trains them
             first. (default: :obj:`None`)
+        strength (float, optional): The weight :math:`\lambda`.
+            (default: :obj:`1.0`)
 
     Raises:
         ValueError: If ``strength`` is negative; and, once it is part of a
@@ -68,8 +68,8 @@ class UMT(Balance):
 
     def __init__(
         self,
-        strength: float = 1.0,
         teachers: Mapping[Keep, Teacher] | None = None,
+        strength: float = 1.0,
     ) -> None:
         super().__init__()
         check_strength(strength, 'UMT')

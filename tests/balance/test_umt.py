@@ -33,7 +33,7 @@ class TestUMTOfOtherWidths(BalanceSuite):
     @staticmethod
     def balance() -> UMT:
         data = TestUMTOfOtherWidths().data()
-        return UMT(0.1, {only(m): teacher(data, 5) for m in ('image', 'text')})
+        return UMT({only(m): teacher(data, 5) for m in ('image', 'text')}, 0.1)
 
     def test_step(self) -> None:  # type: ignore[override]
         balance, model, data = self.attached('vbpr')
@@ -71,11 +71,11 @@ def test_formula(strength, widths):
     model = suite.model('vbpr', data)
     names = ['image', 'text']
     balance = UMT(
-        strength,
         {
             only(m): teacher(data, dim)
             for m, dim in zip(names, widths, strict=True)
         },
+        strength,
     )
     balance.attach(model, data)
     balance.begin(data)
@@ -112,11 +112,11 @@ def test_a_student_like_its_teachers_has_no_loss():
     data, batch = suite.data(), suite.batch()
     model = suite.model('vbpr', data)
     balance = UMT(
-        1.0,
         {
             only(m): Teacher.from_model(model, data, only(m))
             for m in ('image', 'text')
         },
+        1.0,
     )
     balance.attach(model, data)
     balance.begin(data)
@@ -197,7 +197,7 @@ def test_teachers_error(keys):
 @pytest.mark.parametrize('strength', [-0.1, math.nan])
 def test_strength_error(strength):
     with pytest.raises(ValueError, match=f"'strength'.*got {strength}"):
-        UMT(strength)
+        UMT(strength=strength)
 
 
 def test_matrices_follow_the_precision_of_the_model():
