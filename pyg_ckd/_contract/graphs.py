@@ -43,6 +43,7 @@ def check_graphs(
         num_items: The number of items.
         train: The interactions of training, ``[2, num_edges]``.
     """
+    known = None
     for key, graph in named_graphs(data).items():
         if (
             not isinstance(key, tuple)
@@ -85,7 +86,8 @@ def check_graphs(
             if problem:
                 raise ValueError(f'{where} {problem}; {again}')
         if modality is None and matrices:
-            known = torch.unique(train[0] * num_items + train[1])
+            if known is None:
+                known = _distinct(train[0] * num_items + train[1])
             if not _keys(matrices[0], num_users, num_items).equal(known):
                 raise ValueError(
                     f'{where} was made of other interactions than those of '
@@ -100,7 +102,14 @@ def _keys(matrix: Tensor, num_users: int, num_items: int) -> Tensor:
     user = user.repeat_interleave(count)
     item = matrix.col_indices()[: len(user)] - num_users
     is_item = item >= 0  # the others are self-loops
-    return torch.unique(user[is_item] * num_items + item[is_item])
+    return _distinct(user[is_item] * num_items + item[is_item])
+
+
+def _distinct(keys: Tensor) -> Tensor:
+    """Return keys in order, each once; as a rule they are in order."""
+    if (keys[1:] < keys[:-1]).any():
+        keys = keys.sort().values
+    return keys.unique_consecutive()
 
 
 def _problem(matrix: Tensor, num: int) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES, check
 
 
 def graph_of_splits(
@@ -36,6 +36,9 @@ def graph_of_splits(
             Booleans ``[num_items]``. (default: ``None``)
         rating: The rating of each interaction. (default: ``None``)
         time: The time of each interaction, in seconds. (default: ``None``)
+
+    Raises:
+        ValueError: If the graph breaks its contract, :func:`pyg_ckd.check`.
 
     Example:
         >>> user, item = torch.tensor([[0, 0, 0, 1], [0, 1, 2, 2]])
@@ -66,4 +69,4 @@ def graph_of_splits(
     rates.val_edge_label_index = pairs[:, label == 1]
     rates.test_edge_label_index = pairs[:, label == 2]
     data[RATED_BY].edge_index = rates.edge_index.flip([0])
-    return data
+    return check(data)

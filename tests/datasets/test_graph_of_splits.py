@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,8 @@ KEYS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
     st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 2)),
         max_size=20,
-    )
+        unique_by=lambda row: row[:2],
+    ).filter(lambda rows: any(label == 0 for _, _, label in rows))
 )
 def test_graph_of_splits(rows):
     user, item, label = torch.tensor(rows, dtype=torch.long).view(-1, 3).t()
@@ -38,6 +40,16 @@ def test_graph_of_splits(rows):
     expected = [[i, u] for u, i, value in rows if value == 0]
     assert data[RATED_BY].edge_index.t().tolist() == expected
     data.validate()
+
+
+@pytest.mark.parametrize(
+    ('item', 'message'),
+    [([2, 2], 'a training interaction'), ([3, 1], 'item 3')],
+)
+def test_graph_of_splits_refuses_a_broken_contract(item, message):
+    user, label = torch.tensor([0, 0]), torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=message):
+        graph_of_splits(user, torch.tensor(item), label, 1, 3, features={})
 
 
 def test_graph_of_splits_keeps_what_is_known():
