@@ -1,7 +1,7 @@
 """From raw text and pictures to recommendations: films with posters.
 
     python benchmarks/films.py DATA --text-model FOLDER --image-weights FILE
-    python benchmarks/run_all.py --dataset films --backbone VBPR FREEDOM
+    pyg-ckd run --dataset films --backbone VBPR FREEDOM
 
 DATA holds MovieLens-1M with plots and posters: a table `items.tsv`, an archive
 `posters_128x192.zip` and the items of each user in the order of time. The
@@ -13,7 +13,7 @@ with CKD, and draws what it recommends to some users. `--genres` takes genres
 out of the text and makes them a third modality, one feature a genre:
 
     python benchmarks/films.py DATA --genres --out datasets/films3 ...
-    python benchmarks/run_all.py --dataset films3 --backbone VBPR
+    pyg-ckd run --dataset films3 --backbone VBPR
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def load(args: argparse.Namespace) -> Catalogue:
 
 
 def train(dataset: Catalogue) -> Recommendation:
-    """Train VBPR with CKD, briefly: `run_all.py` trains it to the end."""
+    """Train VBPR with CKD, briefly: `pyg-ckd run` trains it to the end."""
     data = dataset[0]
     task = Recommendation(
         VBPR.from_data(data), data, balance=CKD(), lr=5e-3, batch_size=16384

@@ -6,32 +6,32 @@
 
 A level is the share of items that lose the modality, at random or those with
 the fewest interactions, or the size of the noise in standard deviations of each
-feature. Base, teachers and students are trained anew at each level, and kept
-and resumed as by `run_all.py`. It ends with a table of gains at each level and
-a plot.
+feature. Base, teachers and students are trained anew at each level. Results of
+a level are in a folder of its own, those without loss or noise in the folder of
+the data set, and nothing is trained again that is there. It ends with a table
+of gains at each level and a plot.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from itertools import chain
 
-from rich.console import Console
-from run_all import (
-    BACKBONES,
-    METHODS,
-    Benchmark,
-    add_arguments,
-    run_cells,
-    terminal_table,
-)
+from common import add_arguments, experiment_of, run_shown, status
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.analysis import Result, plot_levels, summarize
+from pyg_ckd.experiments import METHODS, Result
+from pyg_ckd.experiments.cli.arguments import folder_of
+from pyg_ckd.experiments.cli.output import tables
+from pyg_ckd.experiments.cli.table import terminal_table
+from pyg_ckd.experiments.plots import plot_levels
 from pyg_ckd.transforms import MissingModality, NoisyModality
 
+SHARES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 LEVELS = {
-    'random': [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
-    'tail': [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+    'random': SHARES,
+    'tail': SHARES,
     'noise': [0.0, 0.5, 1.0, 2.0, 4.0],
 }
 LABELS = {
@@ -41,52 +41,51 @@ LABELS = {
 }
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Missing and noisy items.')
-    add_arguments(parser, backbones=BACKBONES, default=['VBPR'])
+    add_arguments(parser)
     parser.add_argument('--modality', default='image')
     parser.add_argument('--pattern', default='random', choices=LEVELS)
     parser.add_argument('--level', nargs='+', type=float)
-    parser.set_defaults(method=METHODS)
     args = parser.parse_args(argv)
-    folder = args.results / (args.run or args.dataset)
-    console = Console()
+    methods = [METHODS[name] for name in ('base', 'teachers', 'ckd')]
     runs: dict[float, list[Result]] = {}
     for level in args.level or LEVELS[args.pattern]:
-        runs[level] = run_level(args, level, console)
+        name = f'{args.modality}-{args.pattern}-{level:g}' if level else ''
+        transform = transform_of(args.pattern, args.modality, level)
+        experiment = experiment_of(args, before=transform, folder=name)
+        runs[level] = run_shown(experiment, args, methods)
 
     label = LABELS[args.pattern].format(args.modality)
     for level, results in runs.items():
         title = f'{args.dataset}, test, {label}: {level:g}'
-        console.print(terminal_table(summarize(results), title))
+        tables().print(terminal_table(results, title))
     for backbone in args.backbone:
         own = {
-            level: [run for run in results if run.backbone == backbone]
+            level: [
+                result
+                for result in results
+                if result.run.backbone == backbone and not result.error
+            ]
             for level, results in runs.items()
         }
-        path = folder / f'{args.modality}-{args.pattern}-{backbone}.png'
+        name = f'{args.modality}-{args.pattern}-{backbone}.png'
+        path = folder_of(args) / name
         plot_levels(own, label).savefig(path, dpi=150)
-        console.print(f'Plot: {path}')
+        tables().print(f'Plot: {path}', soft_wrap=True)
+    return status(chain(*runs.values()))
 
 
-def run_level(
-    args: argparse.Namespace, level: float, console: Console
-) -> list[Result]:
-    """Train all there is at one level, in a folder of its own."""
-    folder = args.results / (args.run or args.dataset)
-    transform: BaseTransform | None = None
-    if level > 0:
-        folder /= f'{args.modality}-{args.pattern}-{level:g}'
-        if args.pattern == 'noise':
-            transform = NoisyModality(args.modality, level)
-        else:
-            transform = MissingModality(args.modality, level, args.pattern)
-    folder.mkdir(parents=True, exist_ok=True)
-    bench = Benchmark(args, folder, transform=transform)
-    cells = list(bench.cells())
-    run_cells(bench, cells, console)
-    return [bench.finished[bench.key(cell)] for cell in cells]
+def transform_of(
+    pattern: str, modality: str, level: float
+) -> BaseTransform | None:
+    """Return what takes a modality away, or adds noise to it."""
+    if level == 0:
+        return None
+    if pattern == 'noise':
+        return NoisyModality(modality, level)
+    return MissingModality(modality, level, pattern)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

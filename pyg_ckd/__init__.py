@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = '0.1.0'
+__version__ = '0.2.0.dev0'
 
 if TYPE_CHECKING:
     from pyg_ckd.balance import CKD as CKD
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyg_ckd.graph import check as check
     from pyg_ckd.inspect import diagnose as diagnose
     from pyg_ckd.inspect import explain as explain
+    from pyg_ckd.inspect import knock_out as knock_out
     from pyg_ckd.nn import as_recommender as as_recommender
     from pyg_ckd.ranking import evaluate as evaluate
     from pyg_ckd.ranking import evaluate_users as evaluate_users
@@ -51,6 +52,7 @@ _HOME = {
     'fit_teachers': 'train',
     'from_interactions': 'datasets._from_interactions',
     'full': 'views',
+    'knock_out': 'inspect',
     'only': 'views',
     'rank': 'ranking',
     'recommend': 'ranking',
@@ -58,9 +60,9 @@ _HOME = {
 }
 # `pyg_ckd.testing` is imported by name only, as it needs pytest:
 _SUBPACKAGES = (
-    'analysis',
     'balance',
     'datasets',
+    'experiments',
     'graph',
     'inspect',
     'kernels',

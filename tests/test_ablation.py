@@ -1,15 +1,18 @@
-import json
+from dataclasses import replace
+from html import unescape
 
 import pytest
 import torch
 
 from pyg_ckd.balance import Teacher
 from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.experiments import METHODS, Method, Result, Run, Settings, Store
+from pyg_ckd.experiments.build import balance_of
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import VBPR
 from pyg_ckd.objectives import BPR
 from pyg_ckd.train import Recommendation
-from pyg_ckd.views import full, only
+from pyg_ckd.views import full
 
 
 @pytest.fixture(scope='module')
@@ -24,7 +27,7 @@ def arguments(tmp_path):
     settings = tmp_path / 'settings.toml'
     small = 'model = { dim = 4 }\ntrain = { batch_size = 4096, lr = 1e-2 }\n'
     settings.write_text(
-        f'[default.VBPR]\n{small}ckd = {{ on_random = {{ tau = 0.5 }} }}\n'
+        f'[default.VBPR]\n{small}CKD = {{ on_random = {{ tau = 0.5 }} }}\n'
         f'[default.FREEDOM]\n{small}'
     )
     arguments = ['--device', 'cpu', '--seed', '0', '--max-epochs', '1']
@@ -34,122 +37,149 @@ def arguments(tmp_path):
 
 def test_ablation(script, arguments, tmp_path, capsys):
     arguments += ['--variant', 'only generic', 'longer', 'ensemble']
-    script.main(arguments)
+    assert script.main(arguments) == 0
     folder = tmp_path / 'fake'
-    lines = (folder / 'results.jsonl').read_text().split('\n')
-    results = {
-        one['method']: one for one in map(json.loads, filter(None, lines))
-    }
+    results = {str(r.run.method): r for r in Store(folder).results()}
     assert list(results) == [
         'base',
-        'teacher(image)',
-        'teacher(text)',
-        'ckd',
-        'ckd[only generic]',
-        'base[longer]',
+        'image alone',
+        'text alone',
+        'CKD',
+        'CKD, only generic',
+        'longer',
         'ensemble',
     ]
-    generic = results['ckd[only generic]']['settings']['ckd']
-    assert generic == {'on_random': {'tau': 0.5}, 'on_batch': None}
-    own = results['ckd']['settings']['ckd']
-    assert own == {'on_random': {'tau': 0.5}}
-    assert results['base[longer]']['settings']['fit']['patience'] == 40
-    assert 'patience' not in results['base']['settings']['fit']
-    assert 'specific_text' in results['ckd']['history'][0]
-    assert results['ckd[only generic]']['history'][0]['specific_text'] == 0
+    settings = {name: each.run.settings for name, each in results.items()}
+    generic = settings['CKD, only generic']['balance']
+    assert generic['on_batch'] is None
+    own = settings['CKD']['balance']
+    assert generic['on_random'] == own['on_random']
+    assert own['on_random']['tau'] == 0.5
+    assert own['on_batch'] is not None
+    assert settings['longer']['fit']['patience'] == 40
+    assert settings['base']['fit']['patience'] == 10
+    assert results['CKD'].history[0]['specific_text'] > 0
+    assert results['CKD, only generic'].history[0]['specific_text'] == 0
     # The ensemble is not trained, and is none of its members:
-    recall = {m: results[m]['test'] for m in results}
-    assert results['ensemble']['epochs'] == 0
-    assert recall['ensemble']['full'] != recall['teacher(text)']['only(text)']
+    assert results['ensemble'].epochs == 0
+    assert results['ensemble'].tested != results['text alone'].tested
 
-    out = capsys.readouterr().out
-    assert 'ckd[only generic]' in out
-    page = (folder / 'ablation.html').read_text()
-    for text in (' '.join(out.split()), page):
-        assert 'adjusted by Holm' in text
-        assert 'seed 0, 1 checkpoints: image -, text -, pooled -' in text
+    out = ' '.join(capsys.readouterr().out.split())
+    assert 'CKD, only generic' in out
+    page = unescape((folder / 'ablation.html').read_text())
+    for text in (out, page):
+        assert 'VBPR CKD 0, 1 checkpoints: image -, text -, pooled -.' in text
     script.main(arguments)
-    assert '7 cells, 7 of them finished' in capsys.readouterr().out
+    assert '7 cells, 7 of them finished' in capsys.readouterr().err
 
 
 def test_other_teachers_and_other_data(script, arguments, tmp_path, capsys):
-    others = [
-        'self-distilled',
-        'taught by ensemble',
-        'taught by FREEDOM',
-        'taught by VBPR',
+    arguments += ['--variant', 'taught by FREEDOM', 'taught by VBPR']
+    arguments += ['born again', 'standardized']
+    assert script.main(arguments) == 0
+    results = Store(tmp_path / 'fake').results()
+    assert [str(result.run) for result in results] == [
+        'VBPR base 0',
+        'VBPR image alone 0',
+        'VBPR text alone 0',
+        'VBPR CKD 0',
+        'FREEDOM image alone 0',
+        'FREEDOM text alone 0',
+        'VBPR CKD taught by FREEDOM 0',
+        'VBPR born again 0',
+        'VBPR standardized 0',
     ]
-    arguments += ['--variant', *others, 'born again', 'standardized']
-    script.main(arguments)
-    folder = tmp_path / 'fake'
-    lines = (folder / 'results.jsonl').read_text().split('\n')
-    results = {
-        (one['backbone'], one['method']): one
-        for one in map(json.loads, filter(None, lines))
-    }
-    assert list(results) == [
-        ('VBPR', 'base'),
-        ('VBPR', 'teacher(image)'),
-        ('VBPR', 'teacher(text)'),
-        ('VBPR', 'ckd'),
-        ('VBPR', 'ckd[self-distilled]'),
-        ('VBPR', 'ckd[taught by ensemble]'),
-        ('FREEDOM', 'teacher(image)'),
-        ('FREEDOM', 'teacher(text)'),
-        ('VBPR', 'ckd[taught by FREEDOM]'),
-        ('VBPR', 'ckd[taught by VBPR]'),
-        ('VBPR', 'ckd[born again]'),
-        ('VBPR', 'base[standardized]'),
-    ]
-    recall = [results['VBPR', f'ckd[{name}]']['test'] for name in others]
-    assert recall[3] == results['VBPR', 'ckd']['test']  # its own teachers
-    assert all(one != recall[3] for one in recall[:3])
+    recall = {str(r.run.method): r.tested['recall@20'] for r in results}
+    assert len({recall['CKD'], recall['CKD taught by FREEDOM']}) == 2
     # The full view is taught, and no modality:
-    (entry,) = results['VBPR', 'ckd[born again]']['history']
+    (entry,) = results[-2].history
     assert 'generic_full' in entry
     assert 'generic_text' not in entry
     assert 'val_recall@20/full' in entry
-    data = {results[cell]['settings']['data'] for cell in results}
-    assert len(data) == 2  # features are others, standardised
-
-    args = script.parse_arguments(arguments)
-    bench = script.Ablation(args, folder, script.VARIANTS)
-    own = bench.teachers(('VBPR', 'ckd', 0))
-    for name in others[1:3]:
-        teachers = bench.teachers(('VBPR', f'ckd[{name}]', 0))
-        assert list(teachers) == list(own) == [only('image'), only('text')]
-        for keep, teacher in teachers.items():
-            assert teacher.spread == pytest.approx(own[keep].spread, rel=1e-4)
-    (path,) = (folder / 'teachers').glob('VBPR-base-0-*.pt')
-    base = Teacher.load(path)
-    taught = bench.teachers(('VBPR', 'ckd[self-distilled]', 0))
-    assert list(taught) == list(own)
-    for teacher in taught.values():
-        assert torch.equal(teacher.item, base.item)
-    again = bench.teachers(('VBPR', 'ckd[born again]', 0))
-    assert list(again) == [full(['image', 'text'])]
-
-    capsys.readouterr()
-    path.unlink()
-    script.main(arguments)
-    out = capsys.readouterr().out
-    assert '11 cells, 10 of them finished' in out
-    assert '1 cells, 1 of them finished' in out
-    page = (folder / 'ablation.html').read_text()
-    assert 'VBPR ckd[self-distilled]' in page
+    # Features are others, standardised, and results are compared all the same:
+    assert len({result.run.data for result in results}) == 2
+    assert results[-1].run.data != results[0].run.data
+    out = ' '.join(capsys.readouterr().out.split())
+    row = out.split('standardized')[1].split('FREEDOM')[0]
+    assert '%' in row
+    assert 'different data' not in row
 
 
-def test_born_again_teaches_the_full_view(script, load_benchmark):
-    run_all = load_benchmark('run_all')
-    changed, ckd_of = run_all.changed, run_all.ckd_of
+def test_variants_differ(load_benchmark):
+    variants = load_benchmark('variants').VARIANTS
+    settings = Settings({})
+    methods = [METHODS['base'], METHODS['ckd'], *variants.values()]
+    assert len({str(method) for method in methods}) == len(methods)
+    runs = {
+        Run('fake', 'VBPR', method, 0, effective, data=method.name).key
+        for method in methods
+        for effective in [settings.effective('fake', 'VBPR', VBPR, method)]
+    }
+    assert len(runs) == len(methods)
+    for name in load_benchmark('variants').CHANGES:
+        changed = variants[name]
+        effective = settings.effective('fake', 'VBPR', VBPR, changed)
+        ckd = settings.effective('fake', 'VBPR', VBPR, METHODS['ckd'])
+        assert effective['model'] == ckd['model']
+        if name not in ('strength 0.01', 'tau 0.1'):
+            assert effective['balance'] != ckd['balance'], name
+
+
+def test_comparable_changes_standardised_bases_alone(load_benchmark):
+    comparable = load_benchmark('variants').comparable
+    results = [
+        Result(Run('shop', 'VBPR', method, 0, data=data))
+        for method, data in (
+            (Method(), 'a'),
+            (Method(name='standardized'), 'b'),
+            (METHODS['ckd'], 'c'),
+        )
+    ]
+    alone = Result(replace(results[1].run, backbone='MGCN'))
+    found = comparable([*results, alone])
+    assert [each.run.data for each in found] == ['a', 'a', 'c', 'b']
+    assert results[1].run.data == 'b'
+
+
+def test_agreement(script):
+    weights = [1.4, 1.3, 1.2, 1.1]
+    recall = [0.04, 0.05, 0.06, 0.07]
+    history = [
+        {
+            'epoch': epoch,
+            'weight_text': weight,
+            'weight_image': 2 - weight,
+            'val_recall@20/only(text)': own,
+            'val_recall@20/only(image)': own,
+        }
+        for epoch, (weight, own) in enumerate(zip(weights, recall, strict=True))
+    ]
+    results = [
+        Result(Run('shop', 'VBPR', method, 0), val={'recall@20': 0.08})
+        for method in (
+            Method('teacher', modality='text'),
+            Method('teacher', modality='image'),
+        )
+    ]
+    ckd = Result(Run('shop', 'VBPR', METHODS['ckd'], 0), history=history)
+    (line,) = script.agreements([*results, ckd])
+    assert line.endswith(
+        '4 checkpoints: text +1.00, image -1.00, pooled +0.00.'
+    )
+    assert script.agreements(results) == []
+
+
+def test_born_again_teaches_the_full_view(script):
     data = FakeMultimodal(num_users=30, num_items=20)[0]
     base, model = (VBPR.from_data(data, dim=4) for _ in range(2))
     for parameter in (*base.parameters(), *model.parameters()):
         torch.nn.init.normal_(parameter, std=0.1)
     teachers = {full(modalities(data)): Teacher.from_model(base, data)}
-    settings = {'strength': 0.5, 'on_random': {'weight': 3.0, 'tau': 0.2}}
-    settings = changed(settings, script.VARIANTS['born again']['ckd'])
-    balance = ckd_of(settings, teachers)
+    ckd = {'strength': 0.5, 'on_random': {'weight': 3.0, 'tau': 0.2}}
+    settings = Settings({'shop': {'VBPR': {'CKD': ckd}}})
+    born_again = script.VARIANTS['born again']
+    effective = settings.effective('shop', 'VBPR', VBPR, born_again)
+    balance = balance_of(effective['balance'], teachers)
     task = Recommendation(model, data, BPR(l2=0.0), balance)
     batch = next(iter(task.train_dataloader()))
     torch.manual_seed(1)

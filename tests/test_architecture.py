@@ -20,8 +20,9 @@ LAYERS = (
     ('objectives',),
     ('balance',),
     ('train',),
-    ('inspect', 'analysis'),
-    ('testing',),
+    ('inspect',),
+    ('experiments',),
+    ('testing', '__main__'),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = ['README.md', 'docs/add_a_backbone.md', 'docs/add_a_balance.md']
+PAGES = [
+    'README.md',
+    'docs/add_a_backbone.md',
+    'docs/add_a_balance.md',
+    'docs/choose.md',
+]
 
 # A fence of exactly "```python"; any other info string is not run:
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)

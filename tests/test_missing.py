@@ -1,6 +1,6 @@
 import pytest
 
-from pyg_ckd.analysis import load_results
+from pyg_ckd.experiments import Store
 
 
 @pytest.fixture(scope='module')
@@ -26,23 +26,24 @@ def arguments(tmp_path):
 def test_levels(main, arguments, tmp_path, capsys, pattern):
     arguments += ['--pattern', pattern, '--modality', 'text']
     arguments += ['--level', '0', '0.5']
-    main(arguments)
+    assert main(arguments) == 0
     fake = tmp_path / 'fake'
-    runs = load_results(fake), load_results(fake / f'text-{pattern}-0.5')
-    methods = ['base', 'teacher(image)', 'teacher(text)', 'ckd']
-    assert [run.method for run in runs[0]] == methods
-    assert [run.method for run in runs[1]] == methods
-    whole, damaged = ({run.method: run.test for run in part} for part in runs)
-    assert whole['teacher(image)'] == damaged['teacher(image)']
-    assert whole['teacher(text)'] != damaged['teacher(text)']
+    whole, damaged = (
+        {str(result.run.method): result for result in Store(folder).results()}
+        for folder in (fake, fake / f'text-{pattern}-0.5')
+    )
+    methods = ['base', 'image alone', 'text alone', 'CKD']
+    assert list(whole) == list(damaged) == methods
+    assert whole['image alone'].test == damaged['image alone'].test
+    assert whole['text alone'].test != damaged['text alone'].test
 
     picture = fake / f'text-{pattern}-VBPR.png'
     assert picture.read_bytes().startswith(b'\x89PNG')
     out = ' '.join(capsys.readouterr().out.split())
-    assert picture.name in out.replace(' ', '')
+    assert f'Plot: {picture}' in out
     what = 'noise in text' if pattern == 'noise' else 'items without text'
-    assert out.count(what) >= 2
+    assert out.count(what) == 2
 
     main(arguments)
-    out = capsys.readouterr().out
-    assert out.count('4 cells, 4 of them finished') == 2
+    err = capsys.readouterr().err
+    assert err.count('4 cells, 4 of them finished') == 2

@@ -2,14 +2,17 @@
 
 from ._diagnose import diagnose
 from ._explain import Explanation, explain
+from ._knock_out import KnockOut, knock_out
 from .agreement import rank_agreement, weights_and_gaps
 from .diagnosis import Diagnosis
 
 __all__ = [
     'Diagnosis',
     'Explanation',
+    'KnockOut',
     'diagnose',
     'explain',
+    'knock_out',
     'rank_agreement',
     'weights_and_gaps',
 ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from pyg_ckd.analysis.plots import COLORS, CYCLE
 from pyg_ckd.inspect.agreement import Curves, gap, rank_agreement
+from pyg_ckd.inspect.colors import COLORS, CYCLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,292 @@
+"""Write RESULTS.md from the results that are kept in this repository.
+
+    python benchmarks/results_page.py
+
+Each folder `results/<name>` holds `results.jsonl`, as `pyg-ckd run` writes it,
+and a `README.md`, whose text is put above the table. What the page says at its
+top follows from the results by rules: backbones and methods are chosen by
+validation, and a gain is claimed only where one is significant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import fmean
+
+from variants import comparable
+
+from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.experiments import BACKBONES, Result, Store
+from pyg_ckd.experiments.backbones import BASELINES
+from pyg_ckd.experiments.rows import Key, current, failures, rows_of
+from pyg_ckd.experiments.tables import (
+    METRIC,
+    METRICS,
+    best,
+    comparisons,
+    mean_of,
+    p_value,
+    values_of,
+)
+
+FOLDER = Path(__file__).with_name('results')
+PAGE = Path(__file__).with_name('RESULTS.md')
+HEAD = """\
+# Results
+
+Made by `python benchmarks/results_page.py`; do not edit. Figures are Recall@20
+on test, means over seeds; backbones and methods are chosen by validation.
+"""
+FOOT = """\
+*Against base* is the relative change of Recall@20 with its interval of 95 %,
+and *p* is adjusted by Holm for all comparisons of the data set. A change is a
+gain or a loss if the interval leaves out zero and p is below 0.05. **Bold** is
+the best of a column, *cut short* what was still getting better at its last
+epoch, which does not compete. Minutes are those of one run, in the mean.
+"""
+COLUMNS = (
+    *('backbone', 'method', 'seeds'),
+    *('Recall@10', 'Recall@20', 'NDCG@10', 'NDCG@20'),
+    *('against base', 'p', 'minutes'),
+)
+
+
+class Study:
+    """The results of one data set, and what follows from them.
+
+    Args:
+        results (list[Result]): All results of a folder.
+    """
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        order = {name: place for place, name in enumerate(BACKBONES)}
+        results = sorted(
+            comparable(results),
+            key=lambda each: order.get(each.run.backbone, len(order)),
+        )
+        kept, self.notes = current(results)
+        self.notes += [f'{r.run} failed: {r.error}' for r in failures(results)]
+        self.rows = rows_of(kept)
+        self.against = comparisons(kept)
+        self.best = best(kept)
+        self.bases = [key for key in self.rows if key[2] == 'base']
+        #: Rows that are compared with a base, by backbone.
+        self.compared: dict[str, list[Key]] = {}
+        for key in self.against:
+            self.compared.setdefault(key[1], []).append(key)
+
+    def in_short(self) -> Iterator[tuple[str, str]]:
+        """Yield what a reader wants to know first, and the answer, if any."""
+        yield 'Which backbone', self._which_backbone()
+        yield 'Which method', self._which_method()
+        yield 'What hurts', self._what_hurts()
+        yield 'Better with one modality than with all', self._out_of_balance()
+        yield 'Not tested', self._not_tested()
+        yield 'Cut short', self._cut_short()
+
+    def _which_backbone(self) -> str:
+        if not self.bases:
+            return ''
+        first, *others = sorted(self.bases, key=self._val, reverse=True)
+        text = f'{first[1]} {self._figure(first)}'
+        for key in others[:2]:
+            text += f', then {key[1]} {self._figure(key)}'
+        text += '; backbones are not tested against each other.'
+        trained = [key for key in self.bases if self.rows[key][0].epochs]
+        simple = [key for key in self.bases if key not in trained]
+        if trained and simple:
+            most = max(simple, key=self._val)
+            passed = [k for k in trained if self._val(k) < self._val(most)]
+            text += (
+                f' {most[1]} {self._figure(most)}, not trained, is above '
+                f'{len(passed)} of {len(trained)} that are.'
+            )
+        return text
+
+    def _which_method(self) -> str:
+        texts = []
+        for backbone, keys in self.compared.items():
+            tested = [key for key in keys if self.against[key].tested]
+            gains = [k for k in tested if self.against[k].outcome == 'gain']
+            if tested:
+                key = max(gains or tested, key=self._val)
+                verdict = _unbroken(self.against[key].verdict)
+                texts.append(f'{backbone}: `{key[2]}`, {verdict}')
+        return _list(texts)
+
+    def _what_hurts(self) -> str:
+        texts, advice = [], []
+        for backbone, keys in self.compared.items():
+            below = [
+                f'`{key[2]}` ({_unbroken(str(self.against[key]))})'
+                for key in keys
+                if self.against[key].gain < 0
+            ]
+            if below:
+                texts.append(f'{backbone}: {", ".join(below)}')
+                choices = {*keys, *map(self._base_of, keys)}
+                best = max(choices, key=self._val)[2]
+                advice.append(f'`{best}` for {backbone}')
+        if not texts:
+            return ''
+        return (
+            f'{_list(texts)} Choose by validation, the base among the choices: '
+            f'it takes {", ".join(advice)}.'
+        )
+
+    def _out_of_balance(self) -> str:
+        texts = []
+        for base in self.bases:
+            alone = [
+                key
+                for key, runs in self.rows.items()
+                if key[1] == base[1]
+                and runs[0].run.method.kind == 'teacher'
+                and self._test(key) > self._test(base)
+            ]
+            if alone:
+                keys = [base, max(alone, key=self._test)]
+                if base[1] in self.compared:
+                    keys.append(max(self.compared[base[1]], key=self._val))
+                figures = [f'`{key[2]}` {self._test(key):.4f}' for key in keys]
+                texts.append(f'{base[1]} ({", ".join(figures)})')
+        return _list(texts)
+
+    def _not_tested(self) -> str:
+        untested = {
+            backbone: [key for key in keys if not self.against[key].tested]
+            for backbone, keys in self.compared.items()
+        }
+        known = {*BASELINES, *self.compared}
+        names = [key[1] for key in self.bases if key[1] not in known]
+        parts = []
+        for backbone, keys in self.compared.items():
+            if len(untested[backbone]) == len(keys):
+                names.append(backbone)
+            elif untested[backbone]:
+                of = f'{len(untested[backbone])} of {len(keys)}'
+                parts.append(f'{of} for {backbone}')
+        whole = [f'any method for {", ".join(names)}'] if names else []
+        return _list([*whole, *parts])
+
+    def _cut_short(self) -> str:
+        rows = [f'{k[1]} `{k[2]}`' for k in self.rows if self._is_cut(k)]
+        return f'{", ".join(rows)}; raise `--max-epochs`.' if rows else ''
+
+    def table(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of the table."""
+        for key, runs in self.rows.items():
+            comparison = self.against.get(key)
+            figures = [
+                f'**{mean_of(runs, metric)}**'
+                if key in self.best[metric]
+                else mean_of(runs, metric)
+                for metric in METRICS
+            ]
+            verdict = str(comparison) if comparison else ''
+            if self._is_cut(key):
+                verdict = f'cut short {verdict}'.strip()
+            yield (
+                key[1],
+                key[2],
+                str(len(runs)),
+                *figures,
+                verdict,
+                p_value(comparison and comparison.p_adjusted),
+                f'{fmean(run.seconds for run in runs) / 60:.1f}',
+            )
+
+    def _base_of(self, key: Key) -> Key:
+        return *key[:2], str(self.rows[key][0].run.method.reference)
+
+    def _val(self, key: Key) -> float:
+        return fmean(result.val[METRIC] for result in self.rows[key])
+
+    def _test(self, key: Key) -> float:
+        return fmean(values_of(self.rows[key], METRIC))
+
+    def _figure(self, key: Key) -> str:
+        number = len(self.rows[key])
+        seeds = '1 seed' if number == 1 else f'{number} seeds'
+        return f'{self._test(key):.4f} ({seeds})'
+
+    def _is_cut(self, key: Key) -> bool:
+        return any(result.cut_short for result in self.rows[key])
+
+
+def page(folder: Path = FOLDER) -> str:
+    """Return the page of a folder of folders of results.
+
+    Raises:
+        ValueError: If there are none, or something could not be read.
+    """
+    top, parts = ['## In short'], []
+    for log in sorted(folder.glob('*/results.jsonl')):
+        name = log.parent.name
+        store = Store(log.parent)
+        results = store.results()
+        if store.problems or not results:
+            raise ValueError('; '.join(store.problems) or f"'{log}' is empty")
+        study = Study(results)
+        remark = log.with_name('README.md').read_text('utf-8').strip()
+        first, *others = remark.split('\n\n')
+        points = [
+            f'- *{question}*: {answer}'
+            for question, answer in study.in_short()
+            if answer
+        ]
+        lines = [_wrapped(f'**{name}**: {first}'), *map(_wrapped, points)]
+        top.append('\n'.join([lines[0], '', *lines[1:]]))
+        rows = [COLUMNS, ('---',) * len(COLUMNS), *study.table()]
+        table = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+        notes = [_wrapped(note) for note in study.notes]
+        parts += [f'## {name}', first, *others, table, *notes]
+    if not parts:
+        raise ValueError(f"'{folder}' has no folder with 'results.jsonl'")
+    return '\n\n'.join([HEAD.strip(), *top, *parts, FOOT.strip()]) + '\n'
+
+
+def _list(texts: list[str]) -> str:
+    return f'{"; ".join(texts)}.' if texts else ''
+
+
+def _unbroken(text: str) -> str:
+    """Return a text whose intervals stay on one line."""
+    return re.sub(
+        r'[+-]\S+ %( \[[^]]*\])?',
+        lambda found: found[0].replace(' ', '\N{NO-BREAK SPACE}'),
+        text,
+    )
+
+
+def _wrapped(text: str) -> str:
+    indent = '  ' if text.startswith('- ') else ''
+    return textwrap.fill(
+        text,
+        80,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--folder', type=Path, default=FOLDER)
+    parser.add_argument('--out', type=Path, default=PAGE)
+    args = parser.parse_args(argv)
+    try:
+        text = page(args.folder)
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    with open_atomic(args.out) as file:
+        file.write(text.encode())
+    print(f'Wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,70 @@
+"""Variants of CKD, and what they are compared with, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from pyg_ckd.experiments import METHODS, Method, Result
+
+#: Arguments of `CKD` that differ from those in the settings.
+CHANGES: dict[str, dict[str, Any]] = {
+    # Random triples are drawn all the same, as with the base settings:
+    'only specific': {'on_random': {'weight': 0.0}},
+    'only generic': {'on_batch': False},
+    'no weights': {'weights': False},
+    'only generic, no weights': {'on_batch': False, 'weights': False},
+    'teacher reference': {'weights': {'reference': 'teacher'}},
+    'average effect': {'weights': {'effect': 'average'}},
+    'average, teacher': {
+        'weights': {'effect': 'average', 'reference': 'teacher'}
+    },
+    'eps 1e-8': {'on_random': {'eps': 1e-8}},
+    '1,000 triples': {'on_random': {'num_pairs': 1000}},
+    '256 x 32 triples': {'on_random': {'num_pairs': 256, 'group_size': 32}},
+    **{f'strength {s:g}': {'strength': s} for s in (0.001, 0.003, 0.01)},
+    **{f'strength {s:g}': {'strength': s} for s in (0.03, 0.1, 0.3)},
+    **{f'gamma {g:g}': {'on_random': {'weight': g}} for g in (1.0, 20.0)},
+    **{f'tau {tau:g}': {'on_random': {'tau': tau}} for tau in (0.05, 0.2, 1.0)},
+}
+#: Methods by the name of the variant.
+VARIANTS: dict[str, Method] = {
+    **{
+        name: Method.student('CKD', changes={'CKD': own}, name=f'CKD, {name}')
+        for name, own in CHANGES.items()
+    },
+    'gate': METHODS['ckd-gate'],
+    'self-distilled': METHODS['self-distilled'],
+    'born again': METHODS['born-again'],
+    **{
+        f'taught by {teacher}': Method.student('CKD', teachers=teacher)
+        for teacher in ('ensemble', 'VBPR', 'LightGCN', 'FREEDOM')
+    },
+    'ensemble': METHODS['ensemble'],
+    'longer': Method(changes={'fit': {'patience': 40}}, name='longer'),
+    'standardized': Method(name='standardized'),
+}
+#: What is trained on standardised features.
+STANDARDIZED = VARIANTS['standardized']
+
+
+def comparable(results: Iterable[Result]) -> list[Result]:
+    """Return results with bases on standardised features beside the others.
+
+    Those have other data by intention, and the fingerprint of the base that
+    they are compared with here.
+    """
+    results = list(results)
+    data = {
+        (each.run.dataset, each.run.backbone): each.run.data
+        for each in results
+        if each.run.method == METHODS['base']
+    }
+    return [
+        replace(each, run=replace(each.run, data=own))
+        if each.run.method == STANDARDIZED
+        and (own := data.get((each.run.dataset, each.run.backbone)))
+        else each
+        for each in results
+    ]

@@ -1,0 +1,62 @@
+"""Experiments: runs that are kept, resumed, compared and read.
+
+All is imported when it is asked for, as in :mod:`pyg_ckd` itself.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._report import report as report
+    from .backbones import BACKBONES as BACKBONES
+    from .experiment import Experiment as Experiment
+    from .method import METHODS as METHODS
+    from .method import Method as Method
+    from .result import Result as Result
+    from .run import Run as Run
+    from .settings import Settings as Settings
+    from .statistics import Comparison as Comparison
+    from .statistics import bootstrap_interval as bootstrap_interval
+    from .statistics import compare as compare
+    from .statistics import holm as holm
+    from .statistics import paired_test_seeds as paired_test_seeds
+    from .statistics import paired_test_users as paired_test_users
+    from .store import Store as Store
+    from .tables import summarize as summarize
+    from .watcher import Watcher as Watcher
+
+_HOME = {
+    'BACKBONES': 'backbones',
+    'Comparison': 'statistics',
+    'Experiment': 'experiment',
+    'METHODS': 'method',
+    'Method': 'method',
+    'Result': 'result',
+    'Run': 'run',
+    'Settings': 'settings',
+    'Store': 'store',
+    'Watcher': 'watcher',
+    'bootstrap_interval': 'statistics',
+    'compare': 'statistics',
+    'holm': 'statistics',
+    'paired_test_seeds': 'statistics',
+    'paired_test_users': 'statistics',
+    'report': '_report',
+    'summarize': 'tables',
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

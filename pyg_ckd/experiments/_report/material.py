@@ -1,0 +1,68 @@
+"""What the page is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyg_ckd.experiments.result import Result
+from pyg_ckd.experiments.rows import Key, current, failures, rows_of
+from pyg_ckd.experiments.statistics import Comparison
+from pyg_ckd.experiments.tables import comparisons
+
+
+@dataclass(frozen=True)
+class Material:
+    """Results of one data set, brought into order.
+
+    Args:
+        results (list[Result]): One version of each row.
+        rows (dict): The same by row.
+        against (dict): The comparison of each row that has a base.
+        failed (list[Result]): Runs that failed.
+        notes (list[str]): What was left out.
+    """
+
+    results: list[Result]
+    rows: dict[Key, list[Result]]
+    against: Mapping[Key, Comparison]
+    failed: list[Result]
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        results: Iterable[Result],
+        against: Mapping[Key, Comparison] | None = None,
+    ) -> Material:
+        """Return the material that results make.
+
+        Args:
+            results: Results of one data set.
+            against: What :func:`~pyg_ckd.experiments.tables.comparisons`
+                returned for them, if it was called.
+        """
+        results = list(results)
+        kept, notes = current(results)
+        if against is None:
+            against = comparisons(kept)
+        rows = rows_of(kept)
+        own = {key: against[key] for key in rows if key in against}
+        ordered = [result for runs in rows.values() for result in runs]
+        return cls(ordered, rows, own, failures(results), notes)
+
+    @property
+    def backbones(self) -> dict[str, list[Result]]:
+        """Results by backbone, in the order of rows."""
+        groups: dict[str, list[Result]] = {}
+        for (_, backbone, _), runs in self.rows.items():
+            groups.setdefault(backbone, []).extend(runs)
+        return groups
+
+    def methods(self, backbone: str) -> dict[str, list[Result]]:
+        """Return the results of a backbone by method."""
+        return {
+            method: runs
+            for (_, name, method), runs in self.rows.items()
+            if name == backbone
+        }

@@ -1,0 +1,121 @@
+"""Settings and protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyg_ckd.experiments._report.head import made_with
+from pyg_ckd.experiments._report.material import Material
+from pyg_ckd.experiments._report.section import (
+    Block,
+    Details,
+    Entries,
+    Point,
+    Points,
+    Section,
+)
+from pyg_ckd.experiments._report.words import listed, plural
+
+INTERVALS = (
+    'Intervals come from 10,000 bootstrap resamples of users and, where there '
+    'are several, of seeds, widened for few seeds by Student’s distribution. '
+    'With one seed they say what other users would give with these trained '
+    'models, and nothing about training them again.'
+)
+TESTS = (
+    'p over users is that of Wilcoxon’s signed-rank test, p over seeds that of '
+    'the paired t-test, p over users and seeds that of the interval.'
+)
+
+
+def adjusted(number: int) -> str:
+    """Return what is said of the number of comparisons."""
+    return (
+        f'Of twenty comparisons that change nothing, one has p below 0.05. '
+        f'Therefore p is adjusted by Holm’s method for all '
+        f'{plural(number, "comparison")} of this page, those that were cut '
+        f'short included. With one seed it is p over users that is adjusted; '
+        f'with several, p over users and seeds, as p over users does not know '
+        f'that another seed gives another model, and p over two or three seeds '
+        f'alone is hardly ever small. A change is called significant if the '
+        f'adjusted p is below 0.05 and the interval, which is not adjusted, '
+        f'leaves out zero.'
+    )
+
+
+def settings_section(material: Material, about: Sequence[str]) -> Section:
+    """Return how the results came about.
+
+    Args:
+        material: The results.
+        about: Sentences to begin with.
+    """
+    family = max((c.family for c in material.against.values()), default=0)
+    lines = [*about, *made_with(material.results), INTERVALS, TESTS]
+    if family > 1:
+        lines.append(adjusted(family))
+    blocks: list[Block] = [Points([Point('', line) for line in lines])]
+    for backbone in material.backbones:
+        settings = {
+            method: dict(flat(runs[0].run.settings))
+            for method, runs in material.methods(backbone).items()
+            if runs[0].run.settings
+        }
+        if settings:
+            blocks.append(_details(backbone, settings))
+    return Section(
+        'settings',
+        'Settings and protocol',
+        'How the results and their intervals came about. Of each recommender, '
+        'what differs between methods comes first.',
+        blocks,
+    )
+
+
+def _details(
+    backbone: str, settings: Mapping[str, Mapping[str, str]]
+) -> Details:
+    """Return the settings of a backbone: what differs, and what does not."""
+    names = list(dict.fromkeys(n for own in settings.values() for n in own))
+    common = {
+        name
+        for name in names
+        if len({own.get(name) for own in settings.values()}) == 1
+    }
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for method, own in settings.items():
+        lines = [
+            f'{n} = {own[n]}' for n in names if n in own and n not in common
+        ]
+        alike.setdefault(tuple(lines), []).append(method)
+    entries = [
+        (listed(methods), lines or ('nothing of its own',))
+        for lines, methods in alike.items()
+        if len(alike) > 1
+    ]
+    own = next(iter(settings.values()))
+    if common:
+        title = 'all methods' if len(settings) > 1 else next(iter(settings))
+        entries.append(
+            (title, tuple(f'{n} = {own[n]}' for n in names if n in common))
+        )
+    return Details(f'Settings of {backbone}', [Entries(entries)])
+
+
+def flat(values: Mapping[str, Any], above: str = '') -> list[tuple[str, str]]:
+    """Return settings by their full names.
+
+    Example:
+        >>> flat({'train': {'lr': 0.1}, 'balance': None})
+        [('train.lr', '0.1'), ('balance', 'none')]
+    """
+    found = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found += flat(value, f'{above}{name}.')
+        else:
+            text = 'none' if value is None else json.dumps(value)
+            found.append((f'{above}{name}', text.strip('"')))
+    return found

@@ -1,0 +1,28 @@
+"""What commands write: JSON and tables on one stream, words on the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+
+def messages() -> Console:
+    """Return the console for progress and messages.
+
+    Logs have lines as long as they are; only terminals break them.
+    """
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+def tables() -> Console:
+    """Return the console for what was asked for."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def write_json(value: Any) -> None:
+    """Write plain values to the standard output."""
+    print(json.dumps(value, indent=2, allow_nan=False))

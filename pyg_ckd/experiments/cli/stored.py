@@ -1,0 +1,131 @@
+"""The recommender that a finished run has left."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from pyg_ckd.experiments.cli.arguments import (
+    add_dataset,
+    add_folder,
+    add_objective,
+    experiment_of,
+    method_of,
+    place_of,
+    positive_number,
+    store_of,
+)
+from pyg_ckd.experiments.cli.output import messages
+from pyg_ckd.experiments.names import BACKBONES, METHODS
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+    from pyg_ckd.experiments import Experiment, Result
+    from pyg_ckd.nn import FixedEmbeddings
+
+
+def add_stored(parser: ArgumentParser) -> None:
+    """Add the arguments that say which run, and how many items."""
+    add = parser.add_argument
+    add_dataset(parser)
+    add_folder(parser)
+    add(
+        '--backbone',
+        required=True,
+        choices=BACKBONES,
+        metavar='NAME',
+        help=f'one of {", ".join(BACKBONES)}',
+    )
+    methods = [name for name in METHODS if name != 'teachers']
+    add(
+        '--method',
+        default='base',
+        choices=methods,
+        metavar='NAME',
+        help=f'one of {", ".join(methods)} (default: base)',
+    )
+    add_objective(parser)
+    add('--seed', default=0, type=int, metavar='N', help='(default: 0)')
+    add(
+        '-k',
+        default=10,
+        type=positive_number,
+        metavar='N',
+        help='how many items for each user (default: 10)',
+    )
+
+
+def stored(args: Namespace) -> tuple[FixedEmbeddings, HeteroData]:
+    """Return the recommender of a run, and its graph.
+
+    Of several runs that differ in settings, the one that was finished last
+    counts.
+
+    Raises:
+        ValueError: If the run is not finished, or has failed.
+    """
+    from pyg_ckd.balance import Teacher
+    from pyg_ckd.nn import FixedEmbeddings
+
+    experiment = experiment_of(args, store_of(args))
+    data = experiment.data()
+    result = _latest(args, experiment)
+    teacher = Teacher.load(experiment.store.embeddings(result.run.key))
+    return FixedEmbeddings(teacher.user, teacher.item), data
+
+
+def names_of(data: HeteroData, node: str) -> list[str] | None:
+    """Return the names of users or items, if the data set has any."""
+    names = data[node].get('name')
+    return None if names is None else [str(name) for name in names]
+
+
+def _latest(args: Namespace, experiment: Experiment) -> Result:
+    method = method_of(args.method, args.objective)
+    store = experiment.store
+    found = [
+        result
+        for result in store.results()
+        if result.run.dataset == args.dataset
+        and result.run.backbone == args.backbone
+        and result.run.method.same_as(method)
+        and result.run.seed == args.seed
+    ]
+    here = [r for r in found if r.run.data == experiment.fingerprint]
+    good = [r for r in here if not r.error]
+    kept = [r for r in good if store.embeddings(r.run.key).is_file()]
+    name = f'{args.backbone} {method} {args.seed}'
+    where = f"of '{args.dataset}' in '{store.folder}'"
+    if not kept:
+        command = _command(args)
+        if good:
+            reason = f"'{store.embeddings(good[-1].run.key)}' is missing"
+            anew = Namespace(**{**vars(args), 'run': f'{store.folder.name}-2'})
+            command = _command(anew)
+        elif here:
+            reason = f'it failed ({here[-1].error})'
+            command = f'{command} --retry'
+        elif found:
+            reason = 'it was trained on other data of that name'
+        else:
+            reason = 'it is not finished'
+        raise ValueError(
+            f"'{name}' {where} has no embeddings: {reason}; train it by: "
+            f'{command}'
+        )
+    if len(kept) > 1:
+        messages().print(
+            f"note: there are {len(kept)} runs '{name}' {where}, with other "
+            f'settings each; the last one is used ({kept[-1].run.key})'
+        )
+    return kept[-1]
+
+
+def _command(args: Namespace) -> str:
+    """Return the command that trains the run."""
+    words = ['pyg-ckd', 'run', *place_of(args)]
+    words += ['--backbone', args.backbone, '--method', args.method]
+    words += ['--objective', args.objective] if args.objective else []
+    return shlex.join([*words, '--seed', str(args.seed)])

@@ -1,0 +1,492 @@
+"""The engine: plans runs, trains those that are not finished, keeps all."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from pytorch_lightning import Callback
+from torch import nn
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
+
+from pyg_ckd.balance import Teacher
+from pyg_ckd.experiments.backbones import (
+    BACKBONES,
+    BASELINES,
+    Maker,
+    transform_of,
+)
+from pyg_ckd.experiments.build import balance_of, model_of, objective_of
+from pyg_ckd.experiments.callbacks import Clock, Tell
+from pyg_ckd.experiments.environment import environment, reset_peak_memory
+from pyg_ckd.experiments.method import Method
+from pyg_ckd.experiments.result import Result
+from pyg_ckd.experiments.run import Run
+from pyg_ckd.experiments.settings import Settings
+from pyg_ckd.experiments.store import Store
+from pyg_ckd.experiments.watcher import Watcher
+from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.inspect import knock_out
+from pyg_ckd.metrics import hits, means, per_user
+from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.ranking import evaluate, rank_views
+from pyg_ckd.train import Recommendation, SaveLast, WatchViews, fit
+from pyg_ckd.train.validation import digest
+from pyg_ckd.views import Keep, full, only, view_name
+
+
+class Experiment:
+    """Runs of backbones and methods on one data set.
+
+    A run is trained once, however often and by however many processes it is
+    asked for; killed at any moment, it goes on from its last evaluation.
+
+    Args:
+        dataset (str): The name of the data set.
+        open (callable): Returns the graph, given the transform that adds the
+            graphs of a backbone, or :obj:`None`.
+        settings (Settings): The settings of runs.
+        store (Store): Where results are kept.
+        backbones (dict, optional): Backbones by name: classes of ours, or
+            whatever returns a module when it is called with the graph and the
+            ``model`` settings.
+            (default: :obj:`~pyg_ckd.experiments.BACKBONES`)
+        max_epochs (int, optional): The largest number of epochs, where the
+            settings name none. (default: :obj:`1000`)
+        device (str, optional): ``"auto"``, ``"cpu"`` or ``"cuda"``.
+            (default: :obj:`"auto"`)
+        test (bool, optional): Whether runs are tested; those of a search for
+            settings are not. (default: :obj:`True`)
+
+    Example:
+        >>> import tempfile
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.experiments import METHODS
+        >>> def shop(pre_transform):
+        ...     return FakeMultimodal(num_users=20, num_items=30,
+        ...                           pre_transform=pre_transform)[0]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     experiment = Experiment(
+        ...         'shop', shop, Settings({}), Store(folder), max_epochs=1)
+        ...     runs = experiment.plan(['VBPR'], [METHODS['base']], seeds=[0])
+        ...     [str(result.run) for result in experiment.run(runs)]
+        ['VBPR base 0']
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        open: Callable[[BaseTransform | None], HeteroData],
+        settings: Settings,
+        store: Store,
+        *,
+        backbones: Mapping[str, Maker] = BACKBONES,
+        max_epochs: int = 1000,
+        device: str = 'auto',
+        test: bool = True,
+    ) -> None:
+        self.dataset = dataset
+        self.open = open
+        self.settings = settings
+        self.store = store
+        self.backbones = backbones
+        self.max_epochs = max_epochs
+        self.device = device
+        self.test = test
+        self._graphs: dict[bytes, HeteroData] = {}
+
+    # Plan ###################################################################
+
+    def plan(
+        self,
+        backbones: Iterable[str],
+        methods: Iterable[Method],
+        seeds: Iterable[int],
+    ) -> list[Run]:
+        """Return runs, each after those that it learns from.
+
+        Where no modality is there to be kept in balance, which is so for
+        baselines and for data with fewer than two, there is the base alone.
+
+        Args:
+            backbones: Names of backbones.
+            methods: How to train each; a teacher without a modality is one of
+                each.
+            seeds: Random seeds.
+
+        Raises:
+            ValueError: If a backbone or a modality is unknown, settings or
+                teachers do not fit, or the data lacks a split.
+        """
+        runs: dict[tuple[str, str], Run] = {}
+        methods, seeds = list(methods), list(seeds)
+        for backbone in backbones:
+            for seed in seeds:
+                for method in self._expanded(backbone, methods):
+                    run = self.planned(backbone, method, seed)
+                    for each in (*self._chain(run), run):
+                        runs.setdefault((each.key, str(each)), each)
+        named = {run.key for run in runs.values()}
+        assert all(set(run.teachers) <= named for run in runs.values())
+        return list(runs.values())
+
+    def planned(self, backbone: str, method: Method, seed: int) -> Run:
+        """Return one run, with its effective settings."""
+        if backbone not in self.backbones:
+            raise ValueError(
+                f"'{backbone}' is no backbone; there are "
+                f'{", ".join(self.backbones)}'
+            )
+        names = modalities(self.data())
+        if method.modality and method.modality not in names:
+            raise ValueError(
+                f"'{method.modality}' is no modality of '{self.dataset}'; "
+                f'there are {", ".join(names)}'
+            )
+        settings = self.settings.effective(
+            self.dataset,
+            backbone,
+            self.backbones[backbone],
+            method,
+            self.max_epochs,
+        )
+        if method.kind == 'ensemble':  # it is made of its teachers alone
+            settings = {}
+        run = Run(
+            self.dataset, backbone, method, seed, settings, self.fingerprint
+        )
+        needed = [teacher.key for teacher in self.needs(run)]
+        return replace(run, teachers=tuple(needed))
+
+    def needs(self, run: Run) -> list[Run]:
+        """Return the runs that a run learns from."""
+        method = run.method
+
+        def of(backbone: str, kind: Method) -> list[Run]:
+            kinds = self._expanded(backbone, [kind])
+            return [self.planned(backbone, each, run.seed) for each in kinds]
+
+        teachers = Method('teacher', objective=method.objective)
+        if method.kind == 'ensemble' or method.teachers in ('own', 'ensemble'):
+            return of(run.backbone, teachers)
+        if method.teachers == 'base':
+            return of(run.backbone, Method(objective=method.objective))
+        if method.teachers:
+            others = of(method.teachers, teachers)
+            if not others:
+                raise ValueError(
+                    f"'{method.teachers}' cannot teach '{run.backbone}': it "
+                    f'has no teacher of one modality'
+                )
+            return [*of(run.backbone, teachers), *others]
+        return []
+
+    def _chain(self, run: Run) -> Iterator[Run]:
+        for each in self.needs(run):
+            yield from self._chain(each)
+            yield each
+
+    def _expanded(
+        self, backbone: str, methods: Iterable[Method]
+    ) -> Iterator[Method]:
+        """Yield the methods of a backbone, with a teacher for each modality."""
+        names = modalities(self.data())
+        is_plain = backbone in BASELINES or len(names) < 2
+        for method in methods:
+            if is_plain and method.kind != 'base':
+                continue
+            if method.kind == 'teacher' and not method.modality:
+                for modality in names:
+                    yield replace(method, modality=modality)
+            else:
+                yield method
+
+    # Data ###################################################################
+
+    def data(self, backbone: str | None = None) -> HeteroData:
+        """Return the data set with the graphs that a backbone needs."""
+        transform = transform_of(self.backbones[backbone]) if backbone else None
+        try:
+            key = pickle.dumps(transform)
+        except Exception:  # it holds what cannot be told from others
+            key = str(id(transform)).encode()
+        if key not in self._graphs:
+            splits = ('val', 'test') if self.test else ('val',)
+            self._graphs[key] = check(self.open(transform), splits=splits)
+        return self._graphs[key]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the data from others, with validation and test."""
+        data = self.data()
+        whole = hashlib.sha256(digest(data).encode())
+        held_out = data[RATES].get('test_edge_label_index')
+        if held_out is not None:
+            whole.update(held_out.cpu().contiguous().numpy().tobytes())
+        return whole.hexdigest()[:16]
+
+    # Run ####################################################################
+
+    def run(
+        self,
+        runs: Sequence[Run],
+        watcher: Watcher | None = None,
+        retry: bool = False,
+    ) -> list[Result]:
+        """Train the runs that are not finished, and return all results.
+
+        Runs that other processes are at work on are left to them and waited
+        for. A run that fails is kept with its reason, and others go on; those
+        that it would have taught have no result.
+
+        Args:
+            runs: What :meth:`plan` returned.
+            watcher: What is told of it.
+            retry: Whether to try runs again that failed before.
+        """
+        watcher = watcher or Watcher()
+        left = {run.key: run for run in runs}
+        again = {key for key in left if retry and self._failed(key)}
+
+        def is_over(run: Run) -> bool:
+            result = self.store.get(run.key)
+            if result is None or run.key in again:
+                return False
+            if result.error:
+                return True
+            if self.test and not result.test:
+                return False
+            return self.store.embeddings(run.key).exists() or not any(
+                run.key in other.teachers and not is_over(other)
+                for other in left.values()
+            )
+
+        while left:
+            busy = True
+            for key, run in list(left.items()):
+                missing = [t for t in run.teachers if not self._can_teach(t)]
+                gone = [teacher for teacher in missing if teacher not in left]
+                if is_over(run):
+                    del left[key]
+                elif gone:
+                    watcher.problem(f"'{run}' is not run: {self._why(gone[0])}")
+                    del left[key]
+                elif not missing:
+                    with self.store.claim(key) as claimed:
+                        if not claimed:
+                            continue
+                        if not is_over(run):
+                            self._train_and_keep(run, watcher)
+                        self.store.clear(key)
+                    again.discard(key)
+                    busy = False
+            if left and busy:
+                watcher.waiting(list(left.values()))
+                time.sleep(1)
+        found = [(run, self.store.get(run.key)) for run in runs]
+        return [replace(result, run=run) for run, result in found if result]
+
+    def _can_teach(self, key: str) -> bool:
+        result = self.store.get(key)
+        is_well = result is not None and not result.error
+        return is_well and self.store.embeddings(key).exists()
+
+    def _failed(self, key: str) -> bool:
+        result = self.store.get(key)
+        return result is not None and bool(result.error)
+
+    def _why(self, key: str) -> str:
+        """Return why a run cannot teach."""
+        result = self.store.get(key)
+        if result is None:
+            return f"a teacher, '{key}', is not among the runs"
+        if result.error:
+            return f"its teacher '{result.run}' failed ({result.error})"
+        return f"the embeddings of its teacher '{result.run}' are lost"
+
+    def _train_and_keep(self, run: Run, watcher: Watcher) -> None:
+        watcher.begin(run)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                result = self._resumed(run, watcher)
+        except Exception as error:
+            reason = f'{type(error).__name__}: {error}'
+            result = Result(run, error=reason)
+        self.store.save(result)
+        watcher.end(run, result)
+
+    def _resumed(self, run: Run, watcher: Watcher) -> Result:
+        """Train from the checkpoint; from the beginning if it is of no use."""
+        path = self.store.checkpoint(run.key)
+        tell = Tell(run, watcher)
+        if path.exists():
+            try:
+                return self.train(run, [tell])
+            except Exception as error:
+                if tell.began:  # it went on, and failed later
+                    raise
+                watcher.problem(
+                    f"'{run}' begins anew, as it could not go on from "
+                    f"'{path}' ({error})"
+                )
+                path.unlink(missing_ok=True)
+        return self.train(run, [tell])
+
+    def train(self, run: Run, callbacks: Sequence[Callback] = ()) -> Result:
+        """Train one run, from its checkpoint if there is one, and test it.
+
+        Its embeddings are kept, its result is not.
+
+        Args:
+            run: The run; its teachers are finished.
+            callbacks: Further callbacks of Lightning.
+        """
+        data = self.data(run.backbone)
+        names = modalities(data)
+        keep = only(run.method.modality) if run.method.modality else full(names)
+        if run.method.kind == 'ensemble':
+            parts = [t.rescaled(1.0) for t in self._own_teachers(run).values()]
+            model: nn.Module = FixedEmbeddings.ensemble(
+                [(teacher.user, teacher.item) for teacher in parts]
+            )
+            return self._evaluated(run, model, data, keep, [], 0.0)
+
+        reset_peak_memory()
+        torch.manual_seed(run.seed)
+        settings = run.settings
+        model = model_of(self.backbones[run.backbone], data, settings)
+        task = Recommendation(
+            model,
+            data,
+            objective_of(settings['objective']),
+            balance_of(settings['balance'], self.teachers(run)),
+            keep=keep,
+            **settings['train'],
+        )
+        path, clock = self.store.checkpoint(run.key), Clock()
+        watch = [] if run.method.kind == 'teacher' else [*map(only, names)]
+        fit(
+            task,
+            progress=False,
+            accelerator=self.device,
+            callbacks=[clock, WatchViews(*watch), *callbacks, SaveLast(path)],
+            ckpt_path=path if path.exists() else None,
+            **settings['fit'],
+        )
+        return self._evaluated(
+            run, model, data, keep, task.history, clock.seconds
+        )
+
+    def _evaluated(
+        self,
+        run: Run,
+        model: nn.Module,
+        data: HeteroData,
+        keep: Keep,
+        history: list[dict[str, float]],
+        seconds: float,
+    ) -> Result:
+        """Return what a trained model gives, and keep its embeddings."""
+        result = Result(
+            run,
+            val=evaluate(model, data, 'val', view=keep),
+            history=history,
+            epochs=round(history[-1]['epoch']) if history else 0,
+            seconds=round(seconds, 1),
+            environment=environment(self._device_of(model)),
+        )
+        if self.test:
+            keeps = [keep] if run.method.kind == 'teacher' else None
+            rankings = rank_views(model, data, 'test', k=20, keeps=keeps)
+            trained = rankings[view_name(keep, modalities(data))]
+            result.test = {view: means(each) for view, each in rankings.items()}
+            result.users = per_user(trained, metrics=('recall', 'ndcg'))
+            result.hits = hits(trained)
+            if (
+                run.method.kind in ('base', 'student')
+                and run.backbone not in BASELINES
+                and modalities(data)
+            ):
+                found = knock_out(model, data, split='test')
+                result.knocked_out = found.to_dict()
+        teacher = Teacher.from_model(
+            model, data, keep, {'run': str(run), 'key': run.key}
+        )
+        teacher.save(self.store.embeddings(run.key))
+        return result
+
+    @staticmethod
+    def _device_of(model: nn.Module) -> torch.device:
+        parameters = model.parameters()
+        return next((p.device for p in parameters), torch.device('cpu'))
+
+    # Teachers ###############################################################
+
+    def teachers(self, run: Run) -> dict[Keep, Teacher]:
+        """Return the teachers of a run by what they teach."""
+        method = run.method
+        if not method.teachers:
+            return {}
+        names = modalities(self.data())
+        if method.teachers == 'base':
+            (base,) = map(self._teacher, self.needs(run))
+            if method.taught == 'full':
+                return {full(names): base}
+            return {only(m): base for m in names}
+        own = self._own_teachers(run)
+        if method.teachers == 'own':
+            return own
+        # Scores of others may be far larger, see `Teacher.rescaled`:
+        if method.teachers == 'ensemble':
+            scaled = [teacher.rescaled(1.0) for teacher in own.values()]
+            others = dict.fromkeys(own, Teacher.average(scaled))
+        else:
+            others = {
+                only(need.method.modality): self._teacher(need)
+                for need in self.needs(run)
+                if need.backbone == method.teachers
+            }
+        return {keep: others[keep].rescaled(own[keep].spread) for keep in own}
+
+    def _own_teachers(self, run: Run) -> dict[Keep, Teacher]:
+        return {
+            only(need.method.modality): self._teacher(need)
+            for need in self.needs(run)
+            if need.backbone == run.backbone
+        }
+
+    def _teacher(self, run: Run) -> Teacher:
+        return Teacher.load(self.store.embeddings(run.key))
+
+    # Words ##################################################################
+
+    def about(self) -> list[str]:
+        """Return what the data and the protocol are, for a report."""
+        data = self.data()
+        rates = data[RATES]
+        train, val, test = (
+            f'{rates[name].size(1):,}' if name in rates else 'no'
+            for name in (
+                'edge_index',
+                'val_edge_label_index',
+                'test_edge_label_index',
+            )
+        )
+        widths = [
+            f'{m} {data["item"][f"x_{m}"].size(1)}-d' for m in modalities(data)
+        ]
+        return [
+            f'Data: {self.dataset}, {data["user"].num_nodes:,} users, '
+            f'{data["item"].num_nodes:,} items, {train} training, {val} '
+            f'validation and {test} test interactions; '
+            f'{", ".join(widths) or "no features"} '
+            f'(fingerprint {self.fingerprint}).',
+            'Protocol: all items are ranked, those of training left out; the '
+            'weights with the best validation are tested once.',
+        ]

@@ -1,0 +1,218 @@
+"""How a backbone is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from pyg_ckd.balance import AGM, CKD, OGMGE, UMT, Balance, ModalityDropout
+from pyg_ckd.experiments.plain import check_kinds
+from pyg_ckd.objectives import BPR, Objective, Softmax
+
+Kind = Literal['base', 'teacher', 'student', 'ensemble']
+Taught = Literal['each', 'full']
+
+#: Balances by name. Those with teachers take them first.
+BALANCES: dict[str, type[Balance]] = {
+    'CKD': CKD,
+    'OGMGE': OGMGE,
+    'AGM': AGM,
+    'UMT': UMT,
+    'ModalityDropout': ModalityDropout,
+}
+#: Balances that are taught.
+TAUGHT = ('CKD', 'UMT')
+#: Objectives by name; the last one is of cosines, see
+#: :class:`~pyg_ckd.nn.Cosine`.
+OBJECTIVES: dict[str, type[Objective]] = {
+    'BPR': BPR,
+    'Softmax': Softmax,
+    'CosineSoftmax': Softmax,
+}
+SPELLED = {
+    'OGMGE': 'OGM-GE',
+    'ModalityDropout': 'modality dropout',
+    'Softmax': 'softmax',
+    'CosineSoftmax': 'cosine softmax',
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a backbone is trained, as a value.
+
+    Args:
+        kind (str, optional): ``"base"``, trained by its objective alone;
+            ``"teacher"``, a base that sees one modality; ``"student"``,
+            trained with a balance; or ``"ensemble"``, the sum of the scores
+            of all teachers, which is not trained. (default: :obj:`"base"`)
+        modality (str, optional): The modality of a teacher; empty for all, one
+            after the other. (default: :obj:`""`)
+        objective (str, optional): One of :obj:`OBJECTIVES`; empty for the
+            loss that a backbone brings, or else BPR. (default: :obj:`""`)
+        balance (str, optional): Of a student, one of :obj:`BALANCES`.
+            (default: :obj:`""`)
+        teachers (str, optional): Who teaches a student: ``"own"`` teachers of
+            its backbone, one a modality; its ``"base"``; their ``"ensemble"``;
+            or the teachers of another backbone, by its name. The last two are
+            brought to the spread of the own ones. (default: ``"own"`` of a
+            balance that is taught)
+        taught (str, optional): What they teach: ``"each"`` modality alone, or,
+            if it is the base that teaches, the ``"full"`` view.
+            (default: :obj:`"each"`)
+        changes (dict, optional): Settings that differ from those of the
+            backbone, by section, such as ``{'CKD': {'gate': True}}``.
+            (default: :obj:`{}`)
+        name (str, optional): What a reader calls it; by default made of the
+            above. (default: :obj:`""`)
+
+    Raises:
+        ValueError: If a part is unknown, of another type, or is one that the
+            kind has not.
+
+    Example:
+        >>> str(Method()), str(Method('teacher', modality='text'))
+        ('base', 'text alone')
+        >>> str(Method.student('CKD', objective='Softmax'))
+        'CKD, softmax'
+    """
+
+    kind: Kind = 'base'
+    modality: str = ''
+    objective: str = ''
+    balance: str = ''
+    teachers: str = ''
+    taught: Taught = 'each'
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    name: str = ''
+
+    def __post_init__(self) -> None:
+        texts = dict.fromkeys(vars(self), str)
+        check_kinds(vars(self), {**texts, 'changes': Mapping}, 'Method')
+        self._check('kind', self.kind, get_args(Kind))
+        self._check('taught', self.taught, get_args(Taught))
+        self._check('objective', self.objective, ('', *OBJECTIVES))
+        is_student = self.kind == 'student'
+        balances = tuple(BALANCES) if is_student else ('',)
+        self._check('balance', self.balance, balances)
+        if self.balance in TAUGHT and not self.teachers:
+            object.__setattr__(self, 'teachers', 'own')
+        if self.teachers and self.balance not in TAUGHT:
+            raise ValueError(
+                f"'teachers' needs to be empty in 'Method' unless the balance "
+                f"is one of {TAUGHT} (got '{self.teachers}')"
+            )
+        if self.taught == 'full' and self.teachers != 'base':
+            raise ValueError(
+                f"'taught' is 'full' in 'Method', which the teachers 'base' "
+                f"alone can teach (got '{self.teachers}')"
+            )
+        if self.changes and self.kind == 'ensemble':
+            raise ValueError(
+                f"'changes' needs to be empty in 'Method' for an ensemble, "
+                f'which is not trained (got {dict(self.changes)})'
+            )
+        if self.modality and self.kind != 'teacher':
+            raise ValueError(
+                f"'modality' is that of a teacher in 'Method' (got "
+                f"'{self.modality}' for the kind '{self.kind}')"
+            )
+        try:
+            changes = json.loads(json.dumps(self.changes))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"'changes' needs plain values in 'Method' ({error})"
+            ) from error
+        object.__setattr__(self, 'changes', changes)
+
+    @classmethod
+    def student(cls, balance: str, **kwargs: Any) -> Method:
+        """Return a method that trains with a balance.
+
+        Args:
+            balance: One of :obj:`BALANCES`.
+            **kwargs: Further arguments of the class.
+        """
+        return cls('student', balance=balance, **kwargs)
+
+    @property
+    def reference(self) -> Method | None:
+        """The base that it is compared with, if with any.
+
+        A student and an ensemble have the base of the same objective, a base
+        with another objective, other settings or another name, the plain one.
+        """
+        if self.kind == 'teacher':
+            return None
+        if self.kind == 'base':
+            plain = Method()
+            return None if self == plain else plain
+        return Method(objective=self.objective)
+
+    def same_as(self, other: Method) -> bool:
+        """Return whether only the names differ."""
+        return replace(self, name='') == replace(other, name='')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as plain values."""
+        plain = asdict(Method())
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value != plain[name]
+        }
+
+    def __str__(self) -> str:
+        if self.name:
+            return self.name
+        if self.kind == 'teacher':
+            text = f'{self.modality or "each modality"} alone'
+        else:
+            text = SPELLED.get(self.balance, self.balance) or self.kind
+        if self.teachers not in ('', 'own'):
+            text += f' taught by {self.teachers}'
+        if self.objective:
+            text += f', {SPELLED.get(self.objective, self.objective)}'
+        return f'{text}, changed' if self.changes else text
+
+    def _check(self, name: str, value: str, known: tuple[str, ...]) -> None:
+        if value not in known:
+            raise ValueError(
+                f"'{name}' needs to be one of {known} in 'Method' (got "
+                f"'{value}'"
+                + (
+                    f" for the kind '{self.kind}')"
+                    if name == 'balance'
+                    else ')'
+                )
+            )
+
+
+BASE = Method()
+TEACHERS = Method('teacher')
+#: Methods by the names that the command line knows them by.
+METHODS: dict[str, Method] = {
+    'base': BASE,
+    'teachers': TEACHERS,
+    'ckd': Method.student('CKD'),
+    'ckd-gate': Method.student(
+        'CKD', changes={'CKD': {'gate': True}}, name='CKD, gate'
+    ),
+    'self-distilled': Method.student(
+        'CKD', teachers='base', name='CKD, self-distilled'
+    ),
+    'born-again': Method.student(
+        'CKD',
+        teachers='base',
+        taught='full',
+        changes={'CKD': {'on_batch': False, 'weights': False}},
+        name='born again',
+    ),
+    'ogm-ge': Method.student('OGMGE'),
+    'agm': Method.student('AGM'),
+    'umt': Method.student('UMT'),
+    'modality-dropout': Method.student('ModalityDropout'),
+    'ensemble': Method('ensemble'),
+}

@@ -1,0 +1,131 @@
+"""What a run gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torch import Tensor
+
+from pyg_ckd.experiments.plain import check_kinds, kinds_of
+from pyg_ckd.experiments.run import Run
+
+
+@dataclass
+class Result:
+    """What a run gave.
+
+    Args:
+        run (Run): The run.
+        test (dict): Test metrics of each view, such as
+            ``test['only(text)']['recall@20']``. A teacher has the one view it
+            was trained on. Empty if it was not tested.
+        val (dict): Validation metrics of the trained view.
+        history (list): What was logged in each evaluation.
+        epochs (int): The epoch of the last evaluation.
+        seconds (float): How long training took, interruptions left out.
+        knocked_out (dict): Test metrics with modalities replaced, see
+            :func:`~pyg_ckd.inspect.knock_out`.
+        environment (dict): Versions, revision, device, threads, peak memory
+            and date.
+        error (str): Why the run failed, if it did; it then has nothing else.
+        users (dict): Test metrics of each user in the trained view, as
+            :func:`~pyg_ckd.metrics.per_user` returns them. Without
+            them, gains are tested over seeds only.
+        hits (dict): Which test interactions the trained view finds, as
+            :func:`~pyg_ckd.metrics.hits` returns them.
+    """
+
+    run: Run
+    test: dict[str, dict[str, float]] = field(default_factory=dict)
+    val: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    epochs: int = 0
+    seconds: float = 0.0
+    knocked_out: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    error: str = ''
+    users: dict[str, Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    hits: dict[str, Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def trained_view(self) -> str:
+        """The view that was trained: ``full``, or ``only(<modality>)``."""
+        method = self.run.method
+        return f'only({method.modality})' if method.modality else 'full'
+
+    @property
+    def tested(self) -> dict[str, float]:
+        """Test metrics of the trained view."""
+        return self.test.get(self.trained_view, {})
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the best validation, 0 if there is none."""
+        monitor = self.run.settings.get('fit', {}).get(
+            'monitor', 'val_recall@20'
+        )
+        best = max(
+            self.history,
+            key=lambda entry: entry.get(monitor, -math.inf),
+            default={'epoch': 0},
+        )
+        return round(best['epoch'])
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it was getting better when no evaluation was left."""
+        limits = self.run.settings.get('fit', {})
+        most, every = limits.get('max_epochs'), limits.get('eval_every', 1)
+        last = round(self.history[-1]['epoch']) if self.history else 0
+        return (
+            most is not None
+            and 0 < last == self.best_epoch
+            and self.epochs + every > most
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without those of users and hits."""
+        return {
+            'key': self.run.key,
+            'run': self.run.to_dict(),
+            **{
+                one.name: getattr(self, one.name)
+                for one in fields(self)
+                if one.name not in ('run', 'users', 'hits')
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+        """Return the result of plain values.
+
+        Raises:
+            ValueError: If they are those of no result.
+        """
+        if not isinstance(values, Mapping) or 'run' not in values:
+            old = isinstance(values, Mapping) and 'backbone' in values
+            hint = (
+                '; it is of version 0.1, see convert_results.py' if old else ''
+            )
+            raise ValueError(f'no result{hint}')
+        kept = {k: v for k, v in values.items() if k not in ('key', 'run')}
+        check_kinds(kept, kinds_of(cls), 'no result')
+        if any('epoch' not in entry for entry in kept.get('history', ())):
+            raise ValueError("no result: 'history' has an entry of no epoch")
+        try:
+            result = cls(Run.from_dict(values['run']), **kept)
+        except TypeError as error:
+            raise ValueError(f'no result: {error}') from error
+        if values.get('key') != result.run.key:
+            raise ValueError(
+                f"the key '{values.get('key')}' is not that of its run, "
+                f"'{result.run.key}'"
+            )
+        return result

@@ -1,0 +1,150 @@
+import csv
+import json
+import os
+import sys
+
+import pytest
+import torch
+
+from pyg_ckd.datasets import MMRecFolder
+from pyg_ckd.experiments.cli import export
+from pyg_ckd.experiments.cli.export import blocks
+from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.ranking import recommend
+
+USAGE = ('--dataset', 'corner', '--backbone', 'VBPR')
+
+
+@pytest.fixture
+def place(results, shops):
+    return ('--root', shops, '--results', results)
+
+
+@pytest.fixture
+def wanted(call, place):
+    """The best three items of all users, by the command `recommend`."""
+    out = call(
+        *('recommend', *USAGE, *place, '-k', 3, '--json'),
+        *('--user', *range(30)),
+    )[1]
+    return [
+        (one['user'], rank, each['item'], each['score'])
+        for one in json.loads(out)
+        for rank, each in enumerate(one['items'], 1)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch):
+    monkeypatch.setattr(export, 'BLOCK', 7)
+
+
+def check(rows, wanted):
+    assert [row[:3] for row in rows] == [row[:3] for row in wanted]
+    scores = [row[3] for row in wanted]
+    assert [row[3] for row in rows] == pytest.approx(scores, rel=1e-5)
+
+
+def test_csv(call, place, wanted, tmp_path):
+    path = tmp_path / 'new' / 'corner.csv'
+    status, out, err = call('export', *USAGE, *place, '-k', 3, '--out', path)
+    assert (status, err) == (0, '')
+    assert out == f'{path}: 90 recommendations for 30 users\n'
+    assert os.listdir(path.parent) == ['corner.csv']
+    header, *lines = csv.reader(path.open(newline=''))
+    assert header == ['user', 'rank', 'item', 'score']
+    rows = [(*map(int, line[:3]), float(line[3])) for line in lines]
+    check(rows, wanted)
+
+
+def test_jsonl(call, place, wanted, tmp_path):
+    path = tmp_path / 'corner.jsonl'
+    status, out, _ = call(
+        'export', *USAGE, *place, '-k', 3, '--out', path, '--json'
+    )
+    assert status == 0
+    size = {'file': str(path), 'users': 30, 'recommendations': 90}
+    assert json.loads(out) == size
+    lines = list(map(json.loads, path.read_text().splitlines()))
+    rows = [
+        (line['user'], rank, item, score)
+        for line in lines
+        for rank, (item, score) in enumerate(
+            zip(line['items'], line['scores'], strict=True), 1
+        )
+    ]
+    assert len(lines) == 30
+    check(rows, wanted)
+
+
+def test_parquet(call, place, wanted, tmp_path):
+    parquet = pytest.importorskip('pyarrow.parquet')
+    path = tmp_path / 'corner.parquet'
+    assert call('export', *USAGE, *place, '-k', 3, '--out', path)[0] == 0
+    table = parquet.read_table(path).to_pydict()
+    assert list(table) == ['user', 'rank', 'item', 'score']
+    check(list(zip(*table.values(), strict=True)), wanted)
+
+
+def test_parquet_needs_a_package(call, place, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    path = tmp_path / 'corner.parquet'
+    status, out, err = call('export', *USAGE, *place, '--out', path)
+    assert (status, out) == (2, '')
+    assert "need 'pyarrow'; `pip install pyarrow`" in err
+    assert not path.exists()
+
+
+def test_names(shops, tmp_path):
+    data = MMRecFolder(shops, 'corner', processed_root=tmp_path)[0]
+    data['user'].name = [f'user {number}' for number in range(30)]
+    data['item'].name = [f'item {number}' for number in range(25)]
+    model = FixedEmbeddings(torch.rand(30, 4), torch.rand(25, 4))
+    rows = [row for block in blocks(model, data, 2) for row in block]
+    items, _ = recommend(model, data, range(30), 2)
+    assert [user for user, _, _ in rows] == data['user'].name
+    assert [found for _, found, _ in rows] == [
+        [f'item {item}' for item in found] for found in items.tolist()
+    ]
+
+
+def test_more_than_there_are(call, place, tmp_path):
+    path = tmp_path / 'corner.jsonl'
+    out = call('export', *USAGE, *place, '-k', 99, '--out', path)[1]
+    assert out == f'{path}: 630 recommendations for 30 users\n'
+    for line in map(json.loads, path.read_text().splitlines()):
+        assert len(line['items']) == len(line['scores']) == 25 - 4
+        assert min(line['items']) >= 0
+
+
+def test_a_place_that_cannot_be_written(call, place, tmp_path):
+    (tmp_path / 'file').write_text('')
+    path = tmp_path / 'file' / 'corner.csv'
+    status, out, err = call('export', *USAGE, *place, '--out', path)
+    assert (status, out, err.count('\n')) == (2, '', 1)
+    assert err.startswith(f"pyg-ckd: error: '{path.parent}' cannot be written")
+    path = tmp_path / 'folder.csv'
+    path.mkdir()
+    status, out, err = call('export', *USAGE, *place, '--out', path)
+    assert (status, out, err.count('\n')) == (2, '', 1)
+    assert err.startswith(f"pyg-ckd: error: '{path}' could not be written")
+
+
+@pytest.mark.parametrize('name', ['corner.txt', 'corner', 'corner.csv.gz'])
+def test_unknown_formats(call, place, tmp_path, name):
+    path = tmp_path / name
+    status, out, err = call('export', *USAGE, *place, '--out', path)
+    assert (status, out) == (2, '')
+    assert f"end with .csv, .jsonl, .parquet (got '{path}')" in err
+
+
+def test_a_file_is_whole_or_as_it_was(call, place, tmp_path):
+    path = tmp_path / 'corner.csv'
+    path.write_text('before')
+    status, out, err = call(
+        'export', *USAGE, *place, '--out', path, '--seed', 9
+    )
+    assert (status, out) == (2, '')
+    assert '--seed 9' in err
+    assert path.read_text() == 'before'
+    assert 'corner.csv' in os.listdir(tmp_path)

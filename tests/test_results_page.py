@@ -1,0 +1,178 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyg_ckd.experiments import METHODS, Method, Result, Run, Store, compare
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / 'benchmarks'
+
+
+@pytest.fixture(scope='module')
+def script(load_benchmark):
+    """The script, as a module."""
+    return load_benchmark('results_page')
+
+
+def result(
+    backbone: str,
+    method: Method,
+    recall: float,
+    *,
+    seed: int = 0,
+    val: float | None = None,
+    epochs: int = 10,
+    last: int = 15,
+    users: bool = False,
+) -> Result:
+    settings = {'fit': {'max_epochs': 20}, 'balance': {'name': method.balance}}
+    run = Run('shop', backbone, method, seed, settings)
+    view = f'only({method.modality})' if method.modality else 'full'
+    names = ('recall@10', 'recall@20', 'ndcg@10', 'ndcg@20')
+    found = Result(
+        run,
+        test={view: dict.fromkeys(names, recall)},
+        val={'recall@20': recall if val is None else val},
+        history=[{'epoch': epochs, 'val_recall@20': 0.1}] if epochs else [],
+        epochs=last if epochs else 0,
+        seconds=90.0,
+    )
+    if users:
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.rand(200, generator=generator) * 0.2
+        value = recall + noise - noise.mean()
+        found.users = {'user': torch.arange(200), 'recall@20': value}
+    return found
+
+
+def shop() -> list[Result]:
+    """Two backbones with methods, and two baselines."""
+    text = Method('teacher', modality='text')
+    runs = [
+        result('Popularity', Method(), 0.1, epochs=0),
+        result('BPRMF', Method(), 0.05),
+    ]
+    for seed in (0, 1):
+        small = 0.001 * seed
+        runs += [
+            result('VBPR', Method(), 0.30, seed=seed, users=True),
+            result('VBPR', text, 0.35, seed=seed, users=True),
+            result('VBPR', METHODS['ckd'], 0.40, seed=seed, users=True),
+            result('VBPR', METHODS['agm'], 0.3 - small, seed=seed, users=True),
+        ]
+    runs += [
+        result('VBPR', METHODS['umt'], 0.31),
+        result('FREEDOM', Method(), 0.5),
+        result('FREEDOM', METHODS['ckd'], 0.45),
+        result('FREEDOM', METHODS['umt'], 0.6, val=0.4, epochs=20, last=20),
+        result('MGCN', Method(), 0.2),
+    ]
+    return runs
+
+
+@pytest.fixture
+def write(script, tmp_path):
+    """Save results and return the page of them."""
+
+    def write(results: list[Result], name: str = 'shop') -> str:
+        store = Store(tmp_path / name)
+        for each in results:
+            store.save(each)
+        remark = 'A made-up shop.\n\nNothing is sold.\n'
+        (tmp_path / name / 'README.md').write_text(remark)
+        return script.page(tmp_path)
+
+    return write
+
+
+def answers(page: str) -> dict[str, str]:
+    """Return what the page says in short, by question."""
+    short = page.split('## In short')[1].split('\n## ')[0]
+    points = ' '.join(short.replace('\N{NO-BREAK SPACE}', ' ').split())
+    return dict(re.findall(r'- \*([^*]+)\*: (.*?)(?= - \*|$)', points))
+
+
+def test_in_short(write):
+    found = answers(write(shop()))
+    assert found['Which backbone'] == (
+        'FREEDOM 0.5000 (1 seed), then VBPR 0.3000 (2 seeds), then MGCN 0.2000 '
+        '(1 seed); backbones are not tested against each other. Popularity '
+        '0.1000 (1 seed), not trained, is above 1 of 4 that are.'
+    )
+    runs = [run for run in shop() if run.run.backbone == 'VBPR']
+    ckd, agm = (
+        compare(
+            [run for run in runs if run.run.method == Method()],
+            [run for run in runs if run.run.method == METHODS[name]],
+        )
+        for name in ('ckd', 'agm')
+    )
+    assert found['Which method'] == f'VBPR: `CKD`, {ckd}.'
+    assert found['What hurts'] == (
+        f'VBPR: `AGM` ({agm}); FREEDOM: `CKD` (not tested). Choose by '
+        f'validation, the base among the choices: it takes `CKD` for VBPR, '
+        f'`base` for FREEDOM.'
+    )
+    assert found['Better with one modality than with all'] == (
+        'VBPR (`base` 0.3000, `text alone` 0.3500, `CKD` 0.4000).'
+    )
+    assert found['Not tested'] == (
+        'any method for MGCN, FREEDOM; 1 of 3 for VBPR.'
+    )
+    assert found['Cut short'] == 'FREEDOM `UMT`; raise `--max-epochs`.'
+
+
+def test_table(write):
+    page = write(shop())
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in page.split('\n')
+        if line.startswith('|')
+    ]
+    table = {(row[0], row[1]): row for row in rows}
+    assert len(rows) == 2 + 11
+    assert table['VBPR', 'CKD'][2] == '2'
+    assert table['VBPR', 'CKD'][3:7] == ['0.4000 ± 0.0000'] * 4
+    assert table['VBPR', 'CKD'][7].startswith('+33.3 % [')
+    assert table['VBPR', 'CKD'][9] == '1.5'
+    assert table['VBPR', 'CKD'][8] == '< 0.001'
+    assert float(table['VBPR', 'AGM'][8]) > 0.05
+    assert table['FREEDOM', 'CKD'][7:9] == ['not tested', '']
+    # What was cut short does not compete:
+    assert table['FREEDOM', 'UMT'][3] == '0.6000'
+    assert table['FREEDOM', 'UMT'][7] == 'cut short not tested'
+    assert table['FREEDOM', 'base'][3:7] == ['**0.5000**'] * 4
+    assert page.count('**0.') == 4
+    assert page.index('Nothing is sold.') < page.index('| backbone |')
+
+
+def test_several_folders_and_nothing_to_compare(write):
+    write([result('VBPR', Method(), 0.3)])
+    other = result('SMORE', Method(), 0.2)
+    other.run = replace(other.run, dataset='films')
+    page = write([other], name='films')
+    assert page.index('## films') < page.index('## shop')
+    assert page.count('A made-up shop.') == 4
+    assert 'Which method' not in page
+    assert 'Cut short*' not in page
+
+
+def test_what_cannot_be_read_is_refused(script, write, tmp_path):
+    write([result('VBPR', Method(), 0.3)])
+    with (tmp_path / 'shop' / 'results.jsonl').open('a') as file:
+        file.write('{"run"\n')
+    with pytest.raises(ValueError, match=r'shop/results\.jsonl.*line 2'):
+        script.page(tmp_path)
+    with pytest.raises(ValueError, match='has no folder'):
+        script.page(tmp_path / 'shop')
+
+
+def test_the_page_is_that_of_the_results(script, tmp_path):
+    committed = (BENCHMARKS / 'RESULTS.md').read_text('utf-8')
+    script.main(['--out', str(tmp_path / 'page.md')])
+    assert (tmp_path / 'page.md').read_text('utf-8') == committed
+    short = committed.split('## In short\n\n')[1].split('\n\n## ')[0]
+    folders = list((BENCHMARKS / 'results').glob('*/results.jsonl'))
+    assert len(short.split('\n')) <= 20 * len(folders)
