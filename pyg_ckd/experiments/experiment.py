@@ -248,24 +248,29 @@ class Experiment:
         Args:
             runs: What :meth:`plan` returned.
             watcher: What is told of it.
-            retry: Whether to try runs again that failed before.
+            retry: Whether to train runs again that failed before, or whose
+                embeddings are lost.
         """
         watcher = watcher or Watcher()
         left = {run.key: run for run in runs}
-        again = {key for key in left if retry and self._failed(key)}
+        before = {key: self.store.get(key) for key in left}
 
         def is_over(run: Run) -> bool:
             result = self.store.get(run.key)
-            if result is None or run.key in again:
+            if result is None:
+                return False
+            if retry and result.error and result is before[run.key]:
                 return False
             if result.error:
                 return True
             if self.test and not result.test:
                 return False
-            return self.store.embeddings(run.key).exists() or not any(
+            teaches = any(
                 run.key in other.teachers and not is_over(other)
                 for other in left.values()
             )
+            is_needed = teaches or retry
+            return self.store.embeddings(run.key).exists() or not is_needed
 
         while left:
             busy = True
@@ -273,6 +278,7 @@ class Experiment:
                 missing = [t for t in run.teachers if not self._can_teach(t)]
                 gone = [teacher for teacher in missing if teacher not in left]
                 if is_over(run):
+                    self.store.sweep(key)
                     del left[key]
                 elif gone:
                     watcher.problem(f"'{run}' is not run: {self._why(gone[0])}")
@@ -284,7 +290,6 @@ class Experiment:
                         if not is_over(run):
                             self._train_and_keep(run, watcher)
                         self.store.clear(key)
-                    again.discard(key)
                     busy = False
             if left and busy:
                 watcher.waiting(list(left.values()))
@@ -296,10 +301,6 @@ class Experiment:
         result = self.store.get(key)
         is_well = result is not None and not result.error
         return is_well and self.store.embeddings(key).exists()
-
-    def _failed(self, key: str) -> bool:
-        result = self.store.get(key)
-        return result is not None and bool(result.error)
 
     def _why(self, key: str) -> str:
         """Return why a run cannot teach."""

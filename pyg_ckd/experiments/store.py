@@ -138,6 +138,13 @@ class Store:
             with suppress(OSError):
                 path.unlink()
 
+    def sweep(self, key: str) -> None:
+        """Remove what a process left that was killed when a run was over."""
+        if self.checkpoint(key).exists() or self._lock(key).exists():
+            with self.claim(key) as claimed:
+                if claimed:
+                    self.clear(key)
+
     def _lock(self, key: str) -> Path:
         return self.folder / 'running' / f'{key}.lock'
 

@@ -419,6 +419,19 @@ def test_second_time_nothing_is_trained(everything):
     assert notes.begun == []
 
 
+def test_what_a_killed_process_left_is_removed(make):
+    experiment = make()
+    runs = experiment.plan(['VBPR'], [BASE], [0])
+    experiment.run(runs)
+    store, key = experiment.store, runs[0].key
+    with store.claim(key):
+        store.checkpoint(key).write_bytes(b'left')
+        experiment.run(runs)
+        assert store.checkpoint(key).exists()  # of who is at work on it
+    experiment.run(runs)
+    assert list(store.checkpoint(key).parent.iterdir()) == []
+
+
 def test_teachers_are_what_they_teach(everything):
     experiment, _, _, results = everything
     by_name = {str(r.run): r for r in results}

@@ -103,7 +103,7 @@ def add_to(commands: Any) -> None:
     add(
         '--retry',
         action='store_true',
-        help='try cells again that failed before',
+        help='train cells again that failed before, or lost their embeddings',
     )
     add_json(parser, 'the table, all runs and the path of the page')
     parser.set_defaults(call=call)

@@ -102,8 +102,7 @@ def _latest(args: Namespace, experiment: Experiment) -> Result:
         command = _command(args)
         if good:
             reason = f"'{store.embeddings(good[-1].run.key)}' is missing"
-            anew = Namespace(**{**vars(args), 'run': f'{store.folder.name}-2'})
-            command = _command(anew)
+            command = f'{command} --retry'
         elif here:
             reason = f'it failed ({here[-1].error})'
             command = f'{command} --retry'
