@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .statistics import paired_test_users as paired_test_users
     from .store import Store as Store
     from .tables import summarize as summarize
+    from .tuning import Spaces as Spaces
+    from .tuning import Tuned as Tuned
+    from .tuning import TuneWatcher as TuneWatcher
+    from .tuning import tune as tune
     from .watcher import Watcher as Watcher
 
 _HOME = {
@@ -36,7 +40,10 @@ _HOME = {
     'Result': 'result',
     'Run': 'run',
     'Settings': 'settings',
+    'Spaces': 'tuning',
     'Store': 'store',
+    'TuneWatcher': 'tuning',
+    'Tuned': 'tuning',
     'Watcher': 'watcher',
     'bootstrap_interval': 'statistics',
     'compare': 'statistics',
@@ -45,6 +52,7 @@ _HOME = {
     'paired_test_users': 'statistics',
     'report': '_report',
     'summarize': 'tables',
+    'tune': 'tuning',
 }
 
 __all__ = sorted(_HOME)

@@ -18,16 +18,16 @@ from pyg_ckd.experiments import (
     Settings,
     Store,
 )
-from pyg_ckd.experiments._tune import Tuned, tune
 from pyg_ckd.experiments.method import BALANCES
-from pyg_ckd.experiments.tune_best import OFF, best_of, nested
-from pyg_ckd.experiments.tune_spaces import (
+from pyg_ckd.experiments.tuning import Tuned, tune
+from pyg_ckd.experiments.tuning.best import OFF, best_of, nested
+from pyg_ckd.experiments.tuning.spaces import (
     SEARCHED,
     Choices,
     Range,
     Spaces,
 )
-from pyg_ckd.experiments.tune_watcher import TuneWatcher
+from pyg_ckd.experiments.tuning.watcher import TuneWatcher
 
 IS_LAZY = 'optuna' not in sys.modules
 optuna = pytest.importorskip('optuna', reason="needs 'optuna'")

@@ -26,7 +26,7 @@ from pyg_ckd.experiments.names import BACKBONES, TUNED
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pyg_ckd.experiments.tune_best import Found
+    from pyg_ckd.experiments.tuning.best import Found
 
 EPILOG = """\
 examples:
@@ -105,9 +105,9 @@ def add_to(commands: Any) -> None:
 
 def call(args: Namespace) -> int:
     """Search, and show what was found."""
-    from pyg_ckd.experiments._tune import tune
     from pyg_ckd.experiments.cli.tune_progress import TuneDisplay
-    from pyg_ckd.experiments.tune_spaces import Spaces
+    from pyg_ckd.experiments.tuning import tune
+    from pyg_ckd.experiments.tuning.spaces import Spaces
 
     console = messages()
     experiment = experiment_of(args, store_of(args))

@@ -8,8 +8,8 @@ from pyg_ckd.experiments.cli.progress import Display
 from pyg_ckd.experiments.cli.words import duration, monitor, outcome, title
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
-from pyg_ckd.experiments.tune_trials import Tried
-from pyg_ckd.experiments.tune_watcher import TuneWatcher
+from pyg_ckd.experiments.tuning.trials import Tried
+from pyg_ckd.experiments.tuning.watcher import TuneWatcher
 
 
 class TuneDisplay(Display, TuneWatcher):

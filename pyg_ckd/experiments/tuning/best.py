@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.settings import PARTS, merged
-from pyg_ckd.experiments.tune_trials import Trials, packages, slots_of
+from pyg_ckd.experiments.tuning.trials import Trials, packages, slots_of
 
 if TYPE_CHECKING:
     from optuna import Study

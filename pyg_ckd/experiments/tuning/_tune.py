@@ -20,7 +20,7 @@ from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
 from pyg_ckd.experiments.settings import Settings
 from pyg_ckd.experiments.store import Store
-from pyg_ckd.experiments.tune_best import (
+from pyg_ckd.experiments.tuning.best import (
     OFF,
     Found,
     best_of,
@@ -28,8 +28,8 @@ from pyg_ckd.experiments.tune_best import (
     text_of,
     write_best,
 )
-from pyg_ckd.experiments.tune_spaces import Space, Spaces
-from pyg_ckd.experiments.tune_trials import (
+from pyg_ckd.experiments.tuning.spaces import Space, Spaces
+from pyg_ckd.experiments.tuning.trials import (
     Report,
     Taken,
     Trials,
@@ -38,7 +38,7 @@ from pyg_ckd.experiments.tune_trials import (
     shown_url,
     slots_of,
 )
-from pyg_ckd.experiments.tune_watcher import TuneWatcher
+from pyg_ckd.experiments.tuning.watcher import TuneWatcher
 
 if TYPE_CHECKING:
     from optuna import Study

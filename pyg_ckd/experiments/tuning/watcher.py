@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyg_ckd.experiments.run import Run
-from pyg_ckd.experiments.tune_trials import Tried
+from pyg_ckd.experiments.tuning.trials import Tried
 from pyg_ckd.experiments.watcher import Watcher
 
 

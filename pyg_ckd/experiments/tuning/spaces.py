@@ -28,7 +28,7 @@ FIXED = ('fit.monitor',)
 #: What an entry may hold.
 KEYS = {'low', 'high', 'log', 'step', 'choices'}
 #: The file that comes with the library.
-DEFAULT = Path(__file__).with_name('spaces.toml')
+DEFAULT = Path(__file__).parents[1] / 'spaces.toml'
 
 
 @dataclass(frozen=True)

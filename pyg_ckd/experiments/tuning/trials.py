@@ -20,7 +20,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.experiments.store import Store
-from pyg_ckd.experiments.tune_spaces import Space
+from pyg_ckd.experiments.tuning.spaces import Space
 from pyg_ckd.train import Recommendation
 
 if TYPE_CHECKING:
