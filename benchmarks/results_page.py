@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 
-from variants import comparable
-
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.experiments import BACKBONES, Result, Store
 from pyg_ckd.experiments.backbones import BASELINES
@@ -45,8 +43,8 @@ FOOT = """\
 *Against base* is the relative change of Recall@20 with its interval of 95 %,
 and *p* is adjusted by Holm for all comparisons of the data set. A change is a
 gain or a loss if the interval leaves out zero and p is below 0.05. **Bold** is
-the best of a column, *cut short* what was still getting better at its last
-epoch, which does not compete. Minutes are those of one run, in the mean.
+the best of a column, *cut short* what a limit ended before its patience was
+used up, which does not compete. Minutes are those of one run, in the mean.
 """
 COLUMNS = (
     *('backbone', 'method', 'seeds'),
@@ -65,13 +63,13 @@ class Study:
     def __init__(self, results: Iterable[Result]) -> None:
         order = {name: place for place, name in enumerate(BACKBONES)}
         results = sorted(
-            comparable(results),
+            results,
             key=lambda each: order.get(each.run.backbone, len(order)),
         )
         kept, self.notes = current(results)
         self.notes += [f'{r.run} failed: {r.error}' for r in failures(results)]
         self.rows = rows_of(kept)
-        self.against = comparisons(kept)
+        self.against = comparisons(results)
         self.best = best(kept)
         self.bases = [key for key in self.rows if key[2] == 'base']
         #: Rows that are compared with a base, by backbone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance, Teacher
 from pyg_ckd.experiments.backbones import Maker, is_ours
-from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, TAUGHT
+from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, OFF, TAUGHT
 from pyg_ckd.experiments.settings import PARTS
 from pyg_ckd.nn import Backbone, Cosine
 from pyg_ckd.objectives import Objective
@@ -32,7 +33,8 @@ def model_of(
         assert isinstance(make, type) and issubclass(make, Backbone)
         model: nn.Module = make.from_data(data, **arguments)
     else:
-        model = make(data, **arguments)
+        # A copy, as it may be the same module each time:
+        model = copy.deepcopy(make(data, **arguments))
     objective = settings['objective'] or {'name': ''}
     return Cosine(model) if objective['name'].startswith('Cosine') else model
 
@@ -51,13 +53,16 @@ def balance_of(
     """Return the balance of its name and arguments.
 
     Args:
-        settings: Those of the balance; parts hold their own arguments.
+        settings: Those of the balance; parts hold their own arguments. With
+            those that switch it off there is none, lest it draws numbers.
         teachers: What it is taught by, if it is.
     """
     if settings is None:
         return None
     arguments = dict(settings)
     name = arguments.pop('name')
+    if all(arguments[key] == value for key, value in OFF[name].items()):
+        return None
     for part, make in PARTS.items():
         if arguments.get(part) is not None:
             arguments[part] = make(**arguments[part])

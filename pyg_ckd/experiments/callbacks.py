@@ -74,3 +74,7 @@ class Tell(Callback):
         last = pl_module.history[-1] if pl_module.history else {}
         values = last if last.get('epoch') == number else {}
         self.watcher.epoch(self.run, number, values)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell that training has ended."""
+        self.watcher.trained(self.run)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from pytorch_lightning import Callback
 from torch import nn
+from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
@@ -20,11 +23,13 @@ from pyg_ckd.experiments.backbones import (
     BACKBONES,
     BASELINES,
     Maker,
+    identity_of,
     transform_of,
 )
 from pyg_ckd.experiments.build import balance_of, model_of, objective_of
 from pyg_ckd.experiments.callbacks import Clock, Tell
 from pyg_ckd.experiments.environment import environment, reset_peak_memory
+from pyg_ckd.experiments.fingerprints import fingerprint, splits
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
@@ -37,7 +42,6 @@ from pyg_ckd.metrics import hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import evaluate, rank_views
 from pyg_ckd.train import Recommendation, SaveLast, WatchViews, fit
-from pyg_ckd.train.validation import digest
 from pyg_ckd.views import Keep, full, only, view_name
 
 
@@ -126,6 +130,17 @@ class Experiment:
         """
         runs: dict[tuple[str, str], Run] = {}
         methods, seeds = list(methods), list(seeds)
+        if isinstance(backbones, str):
+            raise ValueError(
+                f"'backbones' needs to be a list of names in 'plan' (got "
+                f'{backbones!r})'
+            )
+        for method in methods:
+            if not isinstance(method, Method):
+                raise ValueError(
+                    f"'methods' needs to be a list of methods in 'plan', such "
+                    f"as METHODS['ckd'] (got {method!r})"
+                )
         for backbone in backbones:
             for seed in seeds:
                 for method in self._expanded(backbone, methods):
@@ -217,19 +232,31 @@ class Experiment:
         except Exception:  # it holds what cannot be told from others
             key = str(id(transform)).encode()
         if key not in self._graphs:
-            splits = ('val', 'test') if self.test else ('val',)
-            self._graphs[key] = check(self.open(transform), splits=splits)
+            needed = ('val', 'test') if self.test else ('val',)
+            data = check(self.open(transform), splits=needed)
+            if backbone:
+                self._check_same(data, backbone)
+            self._graphs[key] = data
         return self._graphs[key]
 
     @cached_property
     def fingerprint(self) -> str:
         """What tells the data from others, with validation and test."""
-        data = self.data()
-        whole = hashlib.sha256(digest(data).encode())
-        held_out = data[RATES].get('test_edge_label_index')
-        if held_out is not None:
-            whole.update(held_out.cpu().contiguous().numpy().tobytes())
-        return whole.hexdigest()[:16]
+        return fingerprint(self.data())
+
+    def _check_same(self, data: HeteroData, backbone: str) -> None:
+        """Refuse other data than runs are named after.
+
+        The transform of a backbone that is not of the library may change
+        features.
+        """
+        tell = splits if identity_of(self.backbones[backbone]) else fingerprint
+        if tell(data) != tell(self.data()):
+            raise ValueError(
+                f"'open' gave other data for '{backbone}' than before; it "
+                f'needs to give the same each time: seed a random split, and '
+                f'let files be while runs are planned and trained'
+            )
 
     # Run ####################################################################
 
@@ -289,6 +316,11 @@ class Experiment:
                             continue
                         if not is_over(run):
                             self._train_and_keep(run, watcher)
+                            if self.store.get(key) is None:
+                                raise RuntimeError(
+                                    f"the result of '{run}' cannot be read "
+                                    f'again: {self.store.problems[-1:]}'
+                                )
                         self.store.clear(key)
                     busy = False
             if left and busy:
@@ -314,11 +346,13 @@ class Experiment:
     def _train_and_keep(self, run: Run, watcher: Watcher) -> None:
         watcher.begin(run)
         try:
-            with torch.random.fork_rng(devices=[]):
+            with random_state_kept():
                 result = self._resumed(run, watcher)
         except Exception as error:
             reason = f'{type(error).__name__}: {error}'
-            result = Result(run, error=reason)
+            use_gpu = self.device != 'cpu' and torch.cuda.is_available()
+            device = torch.device('cuda' if use_gpu else 'cpu')
+            result = Result(run, environment=environment(device), error=reason)
         self.store.save(result)
         watcher.end(run, result)
 
@@ -359,7 +393,7 @@ class Experiment:
             return self._evaluated(run, model, data, keep, [], 0.0)
 
         reset_peak_memory()
-        torch.manual_seed(run.seed)
+        seed_everything(run.seed)
         settings = run.settings
         model = model_of(self.backbones[run.backbone], data, settings)
         task = Recommendation(
@@ -380,6 +414,11 @@ class Experiment:
             ckpt_path=path if path.exists() else None,
             **settings['fit'],
         )
+        if not task.history:
+            raise ValueError(
+                'training ended before its first evaluation, so that there is '
+                'nothing to choose weights by'
+            )
         return self._evaluated(
             run, model, data, keep, task.history, clock.seconds
         )
@@ -463,7 +502,22 @@ class Experiment:
         }
 
     def _teacher(self, run: Run) -> Teacher:
-        return Teacher.load(self.store.embeddings(run.key))
+        path = self.store.embeddings(run.key)
+        try:
+            teacher = Teacher.load(path)
+            whose = teacher.settings.get('key')
+        except (ValueError, OSError) as error:
+            path.unlink(missing_ok=True)
+            raise ValueError(
+                f"'{path}' was damaged and is removed; 'retry' trains '{run}' "
+                f'again ({error})'
+            ) from error
+        if whose != run.key:
+            raise ValueError(
+                f"'{path}' is of another run, '{whose}': remove it; 'retry' "
+                f"trains '{run}' again"
+            )
+        return teacher
 
     # Words ##################################################################
 
@@ -491,3 +545,15 @@ class Experiment:
             'Protocol: all items are ranked, those of training left out; the '
             'weights with the best validation are tested once.',
         ]
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the generators of the process, but that of GPUs, as they were."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,14 @@ OBJECTIVES: dict[str, type[Objective]] = {
     'BPR': BPR,
     'Softmax': Softmax,
     'CosineSoftmax': Softmax,
+}
+#: Settings with which a balance changes nothing, so that it is left out.
+OFF: dict[str, dict[str, Any]] = {
+    'CKD': {'strength': 0.0},
+    'OGMGE': {'alpha': 0.0, 'noise': False},
+    'AGM': {'alpha': 0.0},
+    'UMT': {'strength': 0.0},
+    'ModalityDropout': {'p': 0.0},
 }
 SPELLED = {
     'OGMGE': 'OGM-GE',
@@ -175,7 +183,7 @@ class Method:
             text += f' taught by {self.teachers}'
         if self.objective:
             text += f', {SPELLED.get(self.objective, self.objective)}'
-        return f'{text}, changed' if self.changes else text
+        return ', '.join([text, *_spelled(self.changes)])
 
     def _check(self, name: str, value: str, known: tuple[str, ...]) -> None:
         if value not in known:
@@ -188,6 +196,15 @@ class Method:
                     else ')'
                 )
             )
+
+
+def _spelled(changes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield settings that differ, those of parts one by one."""
+    for name, value in changes.items():
+        if isinstance(value, Mapping) and value:
+            yield from _spelled(value)
+        else:
+            yield f'{name} {value}'
 
 
 BASE = Method()

@@ -68,9 +68,8 @@ class Result:
     @property
     def best_epoch(self) -> int:
         """The epoch of the best validation, 0 if there is none."""
-        monitor = self.run.settings.get('fit', {}).get(
-            'monitor', 'val_recall@20'
-        )
+        limits = self.run.settings.get('fit') or {}
+        monitor = limits.get('monitor', 'val_recall@20')
         best = max(
             self.history,
             key=lambda entry: entry.get(monitor, -math.inf),
@@ -80,15 +79,19 @@ class Result:
 
     @property
     def cut_short(self) -> bool:
-        """Whether it was getting better when no evaluation was left."""
-        limits = self.run.settings.get('fit', {})
+        """Whether a limit ended training before its patience was used up.
+
+        Where the patience is not known, as of results of version 0.1: whether
+        the last evaluation that the limit allowed was the best.
+        """
+        limits = self.run.settings.get('fit') or {}
+        if not self.history or self.history[-1]['epoch'] == 0:
+            return False
+        since = sum(x['epoch'] > self.best_epoch for x in self.history)
+        if 'patience' in limits:
+            return bool(since <= limits['patience'])
         most, every = limits.get('max_epochs'), limits.get('eval_every', 1)
-        last = round(self.history[-1]['epoch']) if self.history else 0
-        return (
-            most is not None
-            and 0 < last == self.best_epoch
-            and self.epochs + every > most
-        )
+        return since == 0 and most is not None and self.epochs + every > most
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without those of users and hits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -44,6 +45,15 @@ class Run:
     data: str = ''
     teachers: tuple[str, ...] = ()
     version: str = __version__
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not hasattr(self.seed, '__index__'):
+            raise ValueError(
+                f"'seed' needs to be a whole number in 'Run' (got "
+                f'{self.seed!r})'
+            )
+        object.__setattr__(self, 'seed', int(self.seed))
+        object.__setattr__(self, 'settings', copy.deepcopy(self.settings))
 
     @cached_property
     def key(self) -> str:

@@ -14,9 +14,15 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from pyg_ckd.balance import CounterfactualWeights, Hinge, SoftCrossEntropy
-from pyg_ckd.experiments.backbones import Maker, has_own_loss, is_ours
+from pyg_ckd.experiments.backbones import (
+    Maker,
+    has_own_loss,
+    identity_of,
+    is_ours,
+)
 from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, Method
 from pyg_ckd.experiments.plain import check_kinds, fits, kinds_of
+from pyg_ckd.nn import Backbone
 from pyg_ckd.train import Recommendation, fit
 
 if sys.version_info >= (3, 11):
@@ -98,6 +104,17 @@ class Settings:
             raise ValueError(f"'{path}' is no TOML file: {error}") from error
         return cls(tables, str(path))
 
+    def over(self, others: Settings) -> Settings:
+        """Return these settings, and others' for what these have no table.
+
+        Args:
+            others: What else there is, such as the settings of the library.
+        """
+        tables = dict(others.tables)
+        for dataset, backbones in self.tables.items():
+            tables[dataset] = {**tables.get(dataset, {}), **backbones}
+        return Settings(tables, self.source)
+
     def of(self, dataset: str, backbone: str) -> dict[str, Any]:
         """Return what is written of a backbone, by section."""
         for name in (dataset, 'default'):
@@ -143,7 +160,9 @@ class Settings:
         Returns:
             Plain values: arguments of ``model``, ``train`` and ``fit``; and
             ``objective`` and ``balance``, with their ``name``, or :obj:`None`
-            for the loss of the backbone itself, and no balance.
+            for the loss of the backbone itself, and no balance; and, of a
+            backbone that is not of the library, ``maker``, see
+            :func:`~pyg_ckd.experiments.backbones.identity_of`.
 
         Raises:
             ValueError: If there is no such argument, or one is missing.
@@ -153,7 +172,9 @@ class Settings:
         for name, arguments in own.items():
             _check_table(arguments, f'{where}, {name}')
         train = arguments_of(Recommendation, only=TRAIN)
+        identity = identity_of(make)
         return {
+            **({'maker': identity} if identity else {}),
             'model': _model(make, own.get('model', {}), f'{where}, model'),
             'train': _filled(
                 train,
@@ -164,6 +185,7 @@ class Settings:
             'fit': _fit(
                 {'max_epochs': max_epochs, **own.get('fit', {})},
                 f'{where}, fit',
+                method,
             ),
             'objective': self._objective(own, make, method, where),
             'balance': self._balance(own, method, where),
@@ -246,7 +268,9 @@ def arguments_of(
 def _model(make: Maker, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the arguments of a backbone, or of what else makes a model."""
     if is_ours(make):
-        known = {'use': None, **arguments_of(make, without=SIZES)}
+        assert isinstance(make, type) and issubclass(make, Backbone)
+        use = arguments_of(make.from_data, only=('use',))
+        known = {**use, **arguments_of(make, without=SIZES)}
         kinds = {**kinds_of(make), 'use': list[str] | None}
         return _filled(known, given, where, kinds)
     parameters = list(signature(make).parameters.values())
@@ -264,7 +288,9 @@ def _model(make: Maker, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return _filled(known, given, where, kinds_of(make))
 
 
-def _fit(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _fit(
+    given: Mapping[str, Any], where: str, method: Method
+) -> dict[str, Any]:
     """Return the arguments of `fit`, those of Lightning if they say a thing."""
     known = arguments_of(fit, only=FIT)
     of_lightning = arguments_of(Trainer, without=(*known, *OWNED))
@@ -285,7 +311,11 @@ def _fit(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
     known = {**of_lightning, **known}
     known = {name: known[name] for name in (*FIT, *given)}
-    return _filled(known, given, where, kinds_of(fit))
+    filled = _filled(known, given, where, kinds_of(fit))
+    if method.kind == 'teacher' and '/' in filled['monitor']:
+        # Such as that of a view that only others have, see `fit`:
+        filled['monitor'] = known['monitor']
+    return filled
 
 
 def _part(name: str, value: Any, where: str) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.log = self.folder / 'results.jsonl'
         self._forget()
 

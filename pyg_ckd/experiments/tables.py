@@ -13,12 +13,20 @@ from pyg_ckd.experiments.rows import (
     failures,
     matching,
     rows_of,
+    versions_of,
 )
-from pyg_ckd.experiments.statistics import Comparison, compare, holm
+from pyg_ckd.experiments.sound import sound
+from pyg_ckd.experiments.statistics import (
+    Comparison,
+    compare,
+    holm,
+    unlike,
+)
 
 __all__ = [
     'METRICS',
     'against_base',
+    'bases_of',
     'best',
     'comparisons',
     'current',
@@ -64,9 +72,10 @@ def summarize(
         >>> summarize(results, metrics=['recall@20'])[0]['recall@20']
         '0.5000'
     """
+    results = list(results)
     kept, _ = current(results)
     if against is None:
-        against = comparisons(kept)
+        against = comparisons(results)
     rows = []
     for key, runs in rows_of(kept).items():
         row = dict(zip(('data set', 'backbone', 'method'), key, strict=True))
@@ -88,10 +97,10 @@ def comparisons(
 ) -> dict[Key, Comparison]:
     """Compare each row with its base, adjusted for the number of rows.
 
-    A row is a data set, a backbone and a method, as the method is spelled; its
-    base are the runs of the same data set and backbone whose method is the
-    :attr:`~pyg_ckd.experiments.Method.reference` of its own. All comparisons
-    are one family: their p-values are adjusted together by :func:`holm`.
+    A row is a data set, a backbone and a method, see
+    :func:`~pyg_ckd.experiments.rows.rows_of`; its base is that of
+    :func:`bases_of`. All comparisons are one family: their p-values are
+    adjusted together by :func:`holm`.
 
     What is adjusted is the p-value over users (Wilcoxon) with one seed. With
     several seeds it is that of the interval, over users and seeds. A change is
@@ -99,20 +108,31 @@ def comparisons(
     the adjusted p-value is below 0.05.
 
     Args:
-        results: Results of runs; those on one page.
+        results: Results of runs; those on one page, other versions included.
         metric: What to compare, in the view that was trained.
 
     Returns:
         Comparisons by data set, backbone and method. Rows without a base have
         none; those that cannot be compared say why.
     """
+    results, _ = sound(results)
     kept, _ = current(results)
-    rows = rows_of(kept)
+    shown = {id(result) for result in kept}
+    by_key = {result.run.key: result for result in results}
+    rows, bases = rows_of(kept), bases_of(results)
     found = {}
     for key, other in rows.items():
-        comparison = against_base(base_of(key, rows), other, metric)
-        if comparison is not None:
-            found[key] = comparison
+        base = bases.get(key, [])
+        comparison = against_base(base, other, metric)
+        if comparison is None:
+            continue
+        caveats = list(comparison.caveats)
+        if not all(id(run) in shown for run in base):
+            caveats.append('against a base that is not the one of the table')
+        teachers = {teacher for run in other for teacher in run.run.teachers}
+        if any(by_key[t].cut_short for t in teachers if t in by_key):
+            caveats.append('its teachers were cut short')
+        found[key] = replace(comparison, caveats=tuple(caveats))
     counted = {key: c.p for key, c in found.items() if c.p is not None}
     adjusted = holm(list(counted.values()))
     for key, p in zip(counted, adjusted, strict=True):
@@ -120,21 +140,57 @@ def comparisons(
     return found
 
 
-def base_of(key: Key, rows: Mapping[Key, Sequence[Result]]) -> list[Result]:
-    """Return the runs that a row is compared with, none if it has no base.
+def bases_of(results: Iterable[Result]) -> dict[Key, list[Result]]:
+    """Return the runs that each row is compared with, if it has a base.
+
+    They are those of the same data set and backbone whose method is the
+    :attr:`~pyg_ckd.experiments.Method.reference`, whatever it is called. Of
+    several versions it is the one that differs in nothing but the method, see
+    :func:`~pyg_ckd.experiments.statistics.unlike`, and has the most seeds in
+    common; where there is none, the current one.
 
     Args:
-        key: The row.
-        rows: All rows, see :func:`rows_of`.
+        results: Results of runs, other versions included.
     """
-    reference = rows[key][0].run.method.reference
-    others = {
-        runs[0].run.method: list(runs)
-        for other, runs in rows.items()
-        if other[:2] == key[:2] and other != key
-    }
-    base = matching(others, reference) if reference else None
-    return others[base] if base else []
+    results, _ = sound(results)
+    kept, _ = current(results)
+    shown = {id(result) for result in kept}
+    versions = versions_of(results)
+    rows = rows_of(kept)
+    found: dict[Key, list[Result]] = {}
+    for key, runs in rows.items():
+        reference = runs[0].run.method.reference
+        others = {
+            rows[other][0].run.method: versions[other]
+            for other in rows
+            if other[:2] == key[:2] and other != key
+        }
+        base = matching(others, reference) if reference else None
+        if base is None:
+            continue
+        candidates = [version.runs for version in others[base]]
+        found[key] = _fairest(candidates, runs, shown)
+    return found
+
+
+def _fairest(
+    bases: Sequence[list[Result]], other: Sequence[Result], shown: set[int]
+) -> list[Result]:
+    """Return the version of a base that runs are compared with.
+
+    Args:
+        bases: All versions, the latest at the end.
+        other: The runs.
+        shown: What ids the results have that tables show.
+    """
+    seeds = {result.run.seed for result in other}
+
+    def rank(base: Sequence[Result]) -> tuple[int, bool]:
+        alike = not unlike(base[0].run, other[0].run)
+        common = seeds & {result.run.seed for result in base}
+        return len(common) * alike, id(base[0]) in shown
+
+    return max(reversed(bases), key=rank)
 
 
 def against_base(

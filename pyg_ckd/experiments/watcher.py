@@ -23,6 +23,9 @@ class Watcher:
             values: What its evaluation gave, if there was one.
         """
 
+    def trained(self, run: Run) -> None:
+        """Training has ended; the run is evaluated next."""
+
     def end(self, run: Run, result: Result) -> None:
         """A run has ended; ``result.error`` says if it failed."""
 

@@ -1,12 +1,17 @@
 """Runs are trained once, resumed to the last bit, and fail alone."""
 
 import os
+import random
 import re
 import subprocess
 import sys
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from itertools import count
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,6 +29,7 @@ from pyg_ckd.experiments import (
     Watcher,
 )
 from pyg_ckd.experiments.backbones import BASELINES
+from pyg_ckd.experiments.method import OFF
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR, Recommender
 from pyg_ckd.ranking import evaluate
@@ -715,6 +721,180 @@ def test_own_backbones(make):
         assert result.run.settings['model']['dim'] in (3, 4)
     with pytest.raises(ValueError, match='no backbone; there are Foreign, Pl'):
         experiment.plan(['LightGCN'], [BASE], [0])
+
+
+def key_of(make, maker):
+    experiment = make(backbones={'Mine': maker})
+    return experiment.planned('Mine', BASE, 0).key
+
+
+def test_own_backbones_are_known_by_more_than_their_name(make):
+    def of_width(width):
+        return lambda data: PlainRecommender(data, width)
+
+    class Wider(VBPR):
+        def forward(self, data):
+            user, item = super().forward(data)
+            return 2 * user, item
+
+    class Held:
+        def __init__(self, width):
+            self.width = width
+
+        def __call__(self, data):
+            return PlainRecommender(data, self.width)
+
+    def listed(data, sizes=(3,)):
+        return PlainRecommender(data, sizes[0])
+
+    def listed_otherwise(data, sizes=(4,)):
+        return PlainRecommender(data, sizes[0])
+
+    makers = [
+        of_width(3),
+        of_width(4),
+        partial(PlainRecommender, dim=3),
+        partial(PlainRecommender, dim=4),
+        Held(3),
+        Held(4),
+        listed,
+        listed_otherwise,
+        Foreign,
+        Wider,
+        VBPR,
+    ]
+    keys = [key_of(make, maker) for maker in makers]
+    assert len(set(keys)) == len(makers)
+    again = [of_width(3), of_width(4), partial(PlainRecommender, dim=3)]
+    assert [key_of(make, maker) for maker in again] == keys[:3]
+    assert 'maker' not in make().planned('VBPR', BASE, 0).settings
+
+
+def test_a_maker_of_one_module_shares_no_weights(make):
+    module = VBPR.from_data(shop(None), dim=2)
+    own = {'Mine': lambda data: module}
+    experiment = make(backbones=own, max_epochs=1)
+    before = deepcopy(module.state_dict())
+    second = experiment.run(experiment.plan(['Mine'], [BASE], [0, 1]))[1]
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+    other = make(backbones=own, max_epochs=1, folder='other')
+    (alone,) = other.run(other.plan(['Mine'], [BASE], [1]))
+    assert_same(alone, second)
+
+
+def test_every_generator_is_seeded_and_kept(make):
+    class Drawn(PlainRecommender):
+        def __init__(self, data):
+            super().__init__(data, 3)
+            with torch.no_grad():
+                self.user.weight.mul_(np.random.rand() + random.random())
+
+    results = []
+    for folder in ('one', 'other'):
+        np.random.seed(7), random.seed(7)
+        experiment = make(backbones={'Mine': Drawn}, folder=folder)
+        results += experiment.run(experiment.plan(['Mine'], [BASE], [0]))
+        drawn = np.random.rand(), random.random()
+        np.random.seed(7), random.seed(7)
+        assert drawn == (np.random.rand(), random.random())
+        np.random.rand(), random.random()
+    assert_same(*results)
+
+
+def test_data_that_changes_is_refused(make):
+    seeds = count()
+
+    def other_each_time(pre_transform):
+        return graph_of(pre_transform=pre_transform, seed=next(seeds))
+
+    experiment = make(open=other_each_time, max_epochs=1)
+    runs = experiment.plan(['VBPR', 'FREEDOM'], [BASE], [0])
+    errors = [result.error for result in experiment.run(runs)]
+    assert errors[0] == ''
+    assert "'open' gave other data for 'FREEDOM' than before" in errors[1]
+
+
+@pytest.mark.parametrize('what', ['order', 'mask', 'relation', 'user'])
+def test_each_tensor_of_the_graph_counts(what, make):
+    def other(pre_transform):
+        data = graph_of(pre_transform=pre_transform)
+        if what == 'order':
+            names = data['item'].x_image, data['item'].x_text
+            del data['item'].x_image, data['item'].x_text
+            data['item'].x_text, data['item'].x_image = names[::-1]
+        elif what == 'mask':
+            data['item'].has_text = torch.arange(50) != 3
+        elif what == 'relation':
+            data['item', 'like', 'item'].edge_index = torch.tensor([[0], [1]])
+        else:
+            data['user'].age = torch.arange(40)
+        return data
+
+    keys = {
+        make(open=each).planned('VBPR', BASE, 0).key
+        for each in (graph_of_none, other, other)
+    }
+    assert len(keys) == 2
+
+
+def graph_of_none(pre_transform):
+    return graph_of(pre_transform=pre_transform)
+
+
+@pytest.mark.parametrize('balance', sorted(OFF))
+def test_a_balance_that_is_off_is_the_base(balance, make):
+    tables = {'FREEDOM': {'fit': {'eval_every': 1}, 'model': {'dim': 4}}}
+    experiment = make(tables=tables, max_epochs=3)
+    off = Method.student(balance, changes={balance: OFF[balance]})
+    runs = experiment.plan(['FREEDOM'], [BASE, off], [0])
+    results = experiment.run(runs)
+    base, student = results[0], results[-1]
+    assert student.run.method.balance == balance
+    key = 'val_ndcg@20'
+    assert [x[key] for x in base.history] == [x[key] for x in student.history]
+    assert base.test == student.test
+
+
+def test_ids_alone_have_no_modality(make):
+    experiment = make(tables={}, max_epochs=2)
+    runs = experiment.plan(['LightGCN-ID', 'LightGCN'], [BASE], [0])
+    assert runs[0].settings['model']['use'] == []
+    alone, all_of_them = experiment.run(runs)
+    assert len({str(view) for view in alone.test.values()}) == 1
+    assert alone.test['full'] != all_of_them.test['full']
+
+
+def test_training_without_an_evaluation_fails(make):
+    tables = {'VBPR': {'fit': {'max_steps': 1}}}
+    experiment = make(tables=tables)
+    (result,) = experiment.run(experiment.plan(['VBPR'], [BASE], [0]))
+    assert 'ended before its first evaluation' in result.error
+    assert result.environment['date']
+
+
+@pytest.mark.parametrize('harm', ['half', 'other'])
+def test_teachers_of_no_use(harm, make):
+    experiment = make(max_epochs=1)
+    teachers = experiment.plan(['VBPR'], [METHODS['teachers']], [0])
+    experiment.run(teachers)
+    paths = [experiment.store.embeddings(run.key) for run in teachers]
+    whole = paths[0].read_bytes()
+    paths[1].write_bytes(whole[:100] if harm == 'half' else whole)
+    runs = experiment.plan(['VBPR'], [CKD], [0])
+    result = experiment.run(runs)[-1]
+    assert str(paths[1]) in result.error
+    if harm == 'other':
+        assert 'is of another run' in result.error
+        paths[1].unlink()
+    assert [r.error for r in experiment.run(runs, retry=True)] == [''] * 3
+
+
+def test_teachers_watch_what_they_have(make):
+    tables = {'VBPR': {'fit': {'monitor': 'val_recall@20/only(text)'}}}
+    experiment = make(tables=tables, max_epochs=1)
+    results = experiment.run(experiment.plan(['VBPR'], [CKD, BASE], [0]))
+    assert [result.error for result in results] == [''] * 4
 
 
 def test_nothing_to_train(make):

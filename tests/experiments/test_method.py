@@ -26,13 +26,17 @@ def test_names_for_readers():
         Method('teacher', modality='text', objective='CosineSoftmax'),
         Method.student('CKD', teachers='LightGCN'),
         Method.student('AGM', objective='Softmax', changes={'AGM': {}}),
+        Method.student(
+            'CKD', changes={'CKD': {'gate': True, 'on_random': {'tau': 0.2}}}
+        ),
         Method(objective='BPR'),
         Method(name='ours', objective='BPR'),
     ]
     assert [str(method) for method in made] == [
         'text alone, cosine softmax',
         'CKD taught by LightGCN',
-        'AGM, softmax, changed',
+        'AGM, softmax, AGM {}',
+        'CKD, gate True, tau 0.2',
         'base, BPR',
         'ours',
     ]

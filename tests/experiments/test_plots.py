@@ -570,3 +570,9 @@ def test_a_long_name_does_not_stand_beside_a_panel():
     runs = [run_of(BASE, 0, user, zero), run_of(student, 0, user, zero)]
     (panel,) = plot_degrees(runs, shop([1, 5])).axes
     assert panel.get_ylabel() == 'test recall@20, change'
+
+
+def test_a_student_named_base_does_not_hide_the_base():
+    student = Method.student('OGMGE', name='base')
+    runs = [Result(Run('shop', 'VBPR', m, 0)) for m in (Method(), student)]
+    assert list(shown_of(runs).parts) == ['base', 'base (student)']

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.experiments._report import report
+from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments.method import METHODS, Method
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
@@ -495,7 +497,7 @@ def test_no_gain_of_what_was_cut_short(method, tmp_path):
     text, page = read(report(runs, tmp_path / 'report.html'))
     first, second = map(spaces, page.of('span')[:2])
     assert first == (
-        'cut short, raise --max-epochs (+25.0 % [+25.0, +25.0] so far)'
+        'cut short, let it train on (+25.0 % [+25.0, +25.0] so far)'
     )
     assert second == '+25.0 % [+25.0, +25.0], significant'
     assert page.of('p')[3].startswith(
@@ -533,9 +535,8 @@ def test_other_bases_and_versions_are_said(tmp_path):
     page = page_of(runs, tmp_path)
     now = runs[0].run.version
     first = page.of('span')[0]
-    assert first.endswith(
-        f'significant; versions 0.0.1 and {now} of the library'
-    )
+    assert first.startswith('not comparable (+25.0')
+    assert first.endswith(f'); versions 0.0.1 and {now} of the library')
     reason = next(x for x in page.of('strong') if x.startswith('Not tested'))
     assert "'base' and 'CKD' were trained on different data" in reason
     notes = ' '.join(page.of('li'))
@@ -839,6 +840,35 @@ def test_problems_and_versions_are_noted(tmp_path):
 
 
 # Settings ####################################################################
+
+
+def test_odd_results_do_not_stop_the_page(data, tmp_path):
+    runs = runs_of('VBPR', 0.1) + runs_of('MG\udcffCN', 0.1)
+    for number, run in enumerate(
+        r for r in runs if r.run.method.kind != 'teacher'
+    ):
+        run.knocked_out = [{'base': None}, {'base': run.tested}][number % 2]
+        run.history[0]['epoch'] = [math.nan, math.inf][number % 2]
+        run.environment['peak_memory_mb'] = 'x'
+        run.hits = {'hit@20': run.hits['hit@20']}
+    runs[2].users.pop('user')
+    runs[3].test['full']['recall@20'] = math.inf
+    runs[3].run = replace(runs[3].run, settings={'fit': None})
+    page = page_of(runs, tmp_path, data=data)
+    assert any('What cannot be read is left out' in x for x in page.of('li'))
+    assert any(row[0] == 'MG\\udcffCN' for row in page.rows)
+
+
+def test_plots_have_the_base_that_a_student_is_compared_with():
+    runs = runs_of('VBPR', 0.1, seeds=2)
+    stale = [
+        replace(r, run=replace(r.run, settings={'model': {'dim': 1}}, seed=s))
+        for s, r in zip(range(3), [runs[2]] * 3, strict=True)
+    ]
+    material = Material.of([*runs, *stale])
+    bases = [r for r in material.plotted['VBPR'] if r.run.method == BASE]
+    assert bases == [r for r in runs if r.run.method == BASE]
+    assert len(material.rows['shop', 'VBPR', 'base']) == 3
 
 
 def test_settings_and_protocol(path):

@@ -69,6 +69,12 @@ def test_best_epoch():
         ([(10, 0.1)], {}, False),
         ([], FIT, False),
         ([(0, 0.1)], {**FIT, 'max_epochs': 1}, False),  # nothing to train
+        # It stops after one more than its patience, or else by a limit:
+        ([(5, 0.2), (10, 0.1)], {'patience': 0}, False),
+        ([(5, 0.2), (10, 0.1)], {'patience': 1}, True),
+        ([(5, 0.2), (10, 0.1), (15, 0.2)], {'patience': 1}, False),
+        ([(5, 0.1)], {'patience': 3, 'max_steps': 60}, True),
+        ([(5, 0.1)], None, False),
     ],
 )
 def test_cut_short(history, fit, expected):

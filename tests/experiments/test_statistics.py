@@ -446,6 +446,31 @@ def test_runs_without_users_are_compared_over_seeds():
     assert comparison.verdict.endswith(', over seeds only, p 0.065)')
 
 
+@pytest.mark.parametrize(
+    ('base', 'other'),
+    [
+        ((0.3, 0.3, 0.3), (0.3001, 0.3001, 0.3001)),
+        ((0.30, 0.31), (0.3001, 0.3101)),  # the same change
+        ((0.2, 0.4, 0.3), (0.22, 0.44, 0.33)),  # the same share
+    ],
+)
+def test_seeds_without_spread_are_not_tested(base, other):
+    def runs(method: Method, values: tuple[float, ...]) -> list[Result]:
+        found = [run(method, seed, [x]) for seed, x in enumerate(values)]
+        for result in found:
+            result.users = {}
+        return found
+
+    comparison = compare(runs(BASE, base), runs(CKD, other))
+    assert comparison.outcome == 'not tested'
+    assert comparison.p is None
+    assert comparison.verdict == (
+        'not tested: the change is the same for all seeds'
+    )
+    pair = [[x] for x in base], [[x] for x in other]
+    assert all(math.isnan(end) for end in bootstrap_interval(*pair))
+
+
 def test_one_seed_without_users_is_not_tested():
     base, other = run(BASE, 0, [0.2, 0.4]), run(CKD, 0, [0.3, 0.5])
     base.users = {}
@@ -535,11 +560,11 @@ GAIN = Comparison(0.115, 0.081, 0.15, 0.01, 0.01, 2, 100)
         ({'num_users': 0}, '+11.5 % [+8.1, +15.0], over seeds only'),
         (
             {'cut_short': True},
-            'cut short, raise --max-epochs (+11.5 % [+8.1, +15.0])',
+            'cut short, let it train on (+11.5 % [+8.1, +15.0])',
         ),
         (
             {'cut_short': True, 'gain': -0.1, 'low': -0.2, 'high': -0.05},
-            'cut short, raise --max-epochs (-10.0 % [-20.0, -5.0])',
+            'cut short, let it train on (-10.0 % [-20.0, -5.0])',
         ),
         (
             {'caveats': ('versions 1 and 2 of the library', 'more')},
@@ -618,8 +643,8 @@ def test_versions_that_differ_are_named():
     base = run(BASE, 0, [0.1, 0.2], version='0.1.0')
     ckd = run(CKD, 0, [0.2, 0.3], version='0.2.0')
     text = 'versions 0.1.0 and 0.2.0 of the library'
-    assert compare([base], [ckd]).caveats == (text,)
-    assert compare([base], [base]).caveats == ()
+    assert compare([base], [ckd]).unlike == (text,)
+    assert compare([base], [base]).unlike == ()
 
 
 def test_settings_that_differ_are_named_unless_meant():
@@ -627,7 +652,7 @@ def test_settings_that_differ_are_named_unless_meant():
         plain = {'model': {'dim': 8}, 'train': {}, 'objective': {'l2': 0}}
         base = run(BASE, 0, [0.1, 0.2], settings=plain)
         other = run(method, 0, [0.2, 0.3], settings={**plain, **settings})
-        return compare([base], [other]).caveats
+        return compare([base], [other]).unlike
 
     wide = {'model': {'dim': 16}, 'train': {'lr': 1}}
     assert caveats(CKD) == ()
@@ -635,6 +660,8 @@ def test_settings_that_differ_are_named_unless_meant():
     assert caveats(CKD, **wide) == ('other settings of model, train',)
     meant = Method.student('CKD', changes={'model': {'dim': 16}})
     assert caveats(meant, **wide) == ('other settings of train',)
+    deep = {'model': {'dim': 16, 'num_layers': 9}}
+    assert caveats(meant, **deep) == ('other settings of model',)
     l2 = {'objective': {'l2': 1}}
     assert caveats(CKD, **l2) == ('other settings of objective',)
     assert caveats(Method(objective='Softmax'), **l2) == ()

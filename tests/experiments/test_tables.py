@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -6,10 +7,12 @@ import torch
 
 from pyg_ckd.experiments.method import METHODS, Method
 from pyg_ckd.experiments.result import Result
-from pyg_ckd.experiments.rows import rows_of
+from pyg_ckd.experiments.rows import rows_of, spelled
 from pyg_ckd.experiments.run import Run
+from pyg_ckd.experiments.sound import sound
 from pyg_ckd.experiments.statistics import compare, holm
 from pyg_ckd.experiments.tables import (
+    bases_of,
     best,
     comparisons,
     current,
@@ -101,12 +104,54 @@ def test_rows_are_in_the_order_of_kinds_and_seeds():
     assert [r.run.seed for r in rows['shop', 'VBPR', 'CKD']] == [0, 1]
 
 
+def test_methods_that_differ_are_never_one_row():
+    student = Method.student('OGMGE', name='base')
+    runs = [
+        result(student, 0, 0.4),
+        result(BASE, 0, 0.2),
+        result(replace(CKD, changes={'CKD': {'a': 1}}, name='mine'), 0, 0.3),
+        result(replace(CKD, changes={'CKD': {'b': 2}}, name='mine'), 0, 0.5),
+    ]
+    rows = rows_of(runs)
+    assert [key[2] for key in rows] == [
+        'base',
+        'base (kind student, balance OGMGE)',
+        'mine (CKD.a 1)',
+        'mine (CKD.b 2)',
+    ]
+    assert [len(own) for own in rows.values()] == [1] * 4
+    assert len(summarize(runs)) == 4
+    gains = {key[2]: c.reason for key, c in comparisons(runs).items()}
+    assert len(gains) == 3
+    base = bases_of(runs)
+    assert [own[0] for own in base.values()] == [runs[1]] * 3
+    # A failure of one is not made good by the other:
+    bad = failed(student)
+    assert failures([bad, runs[1]]) == [bad]
+
+
+def test_methods_that_are_the_same_are_one_row():
+    runs = [result(CKD, 0), result(replace(CKD, name='CKD'), 1)]
+    assert [key[2] for key in rows_of(runs)] == ['CKD']
+    runs.append(result(replace(CKD, name='mine'), 1))
+    assert [key[2] for key in rows_of(runs)] == ['CKD', 'mine']
+
+
+def test_spelling_is_unique_whatever_methods_are_called():
+    wide = Method(changes={'model': {'dim': 64}}, name='base')
+    other = Method(name='base (model.dim 64)')
+    text = Method(changes={'model': {'dim': '64'}}, name='base')
+    names = spelled([BASE, wide, other, text])
+    assert len(set(names.values())) == 4
+    assert names[BASE] == 'base'
+
+
 def test_means_over_seeds():
     runs = [
         result(BASE, 0, 0.2),
         result(BASE, 1, 0.4),
-        result(CKD, 1, 0.5),
-        result(CKD, 0, 0.3),
+        result(CKD, 1, 0.51),
+        result(CKD, 0, 0.29),
     ]
     runs[0].seconds, runs[1].seconds = 60, 120
     base, ckd = summarize(runs, metrics=['recall@20'])
@@ -278,7 +323,7 @@ def test_no_gain_of_what_was_cut_short():
         cut_short(result_users(CKD, 0, times(1.5))),
     ]
     _, row = summarize(runs, ['recall@20'])
-    assert row[AGAINST].startswith('cut short, raise --max-epochs (+50.0 % [')
+    assert row[AGAINST].startswith('cut short, let it train on (+50.0 % [')
     runs[0] = cut_short(runs[0])
     runs[1] = result_users(CKD, 0, times(1.5))
     _, row = summarize(runs, ['recall@20'])
@@ -300,8 +345,54 @@ def test_other_versions_are_said():
     base = result_users(BASE, 0, times(1.0), version='0.1.0')
     ckd = result_users(CKD, 0, times(2.0), version='0.2.0')
     _, row = summarize([base, ckd], ['recall@20'])
-    assert row[AGAINST].startswith('+100.0 % [')
+    assert row[AGAINST].startswith('not comparable (+100.0 % [')
     assert row[AGAINST].endswith('versions 0.1.0 and 0.2.0 of the library')
+
+
+def test_the_base_has_the_settings_of_the_student():
+    old = [result(BASE, s, 0.1 + 0.01 * s, **settings(1)) for s in range(3)]
+    new = [result(BASE, s, 0.3 + 0.01 * s, **settings(2)) for s in range(2)]
+    ckd = [result(CKD, s, 0.3 + 0.011 * s, **settings(2)) for s in range(2)]
+    ogm = [
+        result(METHODS['ogm-ge'], s, 0.1 + 0.02 * s, **settings(1))
+        for s in range(3)
+    ]
+    runs = [*old, *new, *ckd, *ogm]
+    of_ckd, of_ogm = bases_of(runs).values()
+    assert (of_ckd, of_ogm) == (new, old)
+    against, _ = comparisons(runs).values()
+    assert against.gain == pytest.approx(0.3055 / 0.305 - 1)
+    said = 'against a base that is not the one of the table'
+    assert against.verdict.endswith(said)
+    rows = summarize(runs, ['recall@20'])
+    assert [row['seeds'] for row in rows] == ['3', '2', '3']
+    assert rows[1][AGAINST] == against.verdict
+    assert said not in rows[2][AGAINST]
+
+
+def test_nothing_is_claimed_where_settings_differ():
+    base = result_users(BASE, 0, times(1.0), **settings(1))
+    ckd = result_users(CKD, 0, times(2.0), **settings(2))
+    (found,) = comparisons([base, ckd]).values()
+    assert (found.outcome, found.significant) == ('not comparable', False)
+    assert found.verdict.startswith('not comparable (+100.0 % [')
+    assert found.verdict.endswith('); other settings of train')
+    meant = Method(changes={'train': {'lr': 2}}, name='fast')
+    fast = result_users(meant, 0, times(2.0), **settings(2))
+    (found,) = comparisons([base, fast]).values()
+    assert found.outcome == 'gain'
+
+
+def test_teachers_that_were_cut_short_are_said():
+    text = Method('teacher', modality='text')
+    for method in (CKD, METHODS['ensemble']):
+        teacher = cut_short(result(text))
+        base = result_users(BASE, 0, times(1.0))
+        other = result_users(method, 0, times(2.0), teachers=(teacher.run.key,))
+        (found,) = comparisons([teacher, base, other]).values()
+        assert found.caveats == ('its teachers were cut short',)
+        teacher.history = teacher.history[:1]
+        teacher.run = replace(teacher.run, settings={})
 
 
 def test_comparisons_can_be_passed_on(monkeypatch):
@@ -381,7 +472,7 @@ def test_one_version_is_kept_as_it_is():
         settings(1.0),
         {'data': 'bb'},
         {'version': '0.0.1'},
-        {'method': Method.student('CKD', teachers='base', name='CKD')},
+        {'teachers': ('other',)},
     ],
 )
 def test_the_latest_complete_version_is_shown(change):
@@ -394,7 +485,7 @@ def test_the_latest_complete_version_is_shown(change):
     ]
     kept, notes = current([*old, *new])
     assert kept == new
-    assert notes == [
+    assert notes[:1] == [
         '2 older runs are left out, of other settings, data or versions: '
         'VBPR CKD (2).'
     ]
@@ -408,15 +499,28 @@ def test_the_latest_complete_version_is_shown(change):
     assert [row['recall@20'] for row in rows] == ['0.2000 ± 0.0000']
 
 
-def test_dates_come_before_the_order_of_writing():
-    old = result(CKD, 0, 0.1, date='2025-01-01T10:00:00+00:00', **settings(1))
-    new = result(CKD, 0, 0.2, date='2025-01-02T10:00:00Z', **settings(2))
+def test_the_order_of_writing_counts_and_no_clock():
+    late = result(CKD, 0, 0.1, date='2030-01-01T10:00:00+00:00', **settings(1))
+    early = result(CKD, 0, 0.2, date='2026-01-01T10:00:00Z', **settings(2))
     undated = result(CKD, 0, 0.3, date='yesterday', **settings(3))
-    east = result(CKD, 0, 0.4, date='2025-01-02T10:00:00+03:00', **settings(4))
-    assert shown([old, new]) == shown([new, old]) == [(0, 0.2)]
-    assert shown([new, undated]) == [(0, 0.2)]
-    assert shown([new, east]) == [(0, 0.2)]  # three hours earlier
-    assert shown([undated, result(CKD, 0, 0.5)]) == [(0, 0.5)]
+    assert shown([late, early]) == [(0, 0.2)]
+    assert shown([early, late]) == [(0, 0.1)]
+    assert shown([late, early, undated]) == [(0, 0.3)]
+    bad = failed(CKD, 0, date='2020-01-01', **settings(9))
+    assert failures([late, bad]) == [bad]
+    assert failures([bad, early]) == []
+
+
+def test_unknown_teachers_are_noted():
+    first = result(CKD, 0, 0.1, teachers=('aa',))
+    second = result(CKD, 1, 0.2, teachers=('bb',))
+    kept, notes = current([first, second])
+    assert kept == [first, second]
+    assert notes == [
+        'Teachers are not among the results, and may have had other settings '
+        'for each seed: VBPR CKD.'
+    ]
+    assert current([first]) == ([first], [])
 
 
 def test_versions_are_not_mixed_over_seeds():
@@ -498,3 +602,51 @@ def test_what_was_made_good_is_no_failure():
     bad = failed(CKD, 0)
     assert failures([bad, result(CKD, 0)]) == []
     assert failures([result(CKD, 0), bad]) == [bad]
+
+
+# What cannot be read #########################################################
+
+
+@pytest.mark.parametrize(
+    'odd',
+    [
+        {'test': {'full': {'recall@20': math.nan}}},
+        {'test': {'full': {'recall@20': math.inf}}},
+        {'test': {'full': {'recall@20': 1e308}}},
+        {'seconds': math.inf},
+        {'history': [{'epoch': math.nan, 'val_recall@20': 0.1}]},
+        {'history': [{'epoch': math.inf, 'val_recall@20': 0.1}]},
+        {'knocked_out': {'base': {'recall@20': 0.3}}},
+        {'knocked_out': {'base': {'recall@20': 0.3}, 'rows': None}},
+        {'knocked_out': {'base': None}},
+        {'environment': {'peak_memory_mb': 'x'}},
+        {'users': {'recall@20': torch.rand(4)}},
+        {'hits': {'hit@20': torch.rand(4)}},
+        {'error': '\udcff'},
+    ],
+)
+def test_what_cannot_be_read_is_left_out_and_said(odd):
+    (name,) = odd
+    good = result(CKD, 1)
+    bad = replace(result(CKD, 0), **odd)
+    (one, two), notes = sound([bad, good])
+    assert two is good
+    assert notes == [f'What cannot be read is left out: VBPR CKD 0 ({name}).']
+    changed = [n for n in vars(bad) if vars(one)[n] != vars(bad)[n]]
+    assert changed == [name]
+    # What was made sound is sound:
+    (again,), none = sound([one])
+    assert again is one
+    assert none == []
+    summarize([bad, good])
+    assert name == 'error' or current([bad, good])[1] == notes
+
+
+def test_limits_and_names_that_cannot_be_read():
+    run = Run('shop', 'a\udcff', CKD, 0, {'fit': {'patience': 'x'}})
+    history = [{'epoch': 1, 'val_recall@20': 0.1}]
+    (one,), (note,) = sound([Result(run, history=history)])
+    assert one.run.backbone == 'a\\udcff'
+    assert one.run.settings == {}
+    assert note.endswith('CKD 0 (run).')
+    note.encode()

@@ -18,9 +18,9 @@ from pyg_ckd.experiments import (
     Settings,
     Store,
 )
-from pyg_ckd.experiments.method import BALANCES
+from pyg_ckd.experiments.method import BALANCES, OFF
 from pyg_ckd.experiments.tuning import Tuned, tune
-from pyg_ckd.experiments.tuning.best import OFF, best_of, nested
+from pyg_ckd.experiments.tuning.best import best_of, nested
 from pyg_ckd.experiments.tuning.spaces import (
     SEARCHED,
     Choices,

@@ -15,7 +15,12 @@ from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import Key
 from pyg_ckd.experiments.tables import METRIC, METRICS, best, mean_of
 
-TAGS = {'gain': 'gain', 'loss': 'loss', 'cut short': 'cut short'}
+TAGS = {
+    'gain': 'gain',
+    'loss': 'loss',
+    'cut short': 'cut short',
+    'not comparable': 'not comparable',
+}
 
 
 def rows_section(material: Material) -> Section:
@@ -65,7 +70,7 @@ def method_cell(method: str, runs: list[Result]) -> Cell:
     """Return the name of a method, marked if a run was cut short."""
     if not any(run.cut_short for run in runs):
         return Cell(method)
-    hint = 'Still getting better at the last epoch: raise --max-epochs'
+    hint = 'Training ended before its patience was used up: let it train on'
     return Cell(method, hint=hint, tag='cut short')
 
 
@@ -80,7 +85,7 @@ def _against(material: Material, key: Key) -> Cell:
     outcome = comparison.outcome
     return Cell(
         interval(comparison),
-        hint='; '.join([*hint, *comparison.caveats]),
+        hint='; '.join([*hint, *comparison.remarks]),
         kind=KINDS.get(outcome, ''),
         tag=TAGS.get(outcome, ''),
     )

@@ -9,7 +9,6 @@ from pyg_ckd.experiments._report.all_rows import method_cell
 from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.section import Cell, Section, Table
 from pyg_ckd.experiments.result import Result
-from pyg_ckd.experiments.tables import base_of
 
 
 def cost_section(material: Material) -> Section | None:
@@ -20,7 +19,7 @@ def cost_section(material: Material) -> Section | None:
     groups: dict[str, list[dict[str, Cell]]] = {}
     for key, runs in material.rows.items():
         _, backbone, method = key
-        base = base_of(key, material.rows)
+        base = material.bases.get(key)
         minutes = _minutes(runs)
         before = _minutes(base) if base else 0.0
         with_teachers = _with_teachers(runs, by_key)

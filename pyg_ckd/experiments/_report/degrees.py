@@ -37,7 +37,7 @@ def degrees_section(
     if data is None:
         return None
     drawn, left_out = [], []
-    for number, (backbone, runs) in enumerate(material.backbones.items()):
+    for number, (backbone, runs) in enumerate(material.plotted.items()):
         if not paired_runs(runs, side):
             continue
         try:

@@ -34,6 +34,7 @@ COUNTED = {
     'loss': ('significant loss', 'significant losses'),
     'no change': ('without a significant change',) * 2,
     'cut short': ('cut short',) * 2,
+    'not comparable': ('not comparable',) * 2,
     'not tested': ('not tested',) * 2,
 }
 
@@ -49,9 +50,10 @@ def gains_section(material: Material) -> Section:
         f'trained without the method, and in brackets the interval that holds '
         f'the true change with 95{SPACE}% confidence. It is significant if the '
         f'interval leaves out zero and the p-value, adjusted for the number '
-        f'of comparisons on this page, is below 0.05. A run that was cut short '
-        f'was still getting better when its epochs were used up, and nothing '
-        f'is claimed of it.'
+        f'of comparisons on this page, is below 0.05. Training of a run that '
+        f'was cut short ended at a limit of epochs, steps or time, before its '
+        f'patience was used up, and nothing is claimed of it; nor is it where '
+        f'more than the method differs from the base.'
     )
     blocks: list[Block] = []
     if gains:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pyg_ckd.experiments.plots.shown import shown_of
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import Key, current, failures, rows_of
 from pyg_ckd.experiments.statistics import Comparison
-from pyg_ckd.experiments.tables import comparisons
+from pyg_ckd.experiments.tables import bases_of, comparisons
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Material:
     Args:
         results (list[Result]): One version of each row.
         rows (dict): The same by row.
+        bases (dict): The runs that each row is compared with, if any.
         against (dict): The comparison of each row that has a base.
         failed (list[Result]): Runs that failed.
         notes (list[str]): What was left out.
@@ -25,6 +27,7 @@ class Material:
 
     results: list[Result]
     rows: dict[Key, list[Result]]
+    bases: dict[Key, list[Result]]
     against: Mapping[Key, Comparison]
     failed: list[Result]
     notes: list[str]
@@ -45,11 +48,12 @@ class Material:
         results = list(results)
         kept, notes = current(results)
         if against is None:
-            against = comparisons(kept)
+            against = comparisons(results)
         rows = rows_of(kept)
         own = {key: against[key] for key in rows if key in against}
         ordered = [result for runs in rows.values() for result in runs]
-        return cls(ordered, rows, own, failures(results), notes)
+        bases = bases_of(results)
+        return cls(ordered, rows, bases, own, failures(results), notes)
 
     @property
     def backbones(self) -> dict[str, list[Result]]:
@@ -57,6 +61,24 @@ class Material:
         groups: dict[str, list[Result]] = {}
         for (_, backbone, _), runs in self.rows.items():
             groups.setdefault(backbone, []).extend(runs)
+        return groups
+
+    @property
+    def plotted(self) -> dict[str, list[Result]]:
+        """Results by backbone, with the base of the student that is shown."""
+        groups = self.backbones
+        for key in self.rows:
+            runs = groups[key[1]]
+            student = shown_of(runs).student
+            base = self.bases.get(key)
+            if (
+                student
+                and base
+                and any(run is student[0] for run in self.rows[key])
+            ):
+                method = base[0].run.method
+                others = [run for run in runs if run.run.method != method]
+                groups[key[1]] = [*base, *others]
         return groups
 
     def methods(self, backbone: str) -> dict[str, list[Result]]:

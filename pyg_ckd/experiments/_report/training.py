@@ -20,7 +20,7 @@ PARTS: tuple[tuple[Part, str], ...] = (
 def weights_section(material: Material) -> Section | None:
     """Return how CKD weighed modalities."""
     drawn = []
-    for number, (backbone, group) in enumerate(material.backbones.items()):
+    for number, (backbone, group) in enumerate(material.plotted.items()):
         for part, what in PARTS:
             logging = [run for run in group if logged([run], part)]
             runs = shown_of(logging).student
@@ -57,7 +57,7 @@ def curves_section(material: Material) -> Section | None:
     """Return validation over training."""
     key = f'val_{METRIC}'
     drawn = []
-    for number, (backbone, runs) in enumerate(material.backbones.items()):
+    for number, (backbone, runs) in enumerate(material.plotted.items()):
         shown = shown_of(runs)
         best = {
             name: max(mean_curve(own, key)[1], default=0.0)

@@ -17,10 +17,8 @@ from pyg_ckd.experiments.tables import METRIC, spread
 def views_section(material: Material) -> Section | None:
     """Return how good each view is, as plots and as a table."""
     drawn, groups = [], {}
-    for number, backbone in enumerate(material.backbones):
-        runs = [
-            run for run in material.backbones[backbone] if METRIC in run.tested
-        ]
+    for number, (backbone, group) in enumerate(material.plotted.items()):
+        runs = [run for run in group if METRIC in run.tested]
         if not _depends_on_modalities(runs):
             continue
         groups[backbone] = [

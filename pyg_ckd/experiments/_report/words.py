@@ -8,7 +8,12 @@ from pyg_ckd.experiments.statistics import Comparison
 from pyg_ckd.experiments.tables import p_value
 
 #: How outcomes are marked.
-KINDS = {'gain': 'gain', 'loss': 'loss', 'cut short': 'unsure'}
+KINDS = {
+    'gain': 'gain',
+    'loss': 'loss',
+    'cut short': 'unsure',
+    'not comparable': 'unsure',
+}
 #: A space at which no line breaks.
 SPACE = '\u00a0'
 
@@ -86,10 +91,13 @@ def changed(comparison: Comparison) -> str:
         )
         return f'not tested: {reason}'
     shown, scope = interval(comparison), comparison.scope
+    if comparison.outcome == 'not comparable':
+        text = f'not comparable ({", ".join(filter(None, [shown, scope]))})'
+        return '; '.join([text, *comparison.remarks])
     if comparison.outcome == 'cut short':
         parts = ', '.join(filter(None, [f'{shown} so far', scope]))
-        text = f'cut short, raise --max-epochs ({parts})'
-        return '; '.join([text, *comparison.caveats])
+        text = f'cut short, let it train on ({parts})'
+        return '; '.join([text, *comparison.remarks])
     if comparison.outcome == 'loss':
         loss, low, high = (
             f'{-100 * value:.1f}'
@@ -100,7 +108,7 @@ def changed(comparison: Comparison) -> str:
     text = ' '.join(filter(None, [f'{shown}, {word}', scope]))
     if comparison.doubt:
         text += f' ({comparison.doubt})'
-    return '; '.join([text, *comparison.caveats])
+    return '; '.join([text, *comparison.remarks])
 
 
 def p_values(comparison: Comparison) -> dict[str, str]:

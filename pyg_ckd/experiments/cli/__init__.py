@@ -6,9 +6,12 @@ Only what reads arguments is imported at first, so that help comes at once.
 from __future__ import annotations
 
 import re
+import signal
 import sys
+import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from pyg_ckd import __version__
 from pyg_ckd.experiments.cli import (
@@ -28,8 +31,8 @@ examples:
   pyg-ckd run --help                     all arguments, and how to share a grid
 
 exit status: 0 if all went well, 1 if a run failed, 2 if an argument or a file
-is wrong, 130 after Ctrl+C. Tables are written to the standard output, progress
-and messages to the error output.
+is wrong, 130 after Ctrl+C, 143 when the system ends it. Tables are written to
+the standard output, progress and messages to the error output.
 """
 
 
@@ -41,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all went well, 1 if a run failed, 2 if an argument or a file is
-        wrong, and 130 after Ctrl+C.
+        wrong, 130 after Ctrl+C, and 143 if the system ends it (SIGTERM), as
+        SLURM does at a limit of time.
 
     Example:
         >>> main(['run', '--seed', 'one'])
@@ -52,15 +56,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     try:
-        return int(args.call(args))
+        with _ended_by_system():
+            return int(args.call(args))
     except KeyboardInterrupt:
         _say('interrupted' + args.after_interrupt)
         return 130
+    except _Ended:
+        _say('ended by the system' + args.after_interrupt)
+        return 143
     except (ValueError, OSError, ImportError) as error:
         if isinstance(error, ModuleNotFoundError) and 'pyg_ckd' in str(error):
             raise  # the user cannot have caused it
         _say('error: ' + re.sub(r'^\[Errno \d+\] ', '', str(error)))
         return 2
+
+
+class _Ended(BaseException):
+    """The system has asked the process to end."""
+
+
+@contextmanager
+def _ended_by_system() -> Iterator[None]:
+    """Turn SIGTERM, and what Lightning makes of it, into an exception."""
+
+    def end(*_: object) -> None:
+        raise _Ended
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if is_main else None
+    try:
+        yield
+    except SystemExit as error:
+        raise _Ended from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> ArgumentParser:

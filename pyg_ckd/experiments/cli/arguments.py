@@ -11,7 +11,7 @@ from argparse import (
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyg_ckd.experiments.names import OBJECTIVES
+from pyg_ckd.experiments.names import BACKBONES, OBJECTIVES
 
 if TYPE_CHECKING:
     from pyg_ckd.experiments import Experiment, Method, Store
@@ -100,7 +100,8 @@ def add_training(parser: ArgumentParser) -> None:
         '--settings',
         type=existing_file,
         metavar='FILE',
-        help='a TOML file of settings (default: the one of the library)',
+        help='a TOML file of settings; what it has no table of has the '
+        'settings of the library',
     )
 
 
@@ -153,8 +154,18 @@ def existing_file(text: str) -> Path:
 
 
 def folder_of(args: Namespace) -> Path:
-    """Return the folder of results."""
-    return Path(args.results, args.run or args.dataset)
+    """Return the folder of results.
+
+    Raises:
+        ValueError: If its name is that of another folder.
+    """
+    name = args.run or args.dataset
+    if name in ('data', '.', '..') or len(Path(name).parts) != 1:
+        raise ValueError(
+            f"'--run' needs to be the name of a folder in '{args.results}', "
+            f"other than 'data', which holds processed data (got '{name}')"
+        )
+    return Path(args.results, name)
 
 
 def place_of(args: Namespace) -> list[str]:
@@ -199,11 +210,20 @@ def experiment_of(args: Namespace, store: Store) -> Experiment:
                 'none here; leave it out'
             )
         training = {'device': args.device, 'max_epochs': args.max_epochs}
-    file = vars(args).get('settings')
+    settings, file = Settings.read(), vars(args).get('settings')
+    if file:
+        own = Settings.read(file)
+        for name in {name for table in own.tables.values() for name in table}:
+            if name not in BACKBONES:
+                raise ValueError(
+                    f"'{file}' has settings of '{name}', which is no backbone; "
+                    f'there are {", ".join(BACKBONES)}'
+                )
+        settings = own.over(settings)
     return Experiment(
         args.dataset,
         opener(args.dataset, args.root, args.results / 'data'),
-        Settings.read(file) if file else Settings.read(),
+        settings,
         store,
         **training,
     )

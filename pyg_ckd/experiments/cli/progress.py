@@ -52,7 +52,7 @@ class Display(Watcher):
         self._run: Run | None = None
         self._name = ''
         self._start = 0.0
-        self._epoch = 0
+        self._epoch, self._is_trained = 0, False
         self._best: tuple[float, int] | None = None
         self._live: Live | None = None
         self._warnings = warnings.catch_warnings()
@@ -91,6 +91,10 @@ class Display(Watcher):
         if value is not None and (self._best is None or value > self._best[0]):
             self._best = value, number
 
+    def trained(self, run: Run) -> None:
+        """Show that it is evaluated."""
+        self._is_trained = True
+
     def waiting(self, runs: Sequence[Run]) -> None:
         """Say how many are left to other processes, if that has changed."""
         if len(runs) != self._waiting:
@@ -112,6 +116,7 @@ class Display(Watcher):
         """
         self._run, self._name, self._start = run, name, time.monotonic()
         self._epoch, self._best, self._waiting = 0, None, 0
+        self._is_trained = False
 
     def write(self, line: str) -> None:
         """Write a line that stays."""
@@ -143,7 +148,8 @@ class Display(Watcher):
             return self._wait()
         if self._run is None:
             return ''
-        parts = [f'{self._name}: epoch {self._epoch}']
+        doing = 'evaluating' if self._is_trained else f'epoch {self._epoch}'
+        parts = [f'{self._name}: {doing}']
         if self._best:
             score, epoch = self._best
             name = title(monitor(self._run))

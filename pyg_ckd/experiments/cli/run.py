@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ FOLDER/NAME as soon as it is finished, and is not trained again: the same
 command goes on where it stopped, to the epoch of the last evaluation. A cell
 is another one when its settings, its data or the version of the library
 change. To begin anew, name another folder by --run. A cell that fails is kept
-with its reason, and the others go on; --retry tries it again.
+with its reason, and the others go on; --retry tries it again. The page shows
+the cells of this command; `pyg-ckd report FOLDER` those of all.
 
 To share a grid, start the same command several times on one folder, on one
 machine or on several with a shared file system that has locks (NFS 4, Lustre,
@@ -45,7 +47,7 @@ As a job array of SLURM, `sbatch grid.sh`:
   #SBATCH --array=1-4
   #SBATCH --gres=gpu:1
   #SBATCH --time=8:00:00
-  srun pyg-ckd run --dataset baby --results /shared/results
+  srun pyg-ckd run --dataset baby --root /shared/data --results /shared/results
 
 A job that runs out of time loses nothing but the epochs since its last
 evaluation: submit it again.
@@ -178,6 +180,19 @@ def _finish(
         write_json(
             {
                 'table': summarize(results, against=against),
+                'comparisons': [
+                    {
+                        'backbone': backbone,
+                        'method': method,
+                        'outcome': each.outcome,
+                        'gain': _finite(each.gain),
+                        'low': _finite(each.low),
+                        'high': _finite(each.high),
+                        'p_adjusted': each.p_adjusted,
+                    }
+                    for (_, backbone, method), each in against.items()
+                    if each
+                ],
                 'runs': [_plain(result) for result in results],
                 'failed': failed,
                 'problems': store.problems,
@@ -198,6 +213,10 @@ def _finish(
     ]
     _list('run', 'failed; --retry tries again', reasons)
     return 1 if failed else 0
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _plain(result: Result) -> dict[str, Any]:

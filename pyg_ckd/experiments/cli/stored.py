@@ -49,6 +49,12 @@ def add_stored(parser: ArgumentParser) -> None:
     add_objective(parser)
     add('--seed', default=0, type=int, metavar='N', help='(default: 0)')
     add(
+        '--key',
+        default='',
+        help='the run itself, by how its key begins, where several differ in '
+        'settings (default: the one that was finished last)',
+    )
+    add(
         '-k',
         default=10,
         type=positive_number,
@@ -92,6 +98,7 @@ def _latest(args: Namespace, experiment: Experiment) -> Result:
         and result.run.backbone == args.backbone
         and result.run.method.same_as(method)
         and result.run.seed == args.seed
+        and result.run.key.startswith(args.key)
     ]
     here = [r for r in found if r.run.data == experiment.fingerprint]
     good = [r for r in here if not r.error]
@@ -117,7 +124,8 @@ def _latest(args: Namespace, experiment: Experiment) -> Result:
     if len(kept) > 1:
         messages().print(
             f"note: there are {len(kept)} runs '{name}' {where}, with other "
-            f'settings each; the last one is used ({kept[-1].run.key})'
+            f'settings each; the last one is used, --key tells them apart: '
+            f'{", ".join(r.run.key for r in kept)}'
         )
     return kept[-1]
 

@@ -13,7 +13,7 @@ from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import current, rows_of
 from pyg_ckd.experiments.tables import Comparisons, summarize
 
-CAPTION = '* cut short: still rising at the last epoch, raise --max-epochs'
+CAPTION = '* cut short by a limit before patience was used up: let it train on'
 
 
 def terminal_table(

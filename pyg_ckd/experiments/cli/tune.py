@@ -136,7 +136,10 @@ def call(args: Namespace) -> int:
     table.print(f'Settings: {tuned.path}', soft_wrap=True)
     words = ['pyg-ckd', 'run', '--settings', str(tuned.path)]
     words += place_of(args)
-    words += ['--backbone', *args.backbone, '--method', *args.method]
+    words += ['--backbone', *args.backbone]
+    words += ['--method', *dict.fromkeys(['base', 'teachers', *args.method])]
+    if args.max_epochs != 1000:
+        words += ['--max-epochs', str(args.max_epochs)]
     words += ['--objective', args.objective] if args.objective else []
     table.print(f'Use them by: {shlex.join(words)}', soft_wrap=True)
     return 0

@@ -31,14 +31,14 @@ def monitor(run: Run) -> str:
 
 
 def title(metric: str) -> str:
-    """Return how people write a metric.
+    """Return how people write a metric of validation.
 
     Example:
         >>> title('val_recall@20'), title('val_only(text)_ndcg@10')
-        ('Recall@20', 'only(text) NDCG@10')
+        ('validation Recall@20', 'validation only(text) NDCG@10')
     """
     return (
-        metric.removeprefix('val_')
+        metric.replace('val_', 'validation ', 1)
         .replace('_', ' ')
         .replace('recall', 'Recall')
         .replace('ndcg', 'NDCG')

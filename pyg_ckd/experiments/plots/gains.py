@@ -22,8 +22,8 @@ WIDEST = 34
 def plot_gains(gains: Mapping[str, Comparison]) -> Figure:
     """Plot gains with their intervals, one row each.
 
-    What is significant is orange, all else grey. A run that was cut short has
-    a hollow dot. An end at infinity is that of the panel.
+    What is significant is orange, all else grey. What was cut short or is
+    not comparable has a hollow dot. An end at infinity is that of the panel.
 
     Args:
         gains: Comparisons that were tested, by name.
@@ -41,7 +41,8 @@ def plot_gains(gains: Mapping[str, Comparison]) -> Figure:
             panel.plot(ends, [place] * 2, color=color, lw=3)
         else:
             panel.axhline(place, color=color, lw=3)
-        inside = 'white' if gain.cut_short else color
+        unsure = gain.outcome in ('cut short', 'not comparable')
+        inside = 'white' if unsure else color
         panel.plot(100 * gain.gain, place, 'o', color=color, mfc=inside)
     panel.axvline(0, color='black', linewidth=0.8)
     panel.set_yticks(places, names)

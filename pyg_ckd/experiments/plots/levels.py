@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.plots.layout import add_legend, labelled, new_panels
 from pyg_ckd.experiments.result import Result
+from pyg_ckd.experiments.rows import spelled
 from pyg_ckd.inspect.colors import CYCLE
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ def plot_levels(
             if metric in result.tested:
                 curve = methods.setdefault(result.run.method, {})
                 curve.setdefault(level, []).append(result.tested[metric])
+    names = spelled(methods)
     for (method, curve), color in zip(
         methods.items(), cycle(CYCLE), strict=False
     ):
         style = ':' if method.kind == 'teacher' else '-'
         means = [fmean(values) for values in curve.values()]
-        panel.plot(list(curve), means, style, color=color, label=str(method))
+        panel.plot(list(curve), means, style, color=color, label=names[method])
         for level, values in curve.items():
             panel.plot([level] * len(values), values, '.', color=color, ms=4)
     panel.set_xlabel(label)

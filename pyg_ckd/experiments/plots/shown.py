@@ -11,6 +11,8 @@ from pyg_ckd.experiments.rows import matching
 from pyg_ckd.inspect.colors import COLORS, CYCLE
 
 PLAIN = Method.student('CKD')
+#: What plots call the others beside a student.
+OTHERS = ('trained alone', 'base')
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Shown:
     @property
     def name(self) -> str:
         """What the student is called; empty without one."""
-        return str(self.student[0].run.method) if self.student else ''
+        name = str(self.student[0].run.method) if self.student else ''
+        return f'{name} (student)' if name in OTHERS else name
 
     @property
     def color(self) -> str:

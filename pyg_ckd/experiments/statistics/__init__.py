@@ -3,6 +3,7 @@
 from ._compare import compare
 from .bootstrap import bootstrap_interval
 from .comparison import Comparison
+from .differences import unlike
 from .p_values import holm, paired_test_seeds, paired_test_users
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     'holm',
     'paired_test_seeds',
     'paired_test_users',
+    'unlike',
 ]

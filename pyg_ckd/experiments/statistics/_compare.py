@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pyg_ckd.experiments.method import OBJECTIVES
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.statistics.bootstrap import resampled_gain
 from pyg_ckd.experiments.statistics.comparison import Comparison
+from pyg_ckd.experiments.statistics.differences import unlike
 from pyg_ckd.experiments.statistics.p_values import (
     paired_test_seeds,
     paired_test_users,
@@ -64,27 +64,36 @@ def compare(
         values = _users_metric(runs, metric)  # [2 * num_seeds, num_users]
     else:
         values = np.array([[run.tested[metric]] for run in runs])
-    base_values, other_values = np.split(values, 2)
+    both = base_values, other_values = np.split(values, 2)
 
     low = high = math.nan
     p = p_users = None
+    reason = ''
     if with_users:
         p = p_users = paired_test_users(base_values, other_values)
     if with_users or len(seeds) > 1:
         low, high, p_interval = resampled_gain(base_values, other_values)
-        if len(seeds) > 1:
+        if math.isnan(low):
+            reason = 'the change is the same for all seeds'
+        elif len(seeds) > 1:
             p = p_interval
+    differ = [
+        what
+        for seed in seeds
+        for what in unlike(base_runs[seed].run, other_runs[seed].run)
+    ]
     return Comparison(
         gain=relative_gain(base_values, other_values),
         low=low,
         high=high,
         p_users=p_users,
-        p_seeds=paired_test_seeds(base_values, other_values),
+        p_seeds=None if reason else paired_test_seeds(*both),
         num_seeds=len(seeds),
         num_users=values.shape[1] if with_users else 0,
         p=p,
         cut_short=any(run.cut_short for run in runs),
-        caveats=tuple(_caveats(runs[0], runs[len(seeds)], runs)),
+        unlike=tuple(dict.fromkeys(differ)),
+        reason=reason,
     )
 
 
@@ -107,31 +116,6 @@ def _check_data(runs: Sequence[Result]) -> None:
             f"'{one.method}' and '{other.method}' were trained on different "
             f'data ({one.data} and {other.data}); train both on the same'
         )
-
-
-def _caveats(base: Result, other: Result, runs: Sequence[Result]) -> list[str]:
-    """Return what differs besides the method."""
-    found = []
-    versions = sorted({result.run.version for result in runs})
-    if len(versions) > 1:
-        found.append(f'versions {" and ".join(versions)} of the library')
-    base_settings, other_settings = base.run.settings, other.run.settings
-    meant = set(other.run.method.changes) | set(base.run.method.changes)
-    if meant & set(OBJECTIVES) or (
-        base.run.method.objective != other.run.method.objective
-    ):
-        meant.add('objective')
-    differ = [
-        name
-        for name in ('model', 'train', 'fit', 'objective')
-        if name in base_settings
-        and name in other_settings
-        and name not in meant
-        and base_settings[name] != other_settings[name]
-    ]
-    if differ:
-        found.append(f'other settings of {", ".join(differ)}')
-    return found
 
 
 def _users_metric(runs: Sequence[Result], metric: str) -> Array:

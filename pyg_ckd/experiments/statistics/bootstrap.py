@@ -86,7 +86,8 @@ def bootstrap_interval(
         confidence: The share of cases in which the interval is to hold the
             truth.
         resamples: How often to resample. The ends are infinite if the base has
-            no hit at all in one of them.
+            no hit at all in one of them. With a single user and the same
+            change in all seeds nothing varies, and both are ``nan``.
         seed: The random seed of resampling.
 
     Raises:
@@ -134,6 +135,8 @@ def resampled_gain(
     if base.size == 1:
         raise ValueError('An interval needs two users or two seeds (got one)')
     gain = relative_gain(base, other)
+    if num_users == 1 and _is_constant(base, other, gain):
+        return Resampled(math.nan, math.nan, math.nan)
     rng = np.random.default_rng(seed)
 
     # Users are drawn once for all, seeds on top of them:
@@ -211,6 +214,13 @@ def resample_users(
             drawn = drawn[:, :-1]
         blocks.append(drawn @ kinds.T / num_users)
     return np.concatenate(blocks)
+
+
+def _is_constant(base: Array, other: Array, gain: float) -> bool:
+    """Return whether the change, or the relative one, is the same in all."""
+    tiny = NOTHING * np.abs(base).max()
+    changes = (other - base, other - (1 + gain) * base)
+    return any(bool(np.ptp(change) <= tiny) for change in changes)
 
 
 def _satterthwaite(variances: Sequence[tuple[float, int]]) -> float:

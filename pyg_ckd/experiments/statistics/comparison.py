@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: What a comparison comes to.
-Outcome = Literal['not tested', 'cut short', 'gain', 'loss', 'no change']
+Outcome = Literal[
+    'not tested',
+    'not comparable',
+    'cut short',
+    'gain',
+    'loss',
+    'no change',
+]
 #: How likely a false claim may be.
 LEVEL = 0.05
 
@@ -38,11 +45,15 @@ class Comparison:
             comparisons, see :func:`holm`. (default: :obj:`p`)
         family (int, optional): The number of comparisons it is adjusted for.
             (default: :obj:`1`)
-        cut_short (bool, optional): Whether a run of either method was still
-            getting better when its epochs were used up. It may then only be
-            slower, and nothing is claimed. (default: :obj:`False`)
-        caveats (tuple[str], optional): What else differs between the two, such
-            as the version of the library. (default: :obj:`()`)
+        cut_short (bool, optional): Whether training of a run of either method
+            ended at a limit of epochs, steps or time, before its patience was
+            used up. It may then only be slower, and nothing is claimed.
+            (default: :obj:`False`)
+        unlike (tuple[str], optional): What differs between the two besides the
+            method, such as settings or the version of the library. Nothing is
+            claimed then, either. (default: :obj:`()`)
+        caveats (tuple[str], optional): What else a reader has to know, such as
+            that teachers were cut short. (default: :obj:`()`)
         reason (str, optional): Why it was not tested, if it was not.
             (default: :obj:`""`)
 
@@ -63,6 +74,7 @@ class Comparison:
     p_adjusted: float | None = None
     family: int = 1
     cut_short: bool = False
+    unlike: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     reason: str = ''
 
@@ -93,14 +105,15 @@ class Comparison:
     def significant(self) -> bool:
         """Whether more than chance is claimed.
 
-        The interval leaves out zero, the adjusted p-value is below 0.05, and
-        no run was cut short.
+        The interval leaves out zero, the adjusted p-value is below 0.05, no
+        run was cut short, and nothing but the method differs.
         """
         return (
             self.excludes_zero
             and self.p_adjusted is not None
             and self.p_adjusted < LEVEL
             and not self.cut_short
+            and not self.unlike
         )
 
     @property
@@ -108,6 +121,8 @@ class Comparison:
         """What it comes to, in a word or two."""
         if not self.tested:
             return 'not tested'
+        if self.unlike:
+            return 'not comparable'
         if self.cut_short:
             return 'cut short'
         if not self.significant:
@@ -132,6 +147,11 @@ class Comparison:
         return f'{"adjusted " if self.family > 1 else ""}p {p:.2g}'
 
     @property
+    def remarks(self) -> list[str]:
+        """What differs besides the method, and caveats."""
+        return [*self.unlike, *self.caveats]
+
+    @property
     def verdict(self) -> str:
         """The comparison in words, for tables.
 
@@ -142,14 +162,16 @@ class Comparison:
         text = ', '.join(filter(None, [str(self), self.scope, self.doubt]))
         if not self.tested:
             text += f': {self.reason}' if self.reason else ''
+        elif self.unlike:
+            text = f'not comparable ({text})'
         elif self.cut_short:
-            text = f'cut short, raise --max-epochs ({text})'
+            text = f'cut short, let it train on ({text})'
         elif not self.significant:
             direction = 'loss' if self.gain < 0 else 'gain'
             text = f'no significant {direction} ({text})'
         elif self.gain < 0:
             text = f'significant loss ({text})'
-        return '; '.join([text, *self.caveats])
+        return '; '.join([text, *self.remarks])
 
     def __str__(self) -> str:
         if not self.tested:

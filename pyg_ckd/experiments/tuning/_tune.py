@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pyg_ckd.experiments.backbones import BASELINES
 from pyg_ckd.experiments.callbacks import Tell
 from pyg_ckd.experiments.experiment import Experiment
-from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, Method
+from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, OFF, Method
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
 from pyg_ckd.experiments.settings import Settings
 from pyg_ckd.experiments.store import Store
 from pyg_ckd.experiments.tuning.best import (
-    OFF,
     Found,
     best_of,
     nested,

@@ -21,14 +21,6 @@ HEAD = (
     '# Settings found by search. The file is written anew by each search in\n'
     '# this folder; copy what is to be kept.\n'
 )
-#: What makes a student of each balance a base.
-OFF: dict[str, dict[str, Any]] = {
-    'CKD': {'strength': 0.0},
-    'OGMGE': {'alpha': 0.0, 'noise': False},
-    'AGM': {'alpha': 0.0},
-    'UMT': {'strength': 0.0},
-    'ModalityDropout': {'p': 0.0},
-}
 
 
 @dataclass(frozen=True)

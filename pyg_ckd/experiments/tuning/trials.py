@@ -314,6 +314,8 @@ class Taken:
 class Report(Callback):
     """Reports evaluations to a trial, and ends it when it is pruned.
 
+    The settings to start from are never given up.
+
     Args:
         trial (optuna.Trial): The trial.
         monitor (str): The value to report.
@@ -334,7 +336,8 @@ class Report(Callback):
         for entry in new:
             self.epoch = round(entry['epoch'])
             self.trial.report(entry[self.monitor], self.epoch)
-        if new and self.trial.should_prune():
+        starts = self.trial.user_attrs.get('start', False)
+        if new and not starts and self.trial.should_prune():
             from optuna import TrialPruned
 
             raise TrialPruned(f'gave up after epoch {self.epoch}')

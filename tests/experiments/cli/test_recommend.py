@@ -150,8 +150,23 @@ def test_of_several_runs_the_last_one_counts(call, results, shops, tmp_path):
     store = Store(results / 'corner')
     run = store.results()[-1].run
     assert "there are 2 runs 'VBPR base 0' of 'corner' in" in err
-    assert f'the last one is used ({run.key})' in err
+    assert 'the last one is used' in err
+    assert err.endswith(f', {run.key}\n')
     teacher = Teacher.load(store.embeddings(run.key))
+    (found,) = json.loads(out)
+    item = found['items'][0]['item']
+    score = teacher.user[3] @ teacher.item[item]
+    assert found['items'][0]['score'] == pytest.approx(score.item(), abs=1e-5)
+
+    (first,) = (
+        one.run.key
+        for one in store.results()
+        if str(one.run) == 'VBPR base 0' and one.run.key != run.key
+    )
+    usage = ('recommend', *USAGE, *place, '--user', 3, '-k', 1, '--json')
+    status, out, err = call(*usage, '--key', first[:6])
+    assert (status, err) == (0, '')
+    teacher = Teacher.load(store.embeddings(first))
     (found,) = json.loads(out)
     item = found['items'][0]['item']
     score = teacher.user[3] @ teacher.item[item]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pyg_ckd.experiments import Method, Result, Run, Store
+from pyg_ckd.experiments import Method, Result, Run, Settings, Store
 from pyg_ckd.experiments.cli.progress import GridDisplay
 from pyg_ckd.experiments.cli.table import terminal_table
 
@@ -61,7 +61,9 @@ def test_a_grid_and_its_table(run, folder):
     assert named(folder) == cells
     assert f'5 cells, 0 of them finished before; results in {folder}' in err
     for place, name in enumerate(cells, 1):
-        assert re.search(rf'\n{place}/5 {name}: Recall@20 [01]\.\d{{4}}', err)
+        assert re.search(
+            rf'\n{place}/5 {name}: validation Recall@20 [01]\.\d{{4}}', err
+        )
     assert 'Only the base is run of Popularity' in err
 
     for text in ('corner, test', 'against base', 'scent alone', 'CKD'):
@@ -88,7 +90,12 @@ def test_what_is_processed_lies_with_the_results(run, shops, tmp_path):
 def test_json_is_that_of_the_store(finished):
     found = json.loads((finished / 'out.json').read_text())
     results = Store(finished / 'corner').results()
-    assert found.keys() == {'table', 'runs', 'failed', 'problems', 'report'}
+    names = {'table', 'comparisons', 'runs', 'failed', 'problems', 'report'}
+    assert found.keys() == names
+    for each in found['comparisons']:
+        assert (each['backbone'], each['method']) == ('VBPR', 'CKD')
+        assert each['low'] <= each['gain'] <= each['high']
+        assert each['outcome'] == 'cut short'
     assert [one['key'] for one in found['runs']] == [
         result.run.key for result in results
     ]
@@ -244,7 +251,16 @@ def test_a_broken_line_is_named_and_its_cell_run_again(run, folder):
     assert f"'{log}', line 2" in page_of(folder)
 
 
-def test_interrupted_it_goes_on(shops, tmp_path, start, call):
+@pytest.mark.parametrize(
+    ('sent', 'ended', 'status_then'),
+    [
+        (signal.SIGINT, 'interrupted', 130),
+        (signal.SIGTERM, 'ended by the system', 143),
+    ],
+)
+def test_ended_it_goes_on(
+    sent, ended, status_then, shops, tmp_path, start, call
+):
     settings = tmp_path / 'settings.toml'
     settings.write_text(
         '[default.VBPR]\nmodel = { dim = 4 }\n'
@@ -258,12 +274,10 @@ def test_interrupted_it_goes_on(shops, tmp_path, start, call):
     end = time.monotonic() + 120
     while not list(running.glob('*.ckpt')) and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate()
-    assert (process.returncode, out) == (130, '')
-    assert err.endswith(
-        'interrupted; the same command goes on where it stopped\n'
-    )
+    assert (process.returncode, out) == (status_then, '')
+    assert err.endswith(f'{ended}; the same command goes on where it stopped\n')
     assert 'Traceback' not in err
     assert not (running.parent / 'results.jsonl').exists()
 
@@ -332,11 +346,14 @@ def test_display_on_a_terminal(tmp_path):
         display._live.refresh()
     assert '1/2' in shown
     assert (
-        'InteractionKNN CKD, x 1: epoch 11, best Recall@20 0.2500 at 5, 0 s'
-        in shown
+        'InteractionKNN CKD, x 1: epoch 11, best validation Recall@20 0.2500 '
+        'at 5, 0 s' in shown
     )
     text = plain(file.getvalue())
-    assert '2/2 InteractionKNN CKD, x 1: Recall@20 0.2500, 1 min 5 s' in text
+    assert (
+        '2/2 InteractionKNN CKD, x 1: validation Recall@20 0.2500, 1 min 5 s'
+        in text
+    )
     assert 'waiting for 2 cells that other processes train' in text
     after = plain(file.getvalue()[before:])
     assert 'InteractionKNN CKD, x 0: epoch 0' in after
@@ -397,3 +414,29 @@ def test_rows_that_were_cut_short_are_marked():
         '0.5000',
     ]
     assert '* cut short' in lines[-1]
+
+
+@pytest.mark.parametrize('name', ['data', '..', 'a/b', '/tmp'])
+def test_names_of_other_folders(call, tmp_path, name):
+    status, out, err = call('run', '--results', tmp_path, '--run', name)
+    assert (status, out) == (2, '')
+    assert "'--run' needs to be the name of a folder" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_lie_over_those_of_the_library(call, tmp_path):
+    settings = tmp_path / 'settings.toml'
+    settings.write_text('[fake.VBPR]\nmodel = { dim = 3 }\n')
+    args = ('run', '--settings', settings, '--results', tmp_path, '--json')
+    args = (*args, '--backbone', 'VBPR', 'LightGCN', '--method', 'base')
+    args = (*args, '--seed', 0, '--max-epochs', 1)
+    assert call(*args)[0] == 0
+    found = {r.run.backbone: r.run for r in Store(tmp_path / 'fake').results()}
+    assert found['VBPR'].settings['model']['dim'] == 3
+    ours = Settings.read().of('fake', 'LightGCN')['train']['lr']
+    assert found['LightGCN'].settings['train']['lr'] == ours
+
+    settings.write_text('[fake.VBRP]\nmodel = { dim = 3 }\n')
+    status, out, err = call(*args)
+    assert (status, out) == (2, '')
+    assert f"'{settings}' has settings of 'VBRP', which is no backbone" in err

@@ -36,10 +36,13 @@ def tune(call, shops, tmp_path):
 def test_table_and_settings(tune, call, tmp_path):
     status, out, err = tune('--seed', 3)
     assert status == 0
-    for text in ('VBPR base, trial 1 of 4: Recall@20 ', 'best so far 0.'):
+    for text in (
+        'VBPR base, trial 1 of 4: validation Recall@20 ',
+        'best so far 0.',
+    ):
         assert text in err
     assert 'VBPR CKD, trial 2 of 2: ' in err
-    assert 'VBPR scent alone 3: Recall@20 ' in err
+    assert 'VBPR scent alone 3: validation Recall@20 ' in err
     *table, place, use = out.splitlines()
     assert max(map(len, table)) <= 80
     assert 'corner, validation' in table[0]
