@@ -61,6 +61,9 @@ class Settings:
             out.
         source (str, optional): Where they come from, for messages.
             (default: :obj:`"settings"`)
+        others (Settings, optional): Those of a backbone that has no table
+            here, neither for the data set nor as a default.
+            (default: :obj:`None`)
 
     Raises:
         ValueError: If a section is unknown, or something is no table.
@@ -73,9 +76,13 @@ class Settings:
     """
 
     def __init__(
-        self, tables: Mapping[str, Any], source: str = 'settings'
+        self,
+        tables: Mapping[str, Any],
+        source: str = 'settings',
+        others: Settings | None = None,
     ) -> None:
         self.source = source
+        self.others = others
         _check_table(tables, f"'{source}'")
         for dataset, backbones in tables.items():
             _check_table(backbones, f"'{source}', [{dataset}]")
@@ -110,10 +117,7 @@ class Settings:
         Args:
             others: What else there is, such as the settings of the library.
         """
-        tables = dict(others.tables)
-        for dataset, backbones in self.tables.items():
-            tables[dataset] = {**tables.get(dataset, {}), **backbones}
-        return Settings(tables, self.source)
+        return Settings(self.tables, self.source, others)
 
     def of(self, dataset: str, backbone: str) -> dict[str, Any]:
         """Return what is written of a backbone, by section."""
@@ -121,7 +125,7 @@ class Settings:
             sections = self.tables.get(name, {})
             if backbone in sections:
                 return dict(sections[backbone])
-        return {}
+        return self.others.of(dataset, backbone) if self.others else {}
 
     def changed(
         self, dataset: str, backbone: str, changes: Mapping[str, Any]
@@ -135,7 +139,8 @@ class Settings:
         """
         own = merged(self.of(dataset, backbone), changes)
         table = {**self.tables.get(dataset, {}), backbone: own}
-        return Settings({**self.tables, dataset: table}, self.source)
+        tables = {**self.tables, dataset: table}
+        return Settings(tables, self.source, self.others)
 
     def effective(
         self,
