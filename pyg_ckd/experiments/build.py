@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance, Teacher
 from pyg_ckd.experiments.backbones import Maker, is_ours
-from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, OFF, TAUGHT
+from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, TAUGHT, is_off
 from pyg_ckd.experiments.settings import PARTS
 from pyg_ckd.nn import Backbone, Cosine
 from pyg_ckd.objectives import Objective
@@ -57,12 +57,10 @@ def balance_of(
             those that switch it off there is none, lest it draws numbers.
         teachers: What it is taught by, if it is.
     """
-    if settings is None:
+    if settings is None or is_off(settings):
         return None
     arguments = dict(settings)
     name = arguments.pop('name')
-    if all(arguments[key] == value for key, value in OFF[name].items()):
-        return None
     for part, make in PARTS.items():
         if arguments.get(part) is not None:
             arguments[part] = make(**arguments[part])

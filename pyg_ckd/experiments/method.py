@@ -198,6 +198,14 @@ class Method:
             )
 
 
+def is_off(balance: Mapping[str, Any] | None) -> bool:
+    """Return whether effective settings of a balance switch it off."""
+    return balance is not None and all(
+        balance.get(name) == value
+        for name, value in OFF[balance['name']].items()
+    )
+
+
 def _spelled(changes: Mapping[str, Any]) -> Iterator[str]:
     """Yield settings that differ, those of parts one by one."""
     for name, value in changes.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
+from pyg_ckd.experiments.method import is_off
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import (
     Key,
@@ -211,6 +212,8 @@ def against_base(
     if not {r.run.seed for r in base} & {r.run.seed for r in other}:
         return None
     try:
+        if all(is_off(run.run.settings.get('balance')) for run in other):
+            raise ValueError('switched off, so that it is the base')
         return compare(base, other, metric)
     except ValueError as error:
         return Comparison.untested(str(error))

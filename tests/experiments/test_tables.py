@@ -650,3 +650,20 @@ def test_limits_and_names_that_cannot_be_read():
     assert one.run.settings == {}
     assert note.endswith('CKD 0 (run).')
     note.encode()
+
+
+def test_what_is_switched_off_is_no_comparison():
+    on, off = (
+        {'balance': {'name': 'CKD', 'strength': strength}}
+        for strength in (0.1, 0)
+    )
+    runs = [
+        result_users(BASE, 0, MIXED),
+        result_users(CKD, 0, MIXED, settings=off),
+        result_users(METHODS['ckd-gate'], 0, times(1.5), settings=on),
+    ]
+    found = comparisons(runs)
+    assert found['shop', 'VBPR', 'CKD'].outcome == 'not tested'
+    (row,) = (row for row in summarize(runs) if row['method'] == 'CKD')
+    assert 'switched off, so that it is the base' in row[AGAINST]
+    assert found['shop', 'VBPR', 'CKD, gate'].family == 1

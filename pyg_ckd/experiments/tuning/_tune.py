@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyg_ckd.experiments.backbones import BASELINES
 from pyg_ckd.experiments.callbacks import Tell
 from pyg_ckd.experiments.experiment import Experiment
-from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, OFF, Method
+from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, OFF, Method, is_off
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
 from pyg_ckd.experiments.settings import Settings
@@ -271,7 +271,7 @@ class _Search:
         """
         experiment = self.at(self.settings)
         run = self.planned(method, self.settings)
-        if _is_off(run):
+        if is_off(run.settings['balance']):
             return base.started
         planned = experiment.plan([self.backbone], [method], [self.seed])
         experiment.run(planned, self.watcher)
@@ -395,7 +395,7 @@ class _Search:
         about: dict[str, Any] = {}
         value = None
         try:
-            if line.base and _is_off(run):
+            if line.base and is_off(run.settings['balance']):
                 state, value = 'complete', line.base.value
                 about = {'key': line.base.key, 'reason': 'that of the base'}
             else:
@@ -592,13 +592,6 @@ def _in_effect(run: Run, name: str) -> Any:
     for part in parts:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-def _is_off(run: Run) -> bool:
-    """Return whether the balance of a run does nothing."""
-    settings = run.settings['balance']
-    off = OFF[settings['name']]
-    return all(settings[name] == value for name, value in off.items())
 
 
 def _value(result: Result, monitor: str) -> float:
