@@ -31,6 +31,8 @@ from pyg_ckd.experiments.tables import (
     values_of,
 )
 
+#: How many methods are named that are below the base of a backbone.
+MOST = 2
 FOLDER = Path(__file__).with_name('results')
 PAGE = Path(__file__).with_name('RESULTS.md')
 HEAD = """\
@@ -119,11 +121,14 @@ class Study:
     def _what_hurts(self) -> str:
         texts, advice = [], []
         for backbone, keys in self.compared.items():
+            lower = [key for key in keys if self.against[key].gain < 0]
+            lower.sort(key=lambda key: self.against[key].gain)
             below = [
                 f'`{key[2]}` ({_unbroken(str(self.against[key]))})'
-                for key in keys
-                if self.against[key].gain < 0
+                for key in lower[:MOST]
             ]
+            if len(lower) > MOST:
+                below.append(f'{len(lower) - MOST} others by less')
             if below:
                 texts.append(f'{backbone}: {", ".join(below)}')
                 choices = {*keys, *map(self._base_of, keys)}
