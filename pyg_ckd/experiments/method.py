@@ -200,10 +200,10 @@ class Method:
 
 def is_off(balance: Mapping[str, Any] | None) -> bool:
     """Return whether effective settings of a balance switch it off."""
-    return balance is not None and all(
-        balance.get(name) == value
-        for name, value in OFF[balance['name']].items()
-    )
+    if not balance or balance.get('name') not in OFF:
+        return False
+    off = OFF[balance['name']]
+    return all(balance.get(name) == value for name, value in off.items())
 
 
 def _spelled(changes: Mapping[str, Any]) -> Iterator[str]:

@@ -298,7 +298,7 @@ def test_head_says_what_ckd_is_and_when_and_by_what(path):
         '2025-11-20 to 2025-11-21, revision 27394f5 of pyg_ckd.'
     )
     made = next(x for x in page.of('span') if x.startswith('Made with'))
-    assert made == 'Made with torch 2.13.0, on cpu, with 2 threads.'
+    assert made == 'Made with torch 2.13.0, on cpu, threads: 2.'
 
 
 def test_head_without_an_environment(tmp_path):
@@ -904,3 +904,10 @@ def test_settings_of_one_method(tmp_path):
         'fit.max_epochs = 10',
         'balance = none',
     ]
+
+
+def test_gain_of_one_seed_says_over_users_only(tmp_path):
+    page = spaces(read(report(runs_of('VBPR', 0.5, 1), tmp_path / 'one'))[0])
+    assert 'gain over users only' in page
+    page = spaces(read(report(runs_of('VBPR', 0.5, 3), tmp_path / 'three'))[0])
+    assert 'over users only' not in page

@@ -83,9 +83,12 @@ def _against(material: Material, key: Key) -> Cell:
     shown = {name: p for name, p in p_values(comparison).items() if p}
     hint = [f'{name} {p}' for name, p in shown.items()]
     outcome = comparison.outcome
+    tag = TAGS.get(outcome, '')
+    if outcome in ('gain', 'loss') and comparison.scope:
+        tag += f' {comparison.scope}'
     return Cell(
         interval(comparison),
         hint='; '.join([*hint, *comparison.remarks]),
         kind=KINDS.get(outcome, ''),
-        tag=TAGS.get(outcome, ''),
+        tag=tag,
     )

@@ -27,7 +27,7 @@ MADE_WITH = {
     'python': 'Python {}',
     'platform': 'on {}',
     'device': 'on {}',
-    'threads': 'with {} threads',
+    'threads': 'threads: {}',
 }
 
 
