@@ -235,7 +235,10 @@ def page(folder: Path = FOLDER) -> str:
         if store.problems or not results:
             raise ValueError('; '.join(store.problems) or f"'{log}' is empty")
         study = Study(results)
-        remark = log.with_name('README.md').read_text('utf-8').strip()
+        about = log.with_name('README.md')
+        if not about.is_file():
+            raise SystemExit(f"'{about}' is missing: say what the results are")
+        remark = about.read_text('utf-8').strip()
         first, *others = remark.split('\n\n')
         points = [
             f'- *{question}*: {answer}'

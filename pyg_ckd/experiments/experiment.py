@@ -345,6 +345,7 @@ class Experiment:
 
     def _train_and_keep(self, run: Run, watcher: Watcher) -> None:
         watcher.begin(run)
+        start = time.perf_counter()
         try:
             with random_state_kept():
                 result = self._resumed(run, watcher)
@@ -353,6 +354,8 @@ class Experiment:
             use_gpu = self.device != 'cpu' and torch.cuda.is_available()
             device = torch.device('cuda' if use_gpu else 'cpu')
             result = Result(run, environment=environment(device), error=reason)
+        wall = round(time.perf_counter() - start, 1)
+        result.environment['wall_seconds'] = wall  # since it began or went on
         self.store.save(result)
         watcher.end(run, result)
 

@@ -19,6 +19,10 @@ from pyg_ckd.experiments.plain import check_kinds, kinds_of
 class Run:
     """All that the outcome of a training depends on.
 
+    Not part of it are the device and the number of threads, which change last
+    digits, and the revision of the library between two versions: they are in
+    :attr:`Result.environment <pyg_ckd.experiments.Result>`.
+
     Args:
         dataset (str): The name of the data set.
         backbone (str): The name of the backbone.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import (
+    Action,
     ArgumentParser,
     ArgumentTypeError,
     Namespace,
     RawDescriptionHelpFormatter,
 )
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +48,33 @@ def add_parser(
     return parser
 
 
+class FolderOrName(Action):
+    """Takes a data set by its name, or by the path of its folder."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Split a path into the name and where it is."""
+        path = Path(str(values)).expanduser().absolute()
+        if Path(str(values)).name != str(values):
+            namespace.root = path.parent
+        setattr(namespace, self.dest, path.name)
+
+
 def add_dataset(parser: ArgumentParser, default: str | None = 'fake') -> None:
     """Add the arguments that name a data set."""
     shown = f' (default: {default})' if default else ''
     parser.add_argument(
         '--dataset',
         default=default,
+        action=FolderOrName,
         metavar='NAME',
-        help="'fake', 'fake3' with three modalities, or a folder or a "
-        f'category below ROOT{shown}',
+        help="'fake', 'fake3' with three modalities, a folder or a category "
+        f'below ROOT, or the path of a folder{shown}',
     )
     parser.add_argument(
         '--root',

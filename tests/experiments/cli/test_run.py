@@ -440,3 +440,14 @@ def test_settings_lie_over_those_of_the_library(call, tmp_path):
     status, out, err = call(*args)
     assert (status, out) == (2, '')
     assert f"'{settings}' has settings of 'VBRP', which is no backbone" in err
+
+
+def test_data_set_by_its_path(call, shops, tmp_path, monkeypatch):
+    monkeypatch.chdir(shops)
+    args = ('run', '--backbone', 'Popularity', '--method', 'base', '--seed', 0)
+    for number, path in enumerate((shops / 'corner', './corner')):
+        results = tmp_path / str(number)
+        assert call(*args, '--dataset', path, '--results', results)[0] == 0
+        (result,) = Store(results / 'corner').results()
+        assert result.run.dataset == 'corner'
+        assert result.environment['wall_seconds'] >= 0
