@@ -8,7 +8,9 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 from typing_extensions import Self
@@ -88,7 +90,18 @@ def _identities(value: Any, depth: int) -> Iterator[str]:
         yield repr(value)
     elif depth == 0:
         yield type(value).__qualname__
-    elif isinstance(value, list | tuple | set | frozenset | dict):
+    elif isinstance(value, Tensor):
+        raw = value.detach().cpu().to_dense().contiguous().reshape(-1)
+        yield f'{value.dtype} {tuple(value.shape)}'
+        whole = raw.view(torch.uint8).numpy().tobytes()
+        yield hashlib.sha256(whole).hexdigest()
+    elif isinstance(value, np.ndarray):
+        yield f'{value.dtype} {value.shape}'
+        if not value.dtype.hasobject:
+            yield hashlib.sha256(value.tobytes()).hexdigest()
+    elif isinstance(value, set | frozenset):  # whose order is by chance
+        yield repr(sorted([*_identities(x, depth - 1)] for x in value))
+    elif isinstance(value, list | tuple | dict):
         items = value.items() if isinstance(value, dict) else value
         for each in items:
             yield from _identities(each, depth - 1)

@@ -744,6 +744,9 @@ def test_own_backbones_are_known_by_more_than_their_name(make):
         def __call__(self, data):
             return PlainRecommender(data, self.width)
 
+    def of_values(values):
+        return lambda data: PlainRecommender(data, len(values))
+
     def listed(data, sizes=(3,)):
         return PlainRecommender(data, sizes[0])
 
@@ -757,6 +760,10 @@ def test_own_backbones_are_known_by_more_than_their_name(make):
         partial(PlainRecommender, dim=4),
         Held(3),
         Held(4),
+        of_values(torch.zeros(3)),
+        of_values(torch.ones(3)),
+        of_values(np.zeros(3)),
+        of_values({'a', 'b', 'c'}),
         listed,
         listed_otherwise,
         Foreign,
@@ -767,6 +774,8 @@ def test_own_backbones_are_known_by_more_than_their_name(make):
     assert len(set(keys)) == len(makers)
     again = [of_width(3), of_width(4), partial(PlainRecommender, dim=3)]
     assert [key_of(make, maker) for maker in again] == keys[:3]
+    turned = of_values({'c', 'a', 'b'})
+    assert key_of(make, turned) == keys[makers.index(listed) - 1]
     assert 'maker' not in make().planned('VBPR', BASE, 0).settings
 
 
