@@ -23,13 +23,13 @@ from pyg_ckd.experiments.backbones import (
     BACKBONES,
     BASELINES,
     Maker,
-    identity_of,
     transform_of,
 )
 from pyg_ckd.experiments.build import balance_of, model_of, objective_of
 from pyg_ckd.experiments.callbacks import Clock, Tell
 from pyg_ckd.experiments.environment import environment, reset_peak_memory
 from pyg_ckd.experiments.fingerprints import fingerprint, splits
+from pyg_ckd.experiments.identity import identity_of
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.run import Run
@@ -104,6 +104,8 @@ class Experiment:
         self.device = device
         self.test = test
         self._graphs: dict[bytes, HeteroData] = {}
+        # Taken once, as code may be edited, and makers change, meanwhile:
+        self._identities: dict[str, str] = {}
 
     # Plan ###################################################################
 
@@ -170,6 +172,7 @@ class Experiment:
             self.backbones[backbone],
             method,
             self.max_epochs,
+            self._identity(backbone),
         )
         if method.kind == 'ensemble':  # it is made of its teachers alone
             settings = {}
@@ -244,13 +247,19 @@ class Experiment:
         """What tells the data from others, with validation and test."""
         return fingerprint(self.data())
 
+    def _identity(self, backbone: str) -> str:
+        if backbone not in self._identities:
+            make = self.backbones[backbone]
+            self._identities[backbone] = identity_of(make)
+        return self._identities[backbone]
+
     def _check_same(self, data: HeteroData, backbone: str) -> None:
         """Refuse other data than runs are named after.
 
         The transform of a backbone that is not of the library may change
         features.
         """
-        tell = splits if identity_of(self.backbones[backbone]) else fingerprint
+        tell = splits if self._identity(backbone) else fingerprint
         if tell(data) != tell(self.data()):
             raise ValueError(
                 f"'open' gave other data for '{backbone}' than before; it "
@@ -506,6 +515,8 @@ class Experiment:
 
     def _teacher(self, run: Run) -> Teacher:
         path = self.store.embeddings(run.key)
+        if not path.exists():
+            raise ValueError(f"'{path}', of '{run}', is missing")
         try:
             teacher = Teacher.load(path)
             whose = teacher.settings.get('key')

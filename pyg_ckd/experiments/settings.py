@@ -17,9 +17,9 @@ from pyg_ckd.balance import CounterfactualWeights, Hinge, SoftCrossEntropy
 from pyg_ckd.experiments.backbones import (
     Maker,
     has_own_loss,
-    identity_of,
     is_ours,
 )
+from pyg_ckd.experiments.identity import identity_of
 from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, Method
 from pyg_ckd.experiments.plain import check_kinds, fits, kinds_of
 from pyg_ckd.nn import Backbone
@@ -149,6 +149,7 @@ class Settings:
         make: Maker,
         method: Method,
         max_epochs: int = 1000,
+        identity: str | None = None,
     ) -> dict[str, Any]:
         """Return all settings of a run, with defaults filled in.
 
@@ -161,13 +162,14 @@ class Settings:
             make: The backbone.
             method: How it is trained.
             max_epochs: The largest number of epochs, unless it is written.
+            identity: That of the backbone, if it is known, see
+                :func:`~pyg_ckd.experiments.identity.identity_of`.
 
         Returns:
             Plain values: arguments of ``model``, ``train`` and ``fit``; and
             ``objective`` and ``balance``, with their ``name``, or :obj:`None`
             for the loss of the backbone itself, and no balance; and, of a
-            backbone that is not of the library, ``maker``, see
-            :func:`~pyg_ckd.experiments.backbones.identity_of`.
+            backbone that is not of the library, ``maker``, its identity.
 
         Raises:
             ValueError: If there is no such argument, or one is missing.
@@ -177,9 +179,9 @@ class Settings:
         for name, arguments in own.items():
             _check_table(arguments, f'{where}, {name}')
         train = arguments_of(Recommendation, only=TRAIN)
-        identity = identity_of(make)
+        maker = identity_of(make) if identity is None else identity
         return {
-            **({'maker': identity} if identity else {}),
+            **({'maker': maker} if maker else {}),
             'model': _model(make, own.get('model', {}), f'{where}, model'),
             'train': _filled(
                 train,

@@ -75,7 +75,7 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _finite(value) if isinstance(value, Mapping) else value
         for name, value in values.items()
-        if isinstance(value, bool | Mapping) or _is_number(value)
+        if isinstance(value, bool | str | Mapping) or _is_number(value)
     }
 
 

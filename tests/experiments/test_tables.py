@@ -667,3 +667,18 @@ def test_what_is_switched_off_is_no_comparison():
     (row,) = (row for row in summarize(runs) if row['method'] == 'CKD')
     assert 'switched off, so that it is the base' in row[AGAINST]
     assert found['shop', 'VBPR', 'CKD, gate'].family == 1
+
+
+def test_what_knock_out_returns_is_sound():
+    run = result()
+    row = {'recall@20': 0.1}
+    run.knocked_out = {
+        'split': 'test',
+        'base': row,
+        'rows': {'text': {'noise': row}},
+        'depends': {'text': True},
+        'verdict': {'text': 'used'},
+    }
+    kept, notes = current([run])
+    assert kept[0].knocked_out == run.knocked_out
+    assert notes == []
