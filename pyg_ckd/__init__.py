@@ -10,9 +10,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = '0.2.0.dev0'
+__version__ = '0.2.0'
 
 if TYPE_CHECKING:
+    from pyg_ckd import balance as balance
+    from pyg_ckd import datasets as datasets
+    from pyg_ckd import graph as graph
+    from pyg_ckd import inspect as inspect
+    from pyg_ckd import kernels as kernels
+    from pyg_ckd import metrics as metrics
+    from pyg_ckd import nn as nn
+    from pyg_ckd import objectives as objectives
+    from pyg_ckd import ranking as ranking
+    from pyg_ckd import train as train
+    from pyg_ckd import transforms as transforms
+    from pyg_ckd import views as views
     from pyg_ckd.balance import CKD as CKD
     from pyg_ckd.balance import Teacher as Teacher
     from pyg_ckd.datasets._from_interactions import (
@@ -78,14 +90,17 @@ _SUBPACKAGES = (
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(import_module(f'pyg_ckd.{_HOME[name]}'), name)
-        globals()[name] = value
-        return value
-    if name in _SUBPACKAGES:
-        return import_module(f'pyg_ckd.{name}')
-    raise AttributeError(f"module 'pyg_ckd' has no attribute {name!r}")
+# Type checkers, who would take any name for one that is here, do not see it:
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            value = getattr(import_module(f'pyg_ckd.{_HOME[name]}'), name)
+            globals()[name] = value
+            return value
+        if name in _SUBPACKAGES:
+            return import_module(f'pyg_ckd.{name}')
+        raise AttributeError(f"module 'pyg_ckd' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,24 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import modalities
 from pyg_ckd.transforms.ablate_modality import ablated
 
+__all__ = [
+    'Ablatable',
+    'Keep',
+    'Rows',
+    'Triples',
+    'Views',
+    'check_view',
+    'crossed',
+    'default_views',
+    'distinct_views',
+    'full',
+    'only',
+    'rows_of',
+    'view',
+    'view_name',
+    'without',
+]
+
 Keep = frozenset[str]
 
 

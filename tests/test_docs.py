@@ -1,56 +1,166 @@
+import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pyg_ckd
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
-    'README.md',
-    'docs/add_a_backbone.md',
-    'docs/add_a_balance.md',
-    'docs/choose.md',
+    REPOSITORY / 'README.md',
+    REPOSITORY / 'CHANGELOG.md',
+    *sorted(REPOSITORY.glob('docs/*.md')),
 ]
+NOTEBOOKS = sorted(REPOSITORY.glob('docs/tutorials/*.ipynb'))
+PARTS = REPOSITORY / 'benchmarks' / 'results'  # of `benchmarks/RESULTS.md`
 
 # A fence of exactly "```python"; any other info string is not run:
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r'^```.*?^```$|`[^`\n]+`', re.DOTALL | re.MULTILINE)
+LINK = re.compile(r'\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)')
+SHOWN = re.compile(r'\n+```text\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+FRACTION = re.compile(r'\d*\.\d+')  # which may differ between machines
+HEADING = re.compile(r'^#+ (.+)$', re.MULTILINE)
 
 
-@pytest.mark.parametrize('page', PAGES)
+def read(page: Path) -> str:
+    return page.read_text(encoding='utf-8')
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize(
+    'page', [page for page in PAGES if BLOCK.search(read(page))], ids=name
+)
 def test_python_blocks(
-    page: str,
+    page: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All Python blocks of a page run, in order, in one namespace."""
     monkeypatch.chdir(tmp_path)
-    text = (REPOSITORY / page).read_text(encoding='utf-8')
+    text = read(page)
     blocks = list(BLOCK.finditer(text))
-    assert blocks, f"no '```python' block in '{page}'"
 
-    namespace: dict[str, Any] = {'__name__': page}
+    namespace: dict[str, Any] = {'__name__': name(page)}
     printed = []
     for block in blocks:
         # Leading blank lines let a traceback show the line of the page:
         padding = '\n' * text.count('\n', 0, block.start(1))
-        code = compile(padding + block[1], page, 'exec', dont_inherit=True)
+        code = compile(padding + block[1], str(page), 'exec', dont_inherit=True)
         exec(code, namespace)
         printed.append(capsys.readouterr().out)
-    if page == 'README.md':
+        shown = SHOWN.match(text, block.end())
+        if shown and page.name in ('faq.md', 'leak.md', 'own_data.md'):
+            assert words(printed[-1]) == words(shown[1])
+    if page.name == 'README.md':
         check_first_example(printed[0], text[blocks[0].end() :])
+    if page.name == 'concepts.md':
+        check_imbalance(printed[3], printed[4], text)
+
+
+def words(text: str) -> list[str]:
+    return FRACTION.sub('#', text).split()
 
 
 def check_first_example(printed: str, rest: str) -> None:
     """The first example prints what the page says, and CKD wins in it."""
     found = table(printed)
     shown = table(rest.split('```text\n')[1].split('```')[0])
-    assert list(found) == list(shown) == ['full', 'only(image)', 'only(text)']
-    for view, (base, ckd) in found.items():
-        assert ckd > base
-        assert (base, ckd) == pytest.approx(shown[view], abs=0.02)
+    assert list(found) == list(shown) == ['base', 'CKD']
+    views = ['full', 'only(image)', 'only(text)']
+    assert list(found['base']) == list(found['CKD']) == views
+    for view in views:
+        assert found['CKD'][view] > found['base'][view]
+    for method in found:
+        assert found[method] == pytest.approx(shown[method], abs=0.02)
 
 
-def table(text: str) -> dict[str, tuple[float, float]]:
-    rows = (line.split() for line in text.splitlines())
-    return {view: (float(base), float(ckd)) for view, base, ckd in rows}
+def check_imbalance(base: str, ckd: str, text: str) -> None:
+    """The table that `docs/pictures/imbalance.svg` is drawn from is true."""
+    rows = text.split('```text\n')[1].split('```')[0].splitlines()[1:]
+    *ckd_lines, image, text_alone = ckd.splitlines()
+    alone = ['-', image.split()[-1], text_alone.split()[-1]]
+    lines = zip(alone, base.splitlines(), ckd_lines, strict=True)
+    for row, (teacher, before, after) in zip(rows, lines, strict=True):
+        view, *shown = row.split()
+        assert before.split()[0] == after.split()[0] == view
+        for value, found in zip(shown, (teacher, before, after), strict=True):
+            if value != '-':
+                found = float(found.split()[-1])
+                assert found == pytest.approx(float(value), abs=0.02)
+
+
+def table(text: str) -> dict[str, dict[str, float]]:
+    rows = (line.split(maxsplit=1) for line in text.splitlines())
+    return {method: json.loads(row.replace("'", '"')) for method, row in rows}
+
+
+def tracked(pattern: str) -> list[Path]:
+    found = subprocess.run(
+        ['git', 'ls-files', '-co', '--exclude-standard', pattern],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [REPOSITORY / line for line in found.stdout.splitlines()]
+
+
+def prose(page: Path) -> str:
+    """The Markdown of a page or of a notebook, without code."""
+    if page.suffix == '.ipynb':
+        cells = json.loads(read(page))['cells']
+        texts = [c['source'] for c in cells if c['cell_type'] == 'markdown']
+        return '\n\n'.join(''.join(text) for text in texts)
+    return FENCE.sub('', read(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub and MyST call the headings of a page."""
+    text = re.sub(r'^```.*?^```$', '', read(page), flags=re.S | re.M)
+    return {
+        re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-')
+        for title in HEADING.findall(text)
+    }
+
+
+@pytest.mark.parametrize(
+    'page',
+    [p for p in tracked('*.md') + NOTEBOOKS if not p.is_relative_to(PARTS)],
+    ids=name,
+)
+def test_links(page: Path) -> None:
+    """Each relative link leads to a file, and each anchor to a heading."""
+    for path, anchor in LINK.findall(prose(page)):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"'{path}' in '{name(page)}' does not exist"
+        assert target.is_relative_to(REPOSITORY)
+        if anchor:
+            assert anchor in anchors(target), f"no '#{anchor}' in '{path}'"
+
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=name)
+def test_notebooks_hold_no_outputs(notebook: Path) -> None:
+    """Outputs are made when the site is built, so that they are today's."""
+    for cell in json.loads(read(notebook))['cells']:
+        assert not cell.get('outputs')
+        assert cell.get('execution_count') is None
+
+
+def test_the_version_is_one() -> None:
+    """What is cited, what has changed and what is installed are one version."""
+    cited = re.search(
+        r'^version: (.+)$', read(REPOSITORY / 'CITATION.cff'), re.M
+    )
+    released = re.search(
+        r'^## \[(\d.+?)\]', read(REPOSITORY / 'CHANGELOG.md'), re.M
+    )
+    assert cited and released
+    assert cited[1] == released[1] == pyg_ckd.__version__

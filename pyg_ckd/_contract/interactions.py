@@ -123,7 +123,7 @@ def require_split(data: HeteroData, split: str) -> None:
     raise ValueError(
         f'{problem}; store the interactions that {split!r} holds out there, '
         f'integers of shape [2, num_edges], users above items, or have them '
-        f'drawn by pyg_ckd.datasets._from_interactions'
+        f'drawn by pyg_ckd.from_interactions'
     )
 
 

@@ -38,8 +38,8 @@ class CKD(Balance):
     with a loss :math:`H_m` on the triples of the batch, a loss :math:`G_m` on
     fresh random triples, and weights :math:`w_m` that favour the modality
     whose effect on the student lags behind. :math:`G_m` is one number a step,
-    so that within a step the weights act on :math:`H_m` alone. A part that is
-    :obj:`None` is left out.
+    so that it counts by the mean weight of the batch, while each :math:`H_m`
+    has the weight of its triple. A part that is :obj:`None` is left out.
 
     What a teacher teaches is its key, a view. The paper has ``{only(m):
     teacher of m}``. With the base as the teacher of each ``only(m)`` it is

@@ -7,15 +7,18 @@ from .amazon_multimodal import AmazonMultimodal
 from .catalogue import Catalogue
 from .export import to_lattice, to_mmrec
 from .fake_multimodal import FakeMultimodal
+from .graph_dataset import GraphDataset
 from .image_encoder import ImageEncoder
 from .lattice_folder import LATTICEFolder
 from .mmrec_folder import MMRecFolder
+from .splits import split_interactions
 from .text_encoder import TextEncoder
 
 __all__ = [
     'AmazonMultimodal',
     'Catalogue',
     'FakeMultimodal',
+    'GraphDataset',
     'ImageEncoder',
     'LATTICEFolder',
     'MMRecFolder',
@@ -23,6 +26,7 @@ __all__ = [
     'describe',
     'from_interactions',
     'open_dataset',
+    'split_interactions',
     'statistics',
     'to_lattice',
     'to_mmrec',

@@ -10,6 +10,9 @@ from rich.table import Table
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._shown.html import to_html
+from pyg_ckd._shown.text import to_text
+from pyg_ckd.datasets._graph_statistics import GraphStatistics
 from pyg_ckd.graph import RATES, modalities
 
 
@@ -23,7 +26,7 @@ def statistics(data: HeteroData) -> dict[str, Any]:
         data (HeteroData): A user-item graph.
 
     Returns:
-        Plain numbers:
+        Plain numbers, which notebooks show as a table, and ``print`` too:
 
         - ``users``, ``items``, ``interactions``;
         - ``density``: the share of all pairs that are interactions;
@@ -55,30 +58,34 @@ def statistics(data: HeteroData) -> dict[str, Any]:
     )
     user, item = torch.cat([train, val, test], dim=1)
     counts = torch.cat([_count(user, num_users), _count(item, num_items)])
-    return {
-        'users': num_users,
-        'items': num_items,
-        'interactions': user.numel(),
-        'density': user.numel() / max(num_users * num_items, 1),
-        'interactions_per_user': user.numel() / max(num_users, 1),
-        'core': min(counts.tolist(), default=0),
-        'training': train.size(1),
-        'validation': val.size(1),
-        'test': test.size(1),
-        'cold_users': int((_count(train[0], num_users) == 0).sum()),
-        'cold_items': int((_count(train[1], num_items) == 0).sum()),
-        'modalities': {
-            modality: {
-                'dimension': data['item'][f'x_{modality}'].size(1),
-                'missing': _missing(data, modality),
-            }
-            for modality in modalities(data)
-        },
-    }
+    return GraphStatistics(
+        {
+            'users': num_users,
+            'items': num_items,
+            'interactions': user.numel(),
+            'density': user.numel() / max(num_users * num_items, 1),
+            'interactions_per_user': user.numel() / max(num_users, 1),
+            'core': min(counts.tolist(), default=0),
+            'training': train.size(1),
+            'validation': val.size(1),
+            'test': test.size(1),
+            'cold_users': int((_count(train[0], num_users) == 0).sum()),
+            'cold_items': int((_count(train[1], num_items) == 0).sum()),
+            'modalities': {
+                modality: {
+                    'dimension': data['item'][f'x_{modality}'].size(1),
+                    'missing': _missing(data, modality),
+                }
+                for modality in modalities(data)
+            },
+        }
+    )
 
 
 def describe(data: HeteroData, title: str = '') -> None:
     r"""Print the :func:`statistics` of a user-item graph as a table.
+
+    A notebook shows it as one of its own.
 
     Args:
         data (HeteroData): A user-item graph.
@@ -101,20 +108,23 @@ def describe(data: HeteroData, title: str = '') -> None:
         image                  32 features, 0.0% missing
         text                   32 features, 0.0% missing
     """
-    numbers = statistics(data)
-    features = numbers.pop('modalities')
-    formats = {'density': '.3%', 'interactions_per_user': ',.2f'}
+    found = GraphStatistics(statistics(data)).table(title)
+    # A name is printed as it is, whatever brackets it has:
+    console = Console(markup=False, emoji=False, highlight=False)
+    if console.is_jupyter:
+        from IPython.display import (  # type: ignore[import-not-found]
+            display,
+        )
 
+        shown = {'text/html': to_html([found]), 'text/plain': to_text([found])}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
+        return
     table = Table(title=title or None, box=None, show_header=False)
     table.add_column()
     table.add_column(justify='right')
-    for key, value in numbers.items():
-        table.add_row(key.replace('_', ' '), f'{value:{formats.get(key, ",")}}')
-    for modality, x in features.items():
-        text = f'{x["dimension"]:,} features, {x["missing"]:.1%} missing'
-        table.add_row(modality, text)
-    # A name is printed as it is, whatever brackets it has:
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    for row in found.rows:
+        table.add_row(*(cell.text for cell in row))
+    console.print(table)
 
 
 def _count(node: Tensor, num_nodes: int) -> Tensor:

@@ -59,7 +59,7 @@ def from_interactions(
             mapping from names to vectors. Rows of unknown names are left out.
             (default: :obj:`None`)
         split (str or list, optional): A rule of
-            :func:`~pyg_ckd.datasets.splits.split_interactions`
+            :func:`split_interactions`
             (``"random"``, ``"time"``, ``"leave_one_out"``, ``"mmrec"`` or
             ``"lattice"``), or the split of each interaction: 0, 1 and 2, or
             ``"train"``, ``"val"`` and ``"test"``; with a table, also the name

@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData, InMemoryDataset
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.datasets.single_graph import SingleGraph
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}
 NOISE = {'image': 1.0, 'text': 0.25}
 
 
-class FakeMultimodal(InMemoryDataset):
+class FakeMultimodal(SingleGraph):
     r"""A made-up shop in which each modality tells about one side of taste.
 
     Each item has for each modality :math:`m` a hidden vector

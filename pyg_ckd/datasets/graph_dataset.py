@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from torch_geometric.data import HeteroData, InMemoryDataset
+from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.files import make_writable, open_atomic
+from pyg_ckd.datasets.single_graph import SingleGraph
 from pyg_ckd.kernels import Graph, Uniform
 
 #: Of what is kept on disk, to be raised when its form changes.
 FORMAT = 2
 
 
-class GraphDataset(InMemoryDataset):
+class GraphDataset(SingleGraph):
     r"""A single user-item graph that is built from files and kept on disk.
 
     Results are kept in one folder for each state of the raw files, each of the

@@ -38,7 +38,8 @@ def graph_of_splits(
         time: The time of each interaction, in seconds. (default: ``None``)
 
     Raises:
-        ValueError: If the graph breaks its contract, :func:`pyg_ckd.check`.
+        ValueError: If the graph breaks its contract, see
+            :func:`~pyg_ckd.graph.check`.
 
     Example:
         >>> user, item = torch.tensor([[0, 0, 0, 1], [0, 1, 2, 2]])

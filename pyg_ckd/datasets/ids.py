@@ -89,7 +89,7 @@ class Ids:
         low, high = int(self.index.min()), int(self.index.max())
         one = (
             'they look counted from 1, so subtract 1'
-            if low >= 1 and (num is None or high == num)
+            if low == 1 and (num is None or high == num)
             else 'number them from 0'
         )
         names = 'or cast them by str: names are numbered for you'

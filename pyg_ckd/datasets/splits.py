@@ -34,7 +34,10 @@ def split_interactions(
       LATTICE one more for validation. Neither published its random numbers, so
       that these are splits of the same kind, but not the published ones. Users
       with less than three only train.
-    - A path: a split that was published. See :func:`read_split`.
+    - A path: a split that was published. It is a folder of MMRec or LATTICE
+      with its id mappings, or a table (CSV, TSV or Parquet) of the columns
+      ``user``, ``item`` and ``split``, which is ``train``, ``validation`` or
+      ``test``. Each interaction has to be in it once.
 
     Among interactions at the same time, the order is that of the file.
 

@@ -1,6 +1,6 @@
 """Experiments: runs that are kept, resumed, compared and read.
 
-All is imported when it is asked for, as in :mod:`pyg_ckd` itself.
+All is imported when it is asked for, as in ``pyg_ckd`` itself.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .statistics import paired_test_seeds as paired_test_seeds
     from .statistics import paired_test_users as paired_test_users
     from .store import Store as Store
+    from .tables import comparisons as comparisons
+    from .tables import current as current
     from .tables import summarize as summarize
     from .tuning import Spaces as Spaces
     from .tuning import Tuned as Tuned
@@ -47,6 +49,8 @@ _HOME = {
     'Watcher': 'watcher',
     'bootstrap_interval': 'statistics',
     'compare': 'statistics',
+    'comparisons': 'tables',
+    'current': 'tables',
     'holm': 'statistics',
     'paired_test_seeds': 'statistics',
     'paired_test_users': 'statistics',
@@ -58,12 +62,16 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # as in `pyg_ckd`
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(
+                f'module {__name__!r} has no attribute {name!r}'
+            )
+        value = getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -32,6 +32,7 @@ from pyg_ckd.experiments.fingerprints import fingerprint, splits
 from pyg_ckd.experiments.identity import identity_of
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.result import Result
+from pyg_ckd.experiments.results import Results
 from pyg_ckd.experiments.run import Run
 from pyg_ckd.experiments.settings import Settings
 from pyg_ckd.experiments.store import Store
@@ -279,7 +280,8 @@ class Experiment:
 
         Runs that other processes are at work on are left to them and waited
         for. A run that fails is kept with its reason, and others go on; those
-        that it would have taught have no result.
+        that it would have taught have no result. Notebooks show a table of
+        the results, and so does ``print``.
 
         Args:
             runs: What :meth:`plan` returned.
@@ -336,7 +338,9 @@ class Experiment:
                 watcher.waiting(list(left.values()))
                 time.sleep(1)
         found = [(run, self.store.get(run.key)) for run in runs]
-        return [replace(result, run=run) for run, result in found if result]
+        return Results(
+            replace(result, run=run) for run, result in found if result
+        )
 
     def _can_teach(self, key: str) -> bool:
         result = self.store.get(key)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
 
+from pyg_ckd._shown import Block, Note, Shown
 from pyg_ckd.experiments.plain import check_kinds, kinds_of
 from pyg_ckd.experiments.run import Run
 
 
 @dataclass
-class Result:
+class Result(Shown):
     """What a run gave.
+
+    ``str(result)`` is a table of the metrics of each view, and so is what a
+    notebook shows.
 
     Args:
         run (Run): The run.
@@ -56,7 +60,7 @@ class Result:
 
     @property
     def trained_view(self) -> str:
-        """The view that was trained: ``full``, or ``only(<modality>)``."""
+        """The view that was trained, ``full`` or ``only(<modality>)``."""
         method = self.run.method
         return f'only({method.modality})' if method.modality else 'full'
 
@@ -92,6 +96,29 @@ class Result:
             return bool(since <= limits['patience'])
         most, every = limits.get('max_epochs'), limits.get('eval_every', 1)
         return since == 0 and most is not None and self.epochs + every > most
+
+    def _shown(self) -> Iterator[Block]:
+        """Yield the metrics, how long it took, and warnings."""
+        from pyg_ckd._shown.metrics import metrics_table
+
+        run = self.run
+        name = f'{run.backbone} {run.method}, seed {run.seed}, on {run.dataset}'
+        if self.test:
+            yield metrics_table(self.test, f'{name}: test')
+        elif self.val:
+            val = {self.trained_view: self.val}
+            yield metrics_table(val, f'{name}: validation')
+        else:
+            yield Note(name)
+        if self.error:
+            yield Note(f'Failed: {self.error}', warns=True)
+        else:
+            yield Note(
+                f'{self.epochs} epochs, the best is {self.best_epoch}; '
+                f'{self.seconds / 60:.1f} minutes.'
+            )
+        if self.cut_short:
+            yield Note('Cut short by a limit: let it train on.', warns=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without those of users and hits."""

@@ -136,10 +136,9 @@ def current(results: Iterable[Result]) -> tuple[list[Result], list[str]]:
     Runs of a row with the same settings, data, library and teachers, whatever
     their seeds, are one version. Of those with the most seeds the latest is
     shown; a later one with fewer seeds is not complete. Failed runs belong to
-    none, see :func:`failures`. Of teachers that are not among the results
+    none. Of teachers that are not among the results
     nothing is known but that they are others for each seed; a note says so.
-    What cannot be read is left out, see
-    :func:`~pyg_ckd.experiments.sound.sound`.
+    What cannot be read is left out.
 
     Args:
         results: Results of runs, in the order of writing.

@@ -61,7 +61,7 @@ class Run:
 
     @cached_property
     def key(self) -> str:
-        """What tells a run from others: 16 hexadecimal digits.
+        """What tells a run from others, 16 hexadecimal digits.
 
         Runs with the same key train alike; what they are called does not
         count, and neither does whether a setting is written out.

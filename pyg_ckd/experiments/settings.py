@@ -55,10 +55,10 @@ class Settings:
     Args:
         tables (dict): ``tables[<data set>][<backbone>][<section>]`` holds
             arguments. Sections are ``model`` (of the backbone), ``train`` (of
-            :class:`~pyg_ckd.Recommendation`), ``fit`` (of
-            :func:`~pyg_ckd.fit`), and the names of objectives and balances. A
-            part of CKD holds its own arguments, or :obj:`False` to be left
-            out.
+            :class:`~pyg_ckd.train.Recommendation`), ``fit`` (of
+            :func:`~pyg_ckd.train.fit`), and the names of objectives and
+            balances. A part of CKD holds its own arguments, or :obj:`False` to
+            be left out.
         source (str, optional): Where they come from, for messages.
             (default: :obj:`"settings"`)
         others (Settings, optional): Those of a backbone that has no table
@@ -162,8 +162,8 @@ class Settings:
             make: The backbone.
             method: How it is trained.
             max_epochs: The largest number of epochs, unless it is written.
-            identity: That of the backbone, if it is known, see
-                :func:`~pyg_ckd.experiments.identity.identity_of`.
+            identity: That of the code of the backbone and all that it holds,
+                if it is known.
 
         Returns:
             Plain values: arguments of ``model``, ``train`` and ``fit``; and

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.experiments.result import Result
+from pyg_ckd.experiments.results import Results
 
 #: What is too large for a line of JSON.
 ARRAYS = ('users', 'hits')
@@ -56,7 +57,7 @@ class Store:
     def results(self) -> list[Result]:
         """Return all results, failed runs included, in the order of writing."""
         self._read()
-        return list(self._results.values())
+        return Results(self._results.values())
 
     @property
     def problems(self) -> list[str]:

@@ -23,6 +23,8 @@ from pyg_ckd.experiments.statistics import (
     holm,
     unlike,
 )
+from pyg_ckd.experiments.statistics.p_values import p_value
+from pyg_ckd.experiments.summary import Summary
 
 __all__ = [
     'METRICS',
@@ -58,7 +60,8 @@ def summarize(
     change of Recall@20 with its interval of 95 %, or why there is none to
     speak of. The p-values beside it are not adjusted; the verdict is. Of
     several versions of a row there is the current one, see :func:`current`;
-    failed runs count for nothing.
+    failed runs count for nothing. Notebooks show the rows as a table, and so
+    does ``print``.
 
     Args:
         results: Results of runs.
@@ -90,7 +93,7 @@ def summarize(
         }
         row['minutes'] = f'{fmean(run.seconds for run in runs) / 60:.1f}'
         rows.append(row)
-    return rows
+    return Summary(rows)
 
 
 def comparisons(
@@ -98,10 +101,10 @@ def comparisons(
 ) -> dict[Key, Comparison]:
     """Compare each row with its base, adjusted for the number of rows.
 
-    A row is a data set, a backbone and a method, see
-    :func:`~pyg_ckd.experiments.rows.rows_of`; its base is that of
-    :func:`bases_of`. All comparisons are one family: their p-values are
-    adjusted together by :func:`holm`.
+    A row is a data set, a backbone and a method, and its base has the same
+    data set and backbone, and the method's
+    :attr:`~pyg_ckd.experiments.Method.reference` as its method. All comparisons
+    are one family: their p-values are adjusted together by :func:`holm`.
 
     What is adjusted is the p-value over users (Wilcoxon) with one seed. With
     several seeds it is that of the interval, over users and seeds. A change is
@@ -260,18 +263,6 @@ def mean_of(runs: Sequence[Result], metric: str) -> str:
     """Return the mean of a test metric as tables show it."""
     values = values_of(runs, metric)
     return spread(values) if values else ''
-
-
-def p_value(p: float | None) -> str:
-    """Return a p-value as tables show it, and nothing if there is none.
-
-    Example:
-        >>> p_value(0.0123), p_value(1e-9), p_value(None)
-        ('0.012', '< 0.001', '')
-    """
-    if p is None:
-        return ''
-    return '< 0.001' if p < 0.001 else f'{p:.3f}'
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import SupportsIndex
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.nn import as_recommender
@@ -21,10 +22,11 @@ from pyg_ckd.views import distinct_views, view_name, without
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """The counterfactual of one recommendation, see :func:`explain`.
 
-    ``str(explanation)`` is a table with a sentence below.
+    ``str(explanation)`` is a table with a sentence below, and so is what a
+    notebook shows.
 
     Args:
         user (int): The user.
@@ -76,28 +78,41 @@ class Explanation:
         )
 
     def __str__(self) -> str:
-        effect = {f'effect of {m}': value for m, value in self.effect.items()}
-        width = max(map(len, [*self.score, *effect]))
+        table, *notes = self._shown()
+        assert isinstance(table, Table)
+        width = max(len(row[0].text) for row in table.rows)
         lines = [
-            f'User {self.user}, {self.name}, among {self.num_ranked} items',
-            '',
-            f'{"view":<{width}} {"score":>10} {"rank":>8}',
+            f'{name.text:<{width}} {score.text:>10} {rank.text:>8}'.rstrip()
+            for name, score, rank in [map(Cell, table.head), *table.rows]
         ]
-        lines += [
-            f'{view:<{width}} {score:>+#10.3g} {self.rank[view]:>8}'
-            for view, score in self.score.items()
-        ]
-        lines += [
-            f'{label:<{width}} {value:>+#10.3g}'
-            for label, value in effect.items()
-        ]
-        lines += ['', self.sentence]
-        if self.in_training:
-            lines += [
-                f'User {self.user} knows it from training, so that it is not '
-                f'recommended; its ranks are what they would be otherwise.'
+        texts = [note.text for note in notes if isinstance(note, Note)]
+        return '\n'.join([table.title, '', *lines, '', *texts])
+
+    def _shown(self) -> Iterator[Block]:
+        """Yield the table, the sentence, and a warning if there is one."""
+        effect = {f'effect of {m}': value for m, value in self.effect.items()}
+        sizes = map(abs, [*self.score.values(), *effect.values()])
+        most = max(sizes, default=0)
+        rows = [
+            [
+                Cell(name),
+                number(value, '+#.3g', most, signed=True),
+                Cell(f'{self.rank[name]}' if name in self.score else ''),
             ]
-        return '\n'.join(lines)
+            for name, value in {**self.score, **effect}.items()
+        ]
+        yield Table(
+            ['view', 'score', 'rank'],
+            rows,
+            f'User {self.user}, {self.name}, among {self.num_ranked} items',
+        )
+        yield Note(self.sentence)
+        if self.in_training:
+            yield Note(
+                f'User {self.user} knows it from training, so that it is not '
+                f'recommended; its ranks are what they would be otherwise.',
+                warns=True,
+            )
 
 
 def explain(

@@ -6,12 +6,14 @@ import copy
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.kernels.sparse import Uniform
@@ -35,10 +37,11 @@ Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class KnockOut:
+class KnockOut(Shown):
     """What :func:`~pyg_ckd.inspect.knock_out` found.
 
-    ``str(found)`` is a table with a sentence for each modality below.
+    ``str(found)`` is a table with a sentence for each modality below, and so
+    is what a notebook shows.
 
     Args:
         split (str): Where the metrics were measured, ``val`` or ``test``.
@@ -89,30 +92,49 @@ class KnockOut:
         return {**asdict(self), 'verdict': self.verdict}
 
     def __str__(self) -> str:
-        metrics = list(self.base)
-        width = max(len('untouched'), *map(len, self.rows))
-        head = f'{"modality":<{width}}  {"replaced by":<11}'
-        first = f'{"untouched":<{width}}  {"":<11}'
-        for metric in metrics:
-            head += f' {metric:>10} {"change":>8}'
-            first += f' {self.base[metric]:>10.4f} {"":>8}'
-        lines = [
-            f"Features replaced, '{self.split}' split, seed {self.seed}",
-            '',
-            head,
-            first,
-        ]
+        table, *notes = self._shown()
+        assert isinstance(table, Table)
+        width = max(len(row[0].text) for row in table.rows)
+        lines = []
+        for i, row in enumerate([[*map(Cell, table.head)], *table.rows]):
+            texts = [cell.text for cell in row]
+            if i > 0 and table.repeats(i - 1, 0):
+                texts[0] = ''
+            line = f'{texts[0]:<{width}}  {texts[1]:<11}'
+            for text, size in zip(texts[2:], cycle([10, 8]), strict=False):
+                line += f' {text:>{size}}'
+            lines.append(line.rstrip())
+        texts = [note.text for note in notes if isinstance(note, Note)]
+        return '\n'.join([table.title, '', *lines, '', *texts])
+
+    def _shown(self) -> Iterator[Block]:
+        """Yield the table, and a sentence for each modality."""
+        head, first = ['modality', 'replaced by'], [Cell('untouched'), Cell('')]
+        for metric, value in self.base.items():
+            head += [metric, 'change']
+            first += [Cell(f'{value:.4f}'), Cell('')]
+        rows = [first]
         for modality, row in self.rows.items():
             for kind, values in row.items():
-                label = modality if kind == KINDS[0] else ''
-                line = f'{label:<{width}}  {kind:<11}'
-                for metric in metrics:
+                cells = [Cell(modality), Cell(kind)]
+                for metric in self.base:
                     change = self.change(modality, kind, metric)
-                    shown = '-' if change is None else f'{change:+.1%}'
-                    line += f' {values[metric]:>10.4f} {shown:>8}'
-                lines.append(line)
-        lines += ['', *self.verdict.values()]
-        return '\n'.join(line.rstrip() for line in lines)
+                    cells += [
+                        Cell(f'{values[metric]:.4f}'),
+                        Cell('-')
+                        if change is None
+                        else number(change, '+.1%', 1, signed=True),
+                    ]
+                rows.append(cells)
+        yield Table(
+            head,
+            rows,
+            f"Features replaced, '{self.split}' split, seed {self.seed}",
+            words=(0, 1),
+            merged=1,
+        )
+        for sentence in self.verdict.values():
+            yield Note(sentence)
 
     def _sentence(self, modality: str) -> str:
         recall = f'recall@{self.k}'

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pyg_ckd._shown import Block, Cell, Note, Shown, number
+from pyg_ckd._shown import Table as BlockTable
 from pyg_ckd.inspect.agreement import Curves, gap, rank_agreement
 from pyg_ckd.inspect.colors import COLORS, CYCLE
 
@@ -17,14 +20,14 @@ if TYPE_CHECKING:
 QUANTILES = {'5%': 0.05, '25%': 0.25, '50%': 0.5, '75%': 0.75, '95%': 0.95}
 
 Table = Mapping[str, Mapping[str, float]]
-Rows = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """What :func:`~pyg_ckd.inspect.diagnose` found.
 
-    ``str(diagnosis)`` is a set of tables, each with how to read it below.
+    ``str(diagnosis)`` is a set of tables, each with how to read it below, and
+    so is what a notebook shows.
 
     Args:
         metric (str): What was measured of views and teachers, such as
@@ -88,78 +91,76 @@ class Diagnosis:
         return rank_agreement(self.weights, self.gaps)
 
     def __str__(self) -> str:
-        from rich.console import Console
-        from rich.table import Table as RichTable
+        from pyg_ckd._shown.text import to_text
 
-        console = Console(
-            width=80,
-            color_system=None,
-            force_jupyter=False,
-            markup=False,
-            emoji=False,
-        )
-        with console.capture() as capture:
-            for head, rows, words in self._tables():
-                table = RichTable(*head, box=None, pad_edge=False)
-                for column in table.columns[1:]:
-                    column.justify = 'right'
-                for name, cells in rows.items():
-                    table.add_row(name, *cells)
-                console.print(table)
-                console.print(words, end='\n\n')
-            for sign in self.signs.values() or ['No sign of failure.']:
-                console.print(sign)
-        return '\n'.join(line.rstrip() for line in capture.get().splitlines())
+        return to_text(self._shown(), width=80)
 
-    def _tables(self) -> Iterator[tuple[list[str], Rows, str]]:
-        """Yield the head and the rows of each table, and how to read it."""
+    def _shown(self) -> Iterator[Block]:
+        """Yield tables, each with how to read it, and the signs."""
         num, drawn = len(self.weight), f'{self.num_triples} triples'
-        rows = {view: [f'{value:.4f}'] for view, value in self.recall.items()}
+        best = max([*self.recall.values(), *self.teacher.values()], default=0)
+        rows = {
+            view: [number(value, '.4f', best)]
+            for view, value in self.recall.items()
+        }
         for view, lack in self.gap.items():
-            rows[view] += [f'{self.teacher[view]:.4f}', f'{lack:+.1%}']
-        yield (
+            rows[view] += [
+                number(self.teacher[view], '.4f', best),
+                number(lack, '+.1%', 1, signed=True),
+            ]
+        yield _table(
             ['view', self.metric, 'teacher', 'gap'],
             rows,
             'Gap = 1 - view / teacher. Above zero, the view is under-trained: '
-            'its modalities can do more than the model makes of them.',
+            'its modalities can do more than the model makes of them, unless '
+            'the teacher knows from interactions alone what it is ahead by.',
         )
         head = ['mean', *QUANTILES]
-        yield (
+        yield _table(
             [f'progress, {drawn}', *head],
             _rows(self.progress, '.3g'),
             'The effect of a modality on a margin, relative to its reference. '
             'The lower, the further the modality lags behind.',
         )
-        yield (
+        yield _table(
             [f'weight, {drawn}', *head],
-            _rows(self.weight, '.2f'),
+            _rows(self.weight, '.2f', {'mean': num}),
             f'The weights of a triple sum to {num}. Above 1, a modality gets '
             f'more of the distillation than the others.',
         )
-        yield (
+        yield _table(
             ['progress at a bound', 'wrong sign', 'too large'],
-            _rows(self.clamped, '.1%'),
+            _rows(self.clamped, '.1%', {'wrong sign': 1, 'too large': 1}),
             'Shares of triples whose weights rest on a bound instead of a '
             'measurement. The larger, the less the weights can be trusted.',
         )
         if self.epochs:
             points = dict.fromkeys(self.weight, len(self.epochs))
             points['pooled'] = num * len(self.epochs)
-            yield (
+            yield _table(
                 ['weight against gap', 'rank correlation', 'points'],
                 {
-                    name: ['-' if c is None else f'{c:+.2f}', f'{points[name]}']
+                    name: [
+                        Cell('-')
+                        if c is None
+                        else number(c, '+.2f', 1, signed=True),
+                        Cell(f'{points[name]}'),
+                    ]
                     for name, c in self.agreement.items()
                 },
                 'Over the checkpoints of the history. Near +1, weights go to '
                 'where the gap is large; at 0 or below, they do not.',
             )
-        yield (
+        yield _table(
             ['gradient', 'share'],
-            {'distillation': [f'{self.gradient_share:.1%}']},
+            {'distillation': [number(self.gradient_share, '.1%', 1)]},
             'The rest comes from the loss of the base. Near 0%, distillation '
             'changes nothing; near 100%, the base has no say.',
         )
+        for sign in self.signs.values():
+            yield Note(sign, warns=True)
+        if not self.signs:
+            yield Note('No sign of failure.')
 
     def plot(self) -> Figure:
         """Plot views beside teachers, weights, and weights and gaps over time.
@@ -237,8 +238,20 @@ class Diagnosis:
         other.spines['top'].set_visible(False)
 
 
-def _rows(table: Table, form: str) -> Rows:
+def _table(
+    head: list[str], rows: Mapping[str, list[Cell]], reading: str
+) -> BlockTable:
+    named = [[Cell(name), *cells] for name, cells in rows.items()]
+    return BlockTable(head, named, reading=reading)
+
+
+def _rows(
+    table: Table, form: str, most: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, list[Cell]]:
     return {
-        m: [f'{value:{form}}' for value in values.values()]
+        m: [
+            number(value, form, most.get(name))
+            for name, value in values.items()
+        ]
         for m, values in table.items()
     }

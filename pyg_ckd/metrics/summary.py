@@ -58,7 +58,7 @@ def per_user(
     Args:
         ranking: The ranking.
         ks: The list lengths, none above that of the ranking.
-        metrics: Some of the names in :data:`METRICS`, ``novelty`` and
+        metrics: Some of the names in ``METRICS``, ``novelty`` and
             ``popularity``.
         protocol: See :func:`~pyg_ckd.ranking.evaluate`.
 
@@ -94,7 +94,7 @@ def means(
     Args:
         ranking: The ranking.
         ks: The list lengths, none above that of the ranking.
-        metrics: Some of the names in :data:`METRICS` and :data:`BEYOND`.
+        metrics: Some of the names in ``METRICS`` and ``BEYOND``.
         protocol: See :func:`~pyg_ckd.ranking.evaluate`.
 
     Returns:

@@ -17,6 +17,7 @@ from pyg_ckd.metrics import (
     per_user,
 )
 from pyg_ckd.ranking._rank import Split, rank, rank_views
+from pyg_ckd.ranking._view_metrics import ViewMetrics
 from pyg_ckd.views import Keep
 
 
@@ -145,7 +146,8 @@ def evaluate_views(
 
     Returns:
         The result of :func:`evaluate` for each view, by its name, such as
-        ``full`` and ``only(text)``.
+        ``full`` and ``only(text)``; notebooks show a table, and so does
+        ``print``.
     """
     metrics = check_metrics(ks, metrics, protocol)
     rankings = rank_views(
@@ -157,10 +159,10 @@ def evaluate_views(
         candidates=candidates,
         block_size=block_size,
     )
-    return {
-        name: means(ranking, ks, metrics, protocol)
+    return ViewMetrics(
+        (name, means(ranking, ks, metrics, protocol))
         for name, ranking in rankings.items()
-    }
+    )
 
 
 def evaluate_hits(

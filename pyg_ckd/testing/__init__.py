@@ -71,11 +71,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # What needs PyTorch Lightning is loaded when it is asked for:
-    if name in ('BalanceSuite', 'assert_same'):
-        return getattr(import_module(f'{__name__}.balance_suite'), name)
-    raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
+if not TYPE_CHECKING:  # as in `pyg_ckd`
+
+    def __getattr__(name: str) -> Any:
+        # What needs PyTorch Lightning is loaded when it is asked for:
+        if name in ('BalanceSuite', 'assert_same'):
+            return getattr(import_module(f'{__name__}.balance_suite'), name)
+        raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -46,12 +46,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(import_module(f'{__name__}.{_LAZY[name]}'), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # as in `pyg_ckd`
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(
+                f'module {__name__!r} has no attribute {name!r}'
+            )
+        value = getattr(import_module(f'{__name__}.{_LAZY[name]}'), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+import torch
 from pytorch_lightning import Callback
+from typing_extensions import Unpack
 
 from pyg_ckd.balance import CKD
 from pyg_ckd.graph import check, modalities
@@ -21,6 +23,7 @@ from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
 from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.train.trainer import make_trainer, quiet
+from pyg_ckd.train.trainer_options import TrainerOptions
 from pyg_ckd.train.warn import warn
 from pyg_ckd.views import Keep
 
@@ -34,7 +37,7 @@ def fit(
     monitor: str = 'val_recall@20',
     progress: bool = True,
     ckpt_path: str | Path | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[TrainerOptions],
 ) -> Recommendation:
     """Train until validation Recall@20 stops rising, keep the best weights.
 
@@ -207,9 +210,11 @@ def _check_numbers(max_epochs: int, eval_every: int, patience: int) -> None:
 
 
 def _check_file(path: str | Path) -> None:
-    """Refuse a file that is no whole checkpoint; others are not looked at."""
-    if '://' in str(path):
-        return
+    """Refuse a file that is no whole checkpoint, or holds more than values.
+
+    Lightning up to 2.5 would execute what is in it, and later ones do so with
+    files of other machines.
+    """
     if not Path(path).is_file():
         raise ValueError(
             f"'ckpt_path' needs to be the file of a checkpoint in 'fit' (got "
@@ -220,3 +225,12 @@ def _check_file(path: str | Path) -> None:
             f"'ckpt_path' is no whole checkpoint (got '{path}'): the file was "
             f'cut off, or is something else'
         )
+    try:
+        torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # PyTorch raises many kinds on a broken file.
+        raise ValueError(
+            f"'ckpt_path' is no whole checkpoint of tensors and plain values "
+            f"(got '{path}'), and nothing else in it is executed"
+        ) from error

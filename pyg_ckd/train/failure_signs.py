@@ -20,7 +20,7 @@ class FailureSigns(Callback):
     """Looks for signs that distillation does not help, and warns once of each.
 
     Of teachers with nothing left to teach it warns when that is all of them;
-    :func:`pyg_ckd.diagnose` tells it of each.
+    :func:`~pyg_ckd.inspect.diagnose` tells it of each.
 
     At each evaluation, the share of distillation in the gradient joins the
     history of the task as ``gradient_share``, and

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
@@ -55,12 +57,13 @@ class Recommendation(Resumable, Trained):
         batch_size (int, optional): The number of triples in a batch.
             (default: :obj:`2048`)
         sampling (str, optional): ``"interaction"`` or ``"user"``, see
-            :class:`~pyg_ckd.TripletLoader`. (default: :obj:`"interaction"`)
+            :class:`TripletLoader`. (default: :obj:`"interaction"`)
 
     Raises:
-        ValueError: If the graph breaks its contract (:func:`pyg_ckd.check`),
-            the model returns anything but embeddings of all users and items,
-            ``keep`` is no view, or the balance does not apply.
+        ValueError: If the graph breaks its contract, see
+            :func:`~pyg_ckd.graph.check`, the model returns anything but
+            embeddings of all users and items, ``keep`` is no view, or the
+            balance does not apply.
         TypeError: If ``objective`` or ``balance`` is a class, a name, or
             something else.
 
@@ -243,8 +246,21 @@ class Recommendation(Resumable, Trained):
     # Use ####################################################################
 
     def recommend(
-        self, user: Any, k: int = 10, **kwargs: Any
+        self,
+        user: int | Sequence[int] | np.ndarray | Tensor,
+        k: int = 10,
+        *,
+        candidates: Sequence[Any] | np.ndarray | Tensor | None = None,
+        exclude_known: bool = True,
+        view: Keep | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return what :func:`pyg_ckd.ranking.recommend` does."""
-        kwargs = {'view': self.keep, **kwargs}
-        return recommend(self.model, self.data, user, k, **kwargs)
+        return recommend(
+            self.model,
+            self.data,
+            user,
+            k,
+            candidates=candidates,
+            exclude_known=exclude_known,
+            view=self.keep if view is None else view,
+        )

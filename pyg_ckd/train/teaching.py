@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 from torch_geometric.data import HeteroData
+from typing_extensions import Unpack
 
 from pyg_ckd.balance import Teacher
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.objectives import Objective
 from pyg_ckd.train._fit import fit
 from pyg_ckd.train.checks import described
+from pyg_ckd.train.fit_options import FitOptions
 from pyg_ckd.train.recommendation import Recommendation
 from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.views import Keep, only
@@ -26,7 +28,7 @@ def fit_teachers(
     lr: float = 1e-3,
     batch_size: int = 2048,
     sampling: Literal['user', 'interaction'] = 'interaction',
-    **kwargs: Any,
+    **kwargs: Unpack[FitOptions],
 ) -> dict[Keep, Teacher]:
     """Train one teacher for each modality.
 

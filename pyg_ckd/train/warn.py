@@ -18,7 +18,9 @@ def warn(message: str) -> None:
         message: What to say.
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and _is_inner(frame.f_globals['__name__']):
+    while frame.f_back is not None and _is_inner(
+        frame.f_globals.get('__name__', '')
+    ):
         level, frame = level + 1, frame.f_back
     with tqdm.external_write_mode(file=sys.stderr):
         warnings.warn(message, stacklevel=level)

@@ -59,7 +59,7 @@ def ablated(data: HeteroData, dropped: Sequence[str]) -> HeteroData:
     """Return a graph without what some modalities tell.
 
     Args:
-        data: The user-item graph, as :func:`~pyg_ckd.check` returns it.
+        data: The user-item graph, as :func:`~pyg_ckd.graph.check` returns it.
         dropped: The modalities to ablate, which it has.
     """
     data = copy.copy(data)

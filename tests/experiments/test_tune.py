@@ -45,7 +45,7 @@ SETTINGS = {
         'VBPR': {
             'model': {'dim': 4},
             'train': {'lr': 0.01, 'batch_size': 1024},
-            'fit': {'max_epochs': 4, 'eval_every': 1},
+            'fit': {'max_epochs': 8, 'eval_every': 1},
             'CKD': {'on_random': {'num_pairs': 10}},
         },
         'LightGCN': {

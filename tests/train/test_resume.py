@@ -344,3 +344,29 @@ def test_killed():
     done = [int(n) for n in re.findall(r'(\d+) kills', out.stdout)]
     assert len(done) == 2
     assert min(done) >= int(kills)
+
+
+class Opens:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, 'w')
+
+
+@pytest.mark.parametrize('prefix', ['', 'file://'])
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, prefix):
+    data = FakeMultimodal(20, 30)[0]
+    path, made = tmp_path / 'last.ckpt', tmp_path / 'made'
+    limits = {'max_epochs': 1, 'eval_every': 1, 'progress': False}
+
+    def task():
+        return Recommendation(VBPR.from_data(data, dim=4), data)
+
+    fit(task(), callbacks=SaveLast(path), **limits)
+    torch.save({**torch.load(path), 'more': Opens(made)}, path)
+    with pytest.raises(ValueError, match='ckpt_path'):
+        fit(task(), ckpt_path=f'{prefix}{path}', **limits)
+    assert not made.exists()

@@ -46,7 +46,7 @@ def report(
     out where the results lack what it needs. No gain is shown without its
     interval, and none is claimed of runs that were cut short. Failed runs are
     listed and count for nothing. Of several versions of a row the current one
-    is shown, see :func:`~pyg_ckd.experiments.tables.current`.
+    is shown, see :func:`~pyg_ckd.experiments.current`.
 
     Args:
         results: Results of one data set.
@@ -58,7 +58,7 @@ def report(
             hits, as well.
         problems: What could not be read, such as
             :attr:`Store.problems <pyg_ckd.experiments.Store.problems>`.
-        against: What :func:`~pyg_ckd.experiments.tables.comparisons` returned
+        against: What :func:`~pyg_ckd.experiments.comparisons` returned
             for the results, so that nothing is resampled twice.
             (default: it is called)
 

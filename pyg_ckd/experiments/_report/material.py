@@ -42,7 +42,7 @@ class Material:
 
         Args:
             results: Results of one data set.
-            against: What :func:`~pyg_ckd.experiments.tables.comparisons`
+            against: What :func:`~pyg_ckd.experiments.comparisons`
                 returned for them, if it was called.
         """
         results = list(results)

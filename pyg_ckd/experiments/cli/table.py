@@ -24,7 +24,7 @@ def terminal_table(
     Args:
         results: Results of one data set; failed ones count for nothing.
         title: What to print above.
-        against: What :func:`~pyg_ckd.experiments.tables.comparisons` returned
+        against: What :func:`~pyg_ckd.experiments.comparisons` returned
             for them. (default: it is called)
     """
     cut_short = {

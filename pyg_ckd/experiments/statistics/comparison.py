@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from pyg_ckd._shown import Block, Cell, Note, Shown, Table
+from pyg_ckd.experiments.statistics.p_values import p_value
 
 #: What a comparison comes to.
 Outcome = Literal[
@@ -20,7 +24,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """How much better one method is than another, and how sure that is.
 
     Args:
@@ -180,3 +184,20 @@ class Comparison:
             f'{100 * self.gain:+.1f} % '
             f'[{100 * self.low:+.1f}, {100 * self.high:+.1f}]'
         )
+
+    def _shown(self) -> Iterator[Block]:
+        """Yield the figures, and what they come to."""
+        if self.tested:
+            interval = f'[{100 * self.low:+.1f}, {100 * self.high:+.1f}]'
+            cells = {
+                'change': Cell(f'{100 * self.gain:+.1f} %'),
+                '95 % interval': Cell(interval),
+                'p over users': Cell(p_value(self.p_users)),
+                'p over seeds': Cell(p_value(self.p_seeds)),
+                'p adjusted': Cell(p_value(self.p_adjusted)),
+                'seeds': Cell(f'{self.num_seeds}'),
+                'users': Cell(f'{self.num_users:,}'),
+            }
+            cells = {name: cell for name, cell in cells.items() if cell.text}
+            yield Table(list(cells), [list(cells.values())], words=())
+        yield Note(self.verdict, warns=self.cut_short or bool(self.remarks))

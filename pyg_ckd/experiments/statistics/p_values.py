@@ -32,7 +32,8 @@ def paired_test_users(base: ArrayLike, other: ArrayLike) -> float:
     base, other = paired(base, other)
     # Rounding would break ties in a difference of means:
     difference = (other - base).mean(axis=0)
-    if not difference.any():
+    difference = difference[difference != 0]
+    if not len(difference):
         return 1.0
     return float(stats.wilcoxon(difference).pvalue)
 
@@ -94,3 +95,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value as tables show it, and nothing if there is none.
+
+    Example:
+        >>> p_value(0.0123), p_value(1e-9), p_value(None)
+        ('0.012', '< 0.001', '')
+    """
+    if p is None:
+        return ''
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'

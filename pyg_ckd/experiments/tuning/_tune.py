@@ -6,12 +6,13 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyg_ckd._shown import Block, Cell, Shown, Table
 from pyg_ckd.experiments.backbones import BASELINES
 from pyg_ckd.experiments.callbacks import Tell
 from pyg_ckd.experiments.experiment import Experiment
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Shown):
     """What a search found.
+
+    ``str(tuned)`` is a table of it, and so is what a notebook shows.
 
     Args:
         settings (Settings): The best settings, of all backbones that were
@@ -58,6 +61,32 @@ class Tuned:
     settings: Settings
     found: list[Found]
     path: Path
+
+    def _shown(self) -> Iterator[Block]:
+        head = ['method', 'at first', 'halfway', 'best', 'trials']
+        rows = []
+        for each in self.found:
+            started = each.started is not None
+            changes = [f'{name} {x}' for name, x in each.changes.items()]
+            remarks = ['no better than the base, switched off'] * each.is_off
+            if each.reasons:
+                remarks.append(f'{len(each.reasons)} failed')
+            texts = [
+                str(each.method),
+                f'{each.started:.4f}' if started else 'failed',
+                '' if each.halfway is None else f'{each.halfway:.4f}',
+                f'{each.value:.4f}',
+                str(each.trials),
+                ', '.join(changes),
+                ', '.join(remarks),
+            ]
+            rows.append([Cell(text) for text in texts])
+        yield Table(
+            [*head, 'settings', 'remarks'],
+            rows,
+            'Best validation of each method',
+            words=(0, 5, 6),
+        )
 
 
 def tune(

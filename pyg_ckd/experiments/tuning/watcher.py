@@ -10,8 +10,9 @@ from pyg_ckd.experiments.watcher import Watcher
 class TuneWatcher(Watcher):
     """Is told what happens in a search, and does nothing; inherit to show it.
 
-    Teachers are runs as any other, of which :meth:`begin` and :meth:`end` tell;
-    :meth:`epoch` tells of the epochs of trials, too.
+    Teachers are runs as any other, of which :meth:`Watcher.begin` and
+    :meth:`Watcher.end` tell; :meth:`Watcher.epoch` tells of the epochs of
+    trials, too.
     """
 
     def begin_trial(self, run: Run, number: int, trials: int) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Concatenate, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from typing_extensions import Self
+from typing_extensions import ParamSpec, Self
 
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.sparse import Graph, Uniform
 from pyg_ckd.nn.recommender import Recommender
+
+Made = TypeVar('Made')
+Settings = ParamSpec('Settings')
 
 
 class Backbone(Recommender):
@@ -60,19 +63,42 @@ class Backbone(Recommender):
                 }
             )
 
+    # By these, type checkers know the arguments of each model, and those that
+    # all have where they know no more than that it is a `type[Backbone]`:
+    @overload
+    @classmethod
+    def from_data(
+        cls: Callable[Concatenate[int, int, Mapping[str, int], Settings], Made],
+        data: HeteroData,
+        use: Sequence[str] | None = None,
+        *args: Settings.args,
+        **kwargs: Settings.kwargs,
+    ) -> Made: ...
+    @overload
     @classmethod
     def from_data(
         cls,
         data: HeteroData,
         use: Sequence[str] | None = None,
+        *,
+        dim: int = ...,
+        train_features: bool = ...,
+    ) -> Self: ...
+    @classmethod
+    def from_data(
+        cls: Any,
+        data: HeteroData,
+        use: Sequence[str] | None = None,
+        *args: Any,
         **kwargs: Any,
-    ) -> Self:
+    ) -> Any:
         """Create a model with the sizes of ``data``.
 
         Args:
             data: The user-item graph.
             use: The modalities to use; all that ``data`` has by default.
-            **kwargs: Further arguments of the model, such as ``dim``.
+            *args: Further arguments of the model.
+            **kwargs: The same by name, such as ``dim``.
 
         Raises:
             ValueError: If ``data`` lacks a modality to use.
@@ -86,7 +112,11 @@ class Backbone(Recommender):
             )
         sizes = {name: data['item'][f'x_{name}'].size(1) for name in names}
         return cls(
-            data['user'].num_nodes, data['item'].num_nodes, sizes, **kwargs
+            data['user'].num_nodes,
+            data['item'].num_nodes,
+            sizes,
+            *args,
+            **kwargs,
         )
 
     def tables(self, modality: str) -> Sequence[nn.Parameter]:

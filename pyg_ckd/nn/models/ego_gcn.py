@@ -43,8 +43,8 @@ class EgoGCN(Branches):
         s(u, i) &= \langle \mathbf{z}_u, \mathbf{z}_i \rangle + \sum_m \langle
         \mathbf{h}^{(L)}_{m,u}, \mathbf{h}^{(L)}_{m,i} \rangle
 
-    with leaky ReLU :math:`\phi`, :class:`~pyg_ckd.nn.conv.EgoConv` and
-    :class:`~pyg_ckd.nn.conv.DotAttentionConv`.
+    with leaky ReLU :math:`\phi`, :class:`~pyg_ckd.nn.EgoConv` and
+    :class:`~pyg_ckd.nn.DotAttentionConv`.
 
     Published code needs exactly three modalities, and computes the third layer
     of :math:`\mathbf{z}` from the first. An ablated modality joins the others

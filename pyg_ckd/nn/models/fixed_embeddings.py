@@ -15,7 +15,7 @@ class FixedEmbeddings(Backbone):
     r"""A recommender of given embeddings, with nothing to train.
 
     It brings embeddings from a file or another tool under the protocol of
-    :func:`~pyg_ckd.evaluate` and its relatives.
+    :func:`~pyg_ckd.ranking.evaluate` and its relatives.
 
     Args:
         user (Tensor): User embeddings of shape ``[num_users, d]``.

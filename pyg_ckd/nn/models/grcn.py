@@ -42,8 +42,8 @@ class GRCN(Branches):
         s(u, i) &= \langle \mathbf{z}_u, \mathbf{z}_i \rangle + \sum_m \langle
         \mathbf{h}_{m,u}, \mathbf{h}_{m,i} \rangle
 
-    with routing by :class:`~pyg_ckd.nn.conv.PreferenceRouting`, attention
-    :math:`\alpha` by :class:`~pyg_ckd.nn.conv.DotAttentionConv`, leaky ReLU
+    with routing by :class:`~pyg_ckd.nn.PreferenceRouting`, attention
+    :math:`\alpha` by :class:`~pyg_ckd.nn.DotAttentionConv`, leaky ReLU
     :math:`\phi` and learned confidences :math:`c`.
 
     In published code routing sends its messages to items, so that users keep

@@ -31,7 +31,7 @@ class LatentGraph(Backbone):
     The given graph :math:`\mathbf{S}_m` links the nearest neighbours of the
     raw features (:class:`~pyg_ckd.transforms.ItemKNN`), the learned one
     :math:`\mathbf{K}_m` those of projected features
-    (:class:`~pyg_ckd.nn.conv.LatentStructure`).
+    (:class:`~pyg_ckd.nn.LatentStructure`).
 
     Args:
         num_users (int): The number of users.

@@ -38,7 +38,7 @@ class LATTICE(LatentGraph):
 
     :math:`\mathbf{S}_m` is the nearest-neighbour graph of the raw features
     (:class:`~pyg_ckd.transforms.ItemKNN`), :math:`\mathbf{K}_m` that of
-    projected features (:class:`~pyg_ckd.nn.conv.LatentStructure`), and
+    projected features (:class:`~pyg_ckd.nn.LatentStructure`), and
     :math:`\mathbf{D}` holds the row sums of :math:`\sum_m w_m \mathbf{K}_m`.
     ``pre_transform`` makes LightGCN propagate, as published code does, over
     :math:`\mathbf{D}^{-1} (\mathbf{A} + \mathbf{1})`, a mean over neighbours

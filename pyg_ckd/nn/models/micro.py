@@ -40,7 +40,7 @@ class MICRO(LatentGraph):
 
     :math:`\mathbf{S}_m` is the nearest-neighbour graph of the raw features
     (:class:`~pyg_ckd.transforms.ItemKNN`), :math:`\mathbf{K}_m` that of
-    projected features (:class:`~pyg_ckd.nn.conv.LatentStructure`),
+    projected features (:class:`~pyg_ckd.nn.LatentStructure`),
     :math:`\mathbf{D}_m` holds the row sums of :math:`\mathbf{K}_m`, and
     :math:`q` has one hidden layer and is shared by all modalities.
     ``pre_transform`` makes LightGCN propagate, as published code does, over

@@ -36,7 +36,7 @@ class MMGCN(Branches):
         [\mathbf{U} \| \mathbf{I}] &= \frac{1}{M} \sum_m \mathbf{X}^{(L)}_m
 
     :math:`\mathbf{P}_m` are the users' preferences in a modality, and
-    :class:`~pyg_ckd.nn.conv.MMGCNConv` is a layer. Means over neighbours run
+    :class:`~pyg_ckd.nn.MMGCNConv` is a layer. Means over neighbours run
     over the graph of :class:`~pyg_ckd.transforms.NormalizedAdjacency`, to which
     ``pre_transform`` adds self-loops, as the authors of CKD do.
 

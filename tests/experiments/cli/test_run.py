@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from pyg_ckd.experiments import Method, Result, Run, Settings, Store
+from pyg_ckd.experiments.cli.output import messages
 from pyg_ckd.experiments.cli.progress import GridDisplay
 from pyg_ckd.experiments.cli.table import terminal_table
 
@@ -451,3 +452,9 @@ def test_data_set_by_its_path(call, shops, tmp_path, monkeypatch):
         (result,) = Store(results / 'corner').results()
         assert result.run.dataset == 'corner'
         assert result.environment['wall_seconds'] >= 0
+
+
+def test_a_log_is_no_terminal(monkeypatch):
+    """Notebooks and CI services ask for colours where nothing can move."""
+    monkeypatch.setenv('FORCE_COLOR', '1')
+    assert not messages().is_terminal

@@ -1,0 +1,15 @@
+"""What `fit_teachers` passes on to `fit`."""
+
+from __future__ import annotations
+
+from pyg_ckd.train.trainer_options import TrainerOptions
+
+
+class FitOptions(TrainerOptions, total=False):
+    """The arguments of :func:`pyg_ckd.train.fit`, for type checkers."""
+
+    eval_every: int
+    max_epochs: int
+    monitor: str
+    patience: int
+    progress: bool

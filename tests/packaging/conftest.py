@@ -1,0 +1,1 @@
+collect_ignore = ['users']  # read by type checkers, not run
