@@ -19,7 +19,7 @@ HAS_RUN := $(VENV)/.has-run
 HAS_TEST := $(VENV)/.has-test
 HAS_LOWEST := $(VENV)/.has-lowest
 HAS_DOCS := $(VENV)/.has-docs
-SPHINX := OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -d build/doctrees
+SPHINX := OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -E -d build/doctrees
 
 .DEFAULT_GOAL := help
 .PHONY: help test test-lowest lowest test-sparse wheel docs links benchmark format clean

@@ -39,10 +39,11 @@ HEAD = """\
 # Results
 
 Made by `python benchmarks/results_page.py`; do not edit. Figures are Recall@20
-on test, means over seeds; backbones and methods are chosen by validation.
+on test, means over seeds; epochs and settings are chosen by validation.
 """
 FOOT = """\
-*Against base* is the relative change of Recall@20 with its interval of 95 %,
+*Against base* is the relative change of Recall@20 over the base of the same
+objective, and of `base, cosine softmax` over `base`, with its interval of 95 %,
 and *p* is adjusted by Holm for all comparisons of the data set. A change is a
 gain or a loss if the interval leaves out zero and p is below 0.05. **Bold** is
 the best of a column, *cut short* what a limit ended before its patience was
@@ -82,9 +83,11 @@ class Study:
     def in_short(self) -> Iterator[tuple[str, str]]:
         """Yield what a reader wants to know first, and the answer, if any."""
         yield 'Which backbone', self._which_backbone()
-        yield 'Which method', self._which_method()
-        yield 'What hurts', self._what_hurts()
-        yield 'Better with one modality than with all', self._out_of_balance()
+        yield 'Which gains, the best by validation', self._which_method()
+        yield 'Below the base', self._below()
+        yield 'What validation takes, the base included', self._choice()
+        title = 'Better with one modality than with all (not tested)'
+        yield title, self._out_of_balance()
         yield 'Not tested', self._not_tested()
         yield 'Cut short', self._cut_short()
 
@@ -118,8 +121,8 @@ class Study:
                 texts.append(f'{backbone}: `{key[2]}`, {verdict}')
         return _list(texts)
 
-    def _what_hurts(self) -> str:
-        texts, advice = [], []
+    def _below(self) -> str:
+        texts = []
         for backbone, keys in self.compared.items():
             lower = [key for key in keys if self.against[key].gain < 0]
             lower.sort(key=lambda key: self.against[key].gain)
@@ -131,15 +134,14 @@ class Study:
                 below.append(f'{len(lower) - MOST} others by less')
             if below:
                 texts.append(f'{backbone}: {", ".join(below)}')
-                choices = {*keys, *map(self._base_of, keys)}
-                best = max(choices, key=self._val)[2]
-                advice.append(f'`{best}` for {backbone}')
-        if not texts:
-            return ''
-        return (
-            f'{_list(texts)} Choose by validation, the base among the choices: '
-            f'it takes {", ".join(advice)}.'
-        )
+        return _list(texts)
+
+    def _choice(self) -> str:
+        texts = []
+        for backbone, keys in self.compared.items():
+            choices = dict.fromkeys([*map(self._base_of, keys), *keys])
+            texts.append(f'{backbone}: `{max(choices, key=self._val)[2]}`')
+        return _list(texts)
 
     def _out_of_balance(self) -> str:
         texts = []

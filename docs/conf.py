@@ -66,7 +66,7 @@ napoleon_custom_sections = ['Shapes']
 
 html_theme = 'furo'
 html_static_path = ['_static']
-html_css_files = ['notebooks.css']
+html_css_files = ['site.css']
 html_title = f'pyg_ckd {release}'
 html_show_sphinx = False
 html_show_copyright = False

@@ -16,6 +16,7 @@ from pyg_ckd._contract.devices import check_devices
 from pyg_ckd._contract.features import features
 from pyg_ckd._contract.graphs import check_graphs
 from pyg_ckd._contract.interactions import (
+    LABELS,
     RATED_BY,
     RATES,
     interactions,
@@ -32,6 +33,7 @@ __all__ = [
     'fingerprint',
     'interaction_keys',
     'modalities',
+    'owned_keys',
 ]
 
 
@@ -246,6 +248,21 @@ def interaction_keys(data: HeteroData) -> Tensor:
     """
     user, item = data[RATES].edge_index
     return torch.sort(user * data['item'].num_nodes + item).values
+
+
+def owned_keys(data: HeteroData) -> Tensor:
+    """Return the keys of all interactions, those held out included.
+
+    Args:
+        data: A user-item graph, as :func:`check` returns it.
+
+    Returns:
+        Integers as those of :func:`interaction_keys`, each once.
+    """
+    rates, num_items = data[RATES], data['item'].num_nodes
+    pairs = [rates.get(name) for name in ('edge_index', *LABELS.values())]
+    keys = [pair[0] * num_items + pair[1] for pair in pairs if pair is not None]
+    return torch.cat(keys).unique()
 
 
 def fingerprint(data: HeteroData) -> str:

@@ -1,6 +1,9 @@
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,73 @@ def check_imbalance(base: str, ckd: str, text: str) -> None:
 def table(text: str) -> dict[str, dict[str, float]]:
     rows = (line.split(maxsplit=1) for line in text.splitlines())
     return {method: json.loads(row.replace("'", '"')) for method, row in rows}
+
+
+# The page, its file, its test, where the class is exported, some of its tests:
+JOINING = [
+    (
+        'add_a_backbone.md',
+        'pyg_ckd/nn/models/mean_gcn.py',
+        ['pyg_ckd/nn/models/__init__.py', 'pyg_ckd/nn/__init__.py'],
+        'from pyg_ckd.nn.models.mean_gcn import MeanGCN',
+        'formula or renumbering',
+    ),
+    (
+        'add_a_balance.md',
+        'pyg_ckd/balance/catch_up.py',
+        ['pyg_ckd/balance/__init__.py'],
+        'from .catch_up import CatchUp',
+        'formula or weights or attach or state_dict',
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ('page', 'file', 'exports', 'line', 'some'),
+    JOINING,
+    ids=[page for page, *_ in JOINING],
+)
+def test_the_files_of_a_page_join_the_library(
+    page: str,
+    file: str,
+    exports: list[str],
+    line: str,
+    some: str,
+    tmp_path: Path,
+) -> None:
+    """They are saved where the page says, linted, and tested as it says."""
+    text = read(REPOSITORY / 'docs' / page)
+    package = tmp_path / 'pyg_ckd'
+    shutil.copytree(
+        REPOSITORY / 'pyg_ckd',
+        package,
+        ignore=shutil.ignore_patterns('__pycache__'),
+    )
+    (first,) = BLOCK.findall(text)[:1]
+    test = re.findall(r'^```py\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)[-1]
+    assert file in text
+    (tmp_path / file).write_text(f'"""A file of a page."""\n\n{first}')
+    (tmp_path / 'test_page.py').write_text(test)
+    for export in exports:
+        with open(tmp_path / export, 'a') as init:
+            init.write(f'{line}\n')
+    (tmp_path / 'pytest.ini').write_text('[pytest]\n')
+
+    def run(*command: str) -> None:
+        environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, '-m', *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    settings = f'--config={REPOSITORY / "pyproject.toml"}'
+    run('ruff', 'check', settings, '--ignore=INP,D', file, 'test_page.py')
+    run('pytest', '-q', '-p', 'no:cacheprovider', '-k', some, 'test_page.py')
 
 
 def tracked(pattern: str) -> list[Path]:

@@ -87,6 +87,9 @@ def graph(
     return data
 
 
+SPLITS = 'edge_index', 'val_edge_label_index', 'test_edge_label_index'
+
+
 def pairs_of(data: HeteroData, name: str) -> list[tuple[int, int]]:
     return [(u, i) for u, i in data[RATES][name].t().tolist()]
 
@@ -306,7 +309,7 @@ def test_order_of_interactions_does_not_matter():
     data = FakeMultimodal(num_users=30, num_items=20)[0]
     model = VBPR.from_data(data, dim=4)
     expected = evaluate(model, data)
-    for name in ('edge_index', 'val_edge_label_index', 'test_edge_label_index'):
+    for name in SPLITS:
         index = data[RATES][name]
         data[RATES][name] = index[:, torch.randperm(index.size(1))]
     assert evaluate(model, data) == pytest.approx(expected, abs=1e-12)
@@ -388,9 +391,10 @@ def test_items_without_training_edges_are_ranked():
     model = Table(torch.ones(1, 1), torch.tensor([[1.0], [2.0], [3.0]]))
     data = graph(1, 3, train=[(0, 0)], test=[(0, 2)])
     assert evaluate(model, data, ks=[1])['recall@1'] == 1.0
-    assert recommend(model, data, torch.tensor([0]), k=2)[0].tolist() == [
-        [2, 1]
-    ]
+    user = torch.tensor([0])
+    assert recommend(model, data, user, k=2)[0].tolist() == [[1, -1]]
+    del data[RATES].test_edge_label_index
+    assert recommend(model, data, user, k=2)[0].tolist() == [[2, 1]]
 
 
 def test_validation_items_stay_candidates_at_test():
@@ -432,7 +436,7 @@ def test_repeated_training_pairs():
     for some in (None, [0, 1, 2]):
         ranking = rank(model, data, k=3, candidates=some)
         assert ranking.item.tolist() == [[1, 2, -1]]
-    assert recommend(model, data, 0, 3)[0].tolist() == [[1, 2, -1]]
+    assert recommend(model, data, 0, 3)[0].tolist() == [[1, -1, -1]]
     assert ranking.popularity.tolist() == [3, 0, 0]
     assert ranking.activity.tolist() == [3]
 
@@ -660,12 +664,16 @@ def test_model_of_another_type():
         assert recommend(model, data, 1)[1].dtype == dtype
         score = (model.user @ model.item.t())[1].tolist()
         order = sorted(range(3), key=lambda i, s=score: (-s[i], i))
-        assert recommend(model, data, 1, k=3)[0].tolist() == [order]
+        found, _ = recommend(model, data, 1, k=3, exclude_known=False)
+        assert found.tolist() == [order]
         for value in evaluate_users(model, data, ks=[2]).values():
             assert value.dtype in (torch.float, torch.long)
 
 
-@pytest.mark.parametrize('call', [evaluate, lambda m, d: recommend(m, d, 0)])
+@pytest.mark.parametrize(
+    'call',
+    [evaluate, lambda m, d: recommend(m, d, 0, exclude_known=False)],
+)
 def test_scores_need_to_be_finite(call):
     data = graph(2, 3, train=[(1, 0)], test=[(0, 1)])
     huge = torch.tensor([[1e30, 1e30], [0.0, 0.0]])
@@ -679,7 +687,7 @@ def test_ids_of_any_type():
     data = FakeMultimodal(num_users=50, num_items=40)[0]
     model = VBPR.from_data(data, dim=4)
     small = data.clone()
-    for name in ('edge_index', 'val_edge_label_index', 'test_edge_label_index'):
+    for name in SPLITS:
         small[RATES][name] = small[RATES][name].to(torch.int8)
     assert evaluate(model, small) == evaluate(model, data)
     for one, other in zip(
@@ -909,10 +917,10 @@ def test_recommend_matches_a_loop(case, draw, exclude):
     )
     assert item.shape == score.shape == (len(user), k)
 
-    train = pairs_of(data, 'edge_index')
+    owned = [pair for name in SPLITS for pair in pairs_of(data, name)]
     for row, u in enumerate(user):
         value = model.item @ model.user[u]
-        closed = {i for v, i in train if v == u} if exclude else set()
+        closed = {i for v, i in owned if v == u} if exclude else set()
         closed |= set(range(num_items)) - set(open_to[row])
         ranking = naive_ranking(value, closed)[:k]
         left = len(ranking)
@@ -988,8 +996,9 @@ def test_recommend_many_users():
 def test_recommend_in_a_view():
     data = FakeMultimodal(num_users=30, num_items=20)[0]
     model = VBPR.from_data(data, dim=4)
-    item, _ = recommend(model, data, range(30), k=20, view=only('text'))
-    ranking = rank(model, data, k=20, view=only('text'))
+    everything = {'k': 20, 'view': only('text'), 'exclude_known': False}
+    item, _ = recommend(model, data, range(30), **everything)
+    ranking = rank(model, data, **everything)
     assert torch.equal(item[ranking.user], ranking.item)
     assert not torch.equal(item, recommend(model, data, range(30), k=20)[0])
 
@@ -1086,3 +1095,13 @@ def test_recommend_needs_finite_embeddings():
         next(model.parameters())[7] = torch.nan
     with pytest.raises(ValueError, match=r'(?s)user.*full.*not finite.*row 7'):
         recommend(model, data, 3)
+
+
+def test_recommend_leaves_out_what_is_held_out():
+    """A user has what was held out of training, too."""
+    model = Table(torch.ones(1, 1), torch.tensor([[4.0], [3.0], [2.0], [1.0]]))
+    data = graph(1, 4, train=[(0, 3)], val=[(0, 0)], test=[(0, 1)])
+    assert recommend(model, data, 0, 2)[0].tolist() == [[2, -1]]
+    assert rank(model, data, k=2).item.tolist() == [[0, 1]]
+    both = recommend(model, data, 0, 2, exclude_known=False)[0]
+    assert both.tolist() == [[0, 1]]

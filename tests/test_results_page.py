@@ -109,13 +109,15 @@ def test_in_short(write):
         )
         for name in ('ckd', 'agm')
     )
-    assert found['Which method'] == f'VBPR: `CKD`, {ckd}.'
-    assert found['What hurts'] == (
-        f'VBPR: `AGM` ({agm}); FREEDOM: `CKD` (not tested). Choose by '
-        f'validation, the base among the choices: it takes `CKD` for VBPR, '
-        f'`base` for FREEDOM.'
+    assert (
+        found['Which gains, the best by validation'] == f'VBPR: `CKD`, {ckd}.'
     )
-    assert found['Better with one modality than with all'] == (
+    below = f'VBPR: `AGM` ({agm}); FREEDOM: `CKD` (not tested).'
+    assert found['Below the base'] == below
+    assert found['What validation takes, the base included'] == (
+        'VBPR: `CKD`; FREEDOM: `base`.'
+    )
+    assert found['Better with one modality than with all (not tested)'] == (
         'VBPR (`base` 0.3000, `text alone` 0.3500, `CKD` 0.4000).'
     )
     assert found['Not tested'] == (
@@ -155,7 +157,7 @@ def test_several_folders_and_nothing_to_compare(write):
     page = write([other], name='films')
     assert page.index('## films') < page.index('## shop')
     assert page.count('A made-up shop.') == 4
-    assert 'Which method' not in page
+    assert 'Which gains' not in page
     assert 'Cut short*' not in page
 
 

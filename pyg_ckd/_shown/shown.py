@@ -10,7 +10,7 @@ from pyg_ckd._shown.block import Block
 class Shown:
     """Is a table in notebooks and where it is printed; to be inherited.
 
-    What ``repr`` returns is left as it is.
+    What ``repr`` returns is that of the other base, if there is one.
     """
 
     def _shown(self) -> Iterator[Block]:

@@ -234,7 +234,7 @@ class Catalogue(RawDataset):
     def read_modalities(self, items: list[str]) -> Iterator[Modality]:
         ids, rows = self._read_items(items)
         if self.images_path is not None:
-            yield 'image', *self._encode_images(self.images_path, rows)
+            yield 'image', *self._encode_images(self.images_path, ids, rows)
         if self.template is not None:
             encoder, records = self.text_encoder, rows.to_dict('records')
             yield 'text', *self.encode_texts(encoder, self.template, records)
@@ -242,7 +242,7 @@ class Catalogue(RawDataset):
             if _is_matrix(path):
                 yield modality, *read_rows(path, ids, items)
             else:
-                yield modality, *read_vectors(path, items)
+                yield modality, *read_vectors(path, items, ids)
 
     def __repr__(self) -> str:
         return f'Catalogue({self.interactions_path!r})'
@@ -291,10 +291,12 @@ class Catalogue(RawDataset):
         return table[column].tolist(), first.reindex(items, fill_value='')
 
     def _encode_images(
-        self, path: str, rows: pd.DataFrame
+        self, path: str, ids: list[str], rows: pd.DataFrame
     ) -> tuple[Tensor, Tensor]:
         files = ItemFiles(path, PICTURES)
         names = rows.index.tolist()
+        if ids and self.image_column is None:
+            files.warn_of_others(ids)
         if self.image_column is not None:
             column = rows[self.image_column]
             names = [item_of(name, PICTURES) or name for name in column]

@@ -65,7 +65,8 @@ def read_interactions(
     """
     columns = [user_column, item_column]
     columns += [c for c in (rating_column, time_column) if c is not None]
-    table = read_table(path, columns)
+    hint = "name another by 'user_column', 'item_column' or the like"
+    table = read_table(path, columns, hint)
     rules: list[Rule] = [
         (column, _is_blank(table[column]), 'an id')
         for column in (user_column, item_column)
@@ -114,7 +115,8 @@ def read_items(
         ValueError: If the table is malformed, or lacks a column; or, unless
             ``skip_invalid``, if a row has no item, or that of a row before.
     """
-    table = read_table(path, [item_column, *columns])
+    hint = "name another by 'item_column', 'image_column' or 'template'"
+    table = read_table(path, [item_column, *columns], hint)
     is_blank = _is_blank(table[item_column])
     is_twin = table[item_column].duplicated() & ~is_blank
     rules: list[Rule] = [
@@ -172,6 +174,10 @@ def _check(
         raise ValueError(
             f"'{os.fspath(path)}', {first}; correct it, or pass "
             f'skip_invalid=True to skip such rows'
+        )
+    if is_bad.all():
+        raise ValueError(
+            f"'{os.fspath(path)}' has no valid row, the first: {first}"
         )
     warnings.warn(
         f"'{os.fspath(path)}': {is_bad.sum()} invalid rows skipped, the first "

@@ -20,7 +20,7 @@ from pyg_ckd.datasets.single_graph import SingleGraph
 from pyg_ckd.kernels import Graph, Uniform
 
 #: Of what is kept on disk, to be raised when its form changes.
-FORMAT = 2
+FORMAT = 3
 
 
 class GraphDataset(SingleGraph):

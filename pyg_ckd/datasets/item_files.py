@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 import posixpath
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator
 
@@ -54,6 +55,17 @@ class ItemFiles:
 
     def __contains__(self, item: str) -> bool:
         return item in self.names
+
+    def warn_of_others(self, items: Collection[str]) -> None:
+        """Warn of files that belong to none of the items that there are."""
+        others = self.names.keys() - set(items)
+        if others:
+            warnings.warn(
+                f"'{self.path}': {len(others)} of {len(self.names)} files "
+                f"belong to no item, such as '{self.names[min(others)]}'; a "
+                f'file is named after the id of its item',
+                stacklevel=2,
+            )
 
     def where(self, item: str) -> str:
         """Return the path of an item's file, for messages."""

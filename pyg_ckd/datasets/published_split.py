@@ -133,7 +133,9 @@ def _look_up(path: Path, rows: Rows, interactions: Interactions) -> Tensor:
 
 
 def _table(path: Path) -> Rows:
-    table = read_table(path, ['user', 'item', 'split'])
+    table = read_table(
+        path, ['user', 'item', 'split'], 'a split needs these three'
+    )
     for row, (user, item, split) in enumerate(table.itertuples(index=False)):
         if split not in _LABELS:
             raise ValueError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -14,7 +12,6 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.encode import encode, fill_missing, fill_template
-from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.interactions import Interactions
@@ -59,9 +56,6 @@ class RawDataset(GraphDataset):
             features[modality] = x
             if not has.all():
                 present[modality] = has
-        names = {'user': interactions.users, 'item': interactions.items}
-        with open_atomic(self._names_path) as file:
-            file.write(json.dumps(names).encode())
         data = graph_of_splits(
             interactions.user,
             interactions.item,
@@ -74,17 +68,19 @@ class RawDataset(GraphDataset):
             time=interactions.time,
         )
         data.split = f'{self.split}, seed {self.seed}'
+        data['user'].name = interactions.users
+        data['item'].name = interactions.items
         return data
 
     @property
     def users(self) -> list[str]:
         """The ids of users, in the order of the graph."""
-        return self._names['user']
+        return self._data['user'].name
 
     @property
     def items(self) -> list[str]:
         """The ids of items, in the order of the graph."""
-        return self._names['item']
+        return self._data['item'].name
 
     def encode_texts(
         self,
@@ -130,15 +126,6 @@ class RawDataset(GraphDataset):
     def cache(self) -> str:
         """The folder that keeps features."""
         return osp.join(osp.dirname(self.processed_parent), 'features')
-
-    @property
-    def _names_path(self) -> str:
-        return osp.join(self.processed_dir, 'names.json')
-
-    @cached_property
-    def _names(self) -> dict[str, list[str]]:
-        with open(self._names_path, encoding='utf-8') as file:
-            return json.load(file)
 
 
 def as_text_encoder(

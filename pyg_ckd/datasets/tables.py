@@ -11,7 +11,7 @@ _SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
 
 
 def read_table(
-    path: str | os.PathLike[str], columns: Sequence[str]
+    path: str | os.PathLike[str], columns: Sequence[str], hint: str = ''
 ) -> pd.DataFrame:
     r"""Return columns of a table as text, with missing values as ``''``.
 
@@ -23,6 +23,7 @@ def read_table(
         path: A file that ends in ``.csv``, ``.tsv``, ``.inter`` (separated by
             tabs) or ``.parquet``.
         columns: The columns to read.
+        hint: What to do where there is no such column. (default: ``''``)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -54,10 +55,16 @@ def read_table(
         if column not in table:
             raise ValueError(
                 f"'{path}' has no column {column!r} (it has "
-                f'{", ".join(map(repr, table.columns))}); name another'
+                f'{", ".join(map(repr, table.columns))}){_hint(table, hint)}'
             )
     table = table[list(dict.fromkeys(columns))]
     return _as_text(table) if ending == '.parquet' else table
+
+
+def _hint(table: pd.DataFrame, hint: str) -> str:
+    if len(table.columns) == 1:
+        hint = 'are its fields separated by commas, or by tabs in a .tsv file?'
+    return f'; {hint}' if hint else ''
 
 
 def _read_text(path: str, separator: str) -> pd.DataFrame:
@@ -86,7 +93,8 @@ def _read_parquet(path: str) -> pd.DataFrame:
         table = pd.read_parquet(path, dtype_backend='numpy_nullable')
     except ImportError:
         raise ImportError(
-            f"'{path}': Parquet files need 'pyarrow'; `pip install pyarrow`"
+            f"'{path}': Parquet files need 'pyarrow'; `pip install "
+            f"'pyg_ckd[parquet]'`"
         ) from None
     except Exception as error:  # pyarrow raises kinds of its own.
         raise ValueError(

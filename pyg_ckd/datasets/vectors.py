@@ -16,13 +16,17 @@ from pyg_ckd.datasets.item_files import ItemFiles
 
 
 def read_vectors(
-    path: str | os.PathLike[str], items: Sequence[str]
+    path: str | os.PathLike[str],
+    items: Sequence[str],
+    ids: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return the vectors of items, from one ``.npy`` file each.
 
     Args:
         path: A folder or zip archive of files ``<item>.npy``.
         items: The items to look for.
+        ids: All items that there are, if it is known; a file of none of them
+            is warned of.
 
     Returns:
         The vectors, ``float32`` of shape ``[len(items), num_features]``, with
@@ -34,6 +38,8 @@ def read_vectors(
             or two have different lengths.
     """
     files = ItemFiles(path, {'.npy'})
+    if ids:
+        files.warn_of_others(ids)
     has = [item in files for item in items]
     known = [item for item in items if item in files]
     vectors = [_read_vector(files, item) for item in known]

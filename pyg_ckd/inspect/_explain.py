@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
-from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.graph import RATES, check, modalities, owned_keys
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import matched
@@ -21,7 +21,7 @@ from pyg_ckd.ranking import embeddings
 from pyg_ckd.views import distinct_views, view_name, without
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Shown):
     """The counterfactual of one recommendation, see :func:`explain`.
 
@@ -76,6 +76,9 @@ class Explanation(Shown):
             f'Without {most}, {self.name} would {verb} from rank {before} to '
             f'rank {after[most]}.'
         )
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         table, *notes = self._shown()
@@ -138,9 +141,9 @@ def explain(
         \tilde{s}_{\mathrm{without}(m)}(u, i)
 
     Effects of several modalities need not add up to the score. The rank is
-    that among the items which are not of the user's training, as in
-    :func:`~pyg_ckd.ranking.recommend`; equal scores are ordered by lower
-    item id. An item that is of her training is ranked as if it were not.
+    that among the items which the user does not have, held out ones included,
+    as in :func:`~pyg_ckd.ranking.recommend`; equal scores are ordered by lower
+    item id. An item that she has is ranked as if she had it not.
 
     Args:
         model: Any recommender with ``user_emb, item_emb = model(data)``.
@@ -167,7 +170,7 @@ def explain(
         >>> print(explanation.sentence)
         Without text, item 37 would fall from rank 3 to rank 9.
     """
-    user, item = index(user), index(item)
+    user, item = _id('user', user), _id('item', item)
     model = as_recommender(model)
     data = matched(check(data), model)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
@@ -189,9 +192,10 @@ def explain(
         raise ValueError('The items have no modality to explain by')
 
     user_of, item_of = data[RATES].edge_index
-    unseen = torch.ones(num_items, dtype=torch.bool, device=item_of.device)
-    unseen[item_of[user_of == user]] = False
-    in_training = not bool(unseen[item])
+    in_training = bool(((user_of == user) & (item_of == item)).any())
+    keys = owned_keys(data)
+    unseen = torch.ones(num_items, dtype=torch.bool, device=keys.device)
+    unseen[keys[keys // num_items == user] % num_items] = False
     unseen[item] = True
 
     keeps = distinct_views(known)
@@ -217,6 +221,17 @@ def explain(
         num_ranked=int(unseen.sum()),
         in_training=in_training,
     )
+
+
+def _id(node: str, value: SupportsIndex) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(
+            f"'{node}' needs to be an integer id (got {value!r}); "
+            f"data['{node}'].name.index(name) is that of a name, if there are "
+            f'names'
+        ) from None
 
 
 def _rank(scores: Tensor, item: int, ranked: Tensor) -> int:

@@ -36,7 +36,7 @@ NUM_COMPARED = 256
 Metrics = Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KnockOut(Shown):
     """What :func:`~pyg_ckd.inspect.knock_out` found.
 
@@ -90,6 +90,9 @@ class KnockOut(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as values that JSON knows."""
         return {**asdict(self), 'verdict': self.verdict}
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         table, *notes = self._shown()

@@ -22,7 +22,7 @@ QUANTILES = {'5%': 0.05, '25%': 0.25, '50%': 0.5, '75%': 0.75, '95%': 0.95}
 Table = Mapping[str, Mapping[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis(Shown):
     """What :func:`~pyg_ckd.inspect.diagnose` found.
 
@@ -89,6 +89,9 @@ class Diagnosis(Shown):
         checkpoints, or where one of the two never changes.
         """
         return rank_agreement(self.weights, self.gaps)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         from pyg_ckd._shown.text import to_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from inspect import signature
 from itertools import chain
 from typing import Any
 
@@ -41,11 +42,23 @@ class Foreign(Recommender):
 
     Args:
         module (torch.nn.Module): The module.
+
+    Raises:
+        TypeError: If it does not take the graph as its only argument.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        forward = signature(module.forward)
+        try:
+            forward.bind(None)
+        except TypeError:
+            raise TypeError(
+                f"'{self.name}' is called as model(data), with the HeteroData "
+                f'alone, and its forward takes {forward}; put it into a module '
+                f'whose forward(data) returns (user_emb, item_emb)'
+            ) from None
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""

@@ -86,7 +86,10 @@ def _ids(name: str, value: Any, device: torch.device) -> Tensor:
             hint = ''
             if array.dtype.kind in 'US':
                 node = 'user' if name == 'user' else 'item'
-                hint = f"; data['{node}'].name.index(name) is that of a name"
+                hint = (
+                    f"; data['{node}'].name.index(name) is that of a name, if "
+                    f'there are names'
+                )
             raise ValueError(
                 f"'{name}' needs integer ids (got {type(value).__name__} of "
                 f'{array.dtype}){hint}'

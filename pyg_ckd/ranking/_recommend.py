@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, check
+from pyg_ckd.graph import RATES, check, owned_keys
 from pyg_ckd.kernels.best_items import best_items
 from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids, user_ids
-from pyg_ckd.ranking._rank import check_positive, embeddings, known_keys
+from pyg_ckd.ranking._rank import check_positive, embeddings
 from pyg_ckd.views import Keep
 
 
@@ -28,7 +28,7 @@ def recommend(
     exclude_known: bool = True,
     view: Keep | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the best items of some users, those of training left out.
+    """Return the best items of some users, those they have left out.
 
     Args:
         model: Any recommender with ``user_emb, item_emb = model(data)``.
@@ -40,7 +40,9 @@ def recommend(
         candidates: Ids of the only items that may be returned: one list for
             all users, or a list for each, of shape ``[N, C]`` and filled up
             with -1. All items by default.
-        exclude_known: Whether items of a user's training are left out.
+        exclude_known: Whether items that a user has are left out, those held
+            out for validation and test included. (:func:`rank` leaves out
+            those of training alone.)
         view: The modalities to keep; all by default.
 
     Returns:
@@ -70,6 +72,7 @@ def recommend(
     check_positive(k=k)
     if candidates is not None:
         candidates = candidate_ids(candidates, num_items, device, len(users))
+    known = owned_keys(data)
     with evaluating(model):
         ((user_emb, item_emb),) = embeddings(model, data, [keep])
         return best_items(
@@ -77,6 +80,6 @@ def recommend(
             item_emb,
             users,
             k,
-            known=known_keys(data, exclude_known),
+            known=known if exclude_known else known[:0],
             candidates=candidates,
         )

@@ -6,6 +6,8 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
@@ -22,6 +24,8 @@ _OWNED = {
     'reload_dataloaders_every_n_epochs': 'each epoch draws its own triples',
     'val_check_interval': "use 'eval_every', in epochs",
 }
+#: The arguments of `fit` itself.
+_OF_FIT = ('max_epochs', 'eval_every', 'patience', 'monitor', 'progress')
 #: What belongs to the task.
 _OF_TASK = {'balance', 'batch_size', 'keep', 'lr', 'objective', 'sampling'}
 
@@ -46,6 +50,7 @@ def make_trainer(
     Raises:
         ValueError: If an argument is one that ``fit`` sets itself, or several
             processes are asked for.
+        TypeError: If there is no such argument.
     """
     for name in kwargs.keys() & _OWNED.keys():
         raise ValueError(
@@ -55,6 +60,13 @@ def make_trainer(
         raise ValueError(
             f"'{name}' is an argument of Recommendation, not of 'fit' (got "
             f'{kwargs[name]!r})'
+        )
+    options = [*signature(Trainer).parameters, *_OF_FIT]
+    for name in kwargs.keys() - set(options):
+        near = get_close_matches(name, options, n=1)
+        raise TypeError(
+            f"'fit' has no argument '{name}'"
+            + (f"; did you mean '{near[0]}'?" if near else '')
         )
     if kwargs.get('precision') in ('16-true', 'bf16-true'):
         raise ValueError(

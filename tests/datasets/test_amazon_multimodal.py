@@ -256,6 +256,8 @@ def test_amazon_multimodal(tmp_path, is_complete):
     assert data[RATES].time.dtype == torch.long
 
     found, expected = content(data), naive(REVIEWS, metadata, images)
+    assert found.pop('user.name') == dataset.users
+    assert found.pop('item.name') == dataset.items
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         if '.x_' in key:
@@ -376,14 +378,14 @@ def test_amazon_multimodal_needs_only_the_files_of_its_modalities(tmp_path):
     (folder / NAMES['image']).rename(folder / 'image')
     text = load(tmp_path, modalities=('text',))
     assert text.raw_file_names == [NAMES['reviews'], NAMES['metadata']]
-    assert [*text[0]['item']] == ['num_nodes', 'x_text', 'has_text']
+    assert [*text[0]['item']] == ['num_nodes', 'x_text', 'has_text', 'name']
     assert text[0]['item'].x_text.equal(whole['item'].x_text)
 
     (folder / 'image').rename(folder / NAMES['image'])
     (folder / NAMES['metadata']).unlink()
     encoder = Counts()
     image = load(tmp_path, encoder, modalities=['image'])
-    assert [*image[0]['item']] == ['num_nodes', 'x_image', 'has_image']
+    assert [*image[0]['item']] == ['num_nodes', 'x_image', 'has_image', 'name']
     assert image[0]['item'].x_image.equal(whole['item'].x_image)
     assert encoder.texts == []
 
@@ -604,10 +606,7 @@ def test_amazon_multimodal_is_processed_once(tmp_path, monkeypatch):
     assert second.items == first.items
     path = Path(second.processed_paths[0])
     assert path.parents[1] == tmp_path / 'Tiny' / 'processed'
-    assert files_in(path.parents[1]) == [
-        f'{path.parent.name}/data.pt',
-        f'{path.parent.name}/names.json',
-    ]
+    assert files_in(path.parents[1]) == [f'{path.parent.name}/data.pt']
     assert load(tmp_path)[0]['item'].x_text[0, 2] == 1
     assert second[0]['item'].x_text[0, 2] == 3
 

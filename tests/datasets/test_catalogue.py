@@ -219,8 +219,11 @@ def test_catalogue(tmp_path):
 
 
 def test_catalogue_of_interactions_only(shop):
-    data = open_catalogue(shop)[0]
-    assert list(data['item'].keys()) == ['num_nodes']
+    dataset = open_catalogue(shop)
+    data = dataset[0]
+    assert list(data['item'].keys()) == ['num_nodes', 'name']
+    assert data['user'].name == dataset.users
+    assert data['item'].name == dataset.items
     assert 'rating' not in data[RATES]
     assert 'time' not in data[RATES]
 

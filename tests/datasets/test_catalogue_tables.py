@@ -231,6 +231,10 @@ def test_read_interactions_naive(tmp_path_factory, rows):
     if first_bad:
         with pytest.raises(ValueError, match=f'row {first_bad} below'):
             read(path, time_column=None)
+    if first_bad and not kept:
+        with pytest.raises(ValueError, match='has no valid row, the first: '):
+            read(path, time_column=None, skip_invalid=True)
+        return
     with warnings.catch_warnings():
         warnings.simplefilter('ignore' if first_bad else 'error')
         interactions = read(path, time_column=None, skip_invalid=True)

@@ -1,3 +1,4 @@
+import warnings
 import zipfile
 
 import pytest
@@ -114,3 +115,14 @@ def test_item_files_refuses_a_password(tmp_path):
 )
 def test_item_of(name, item):
     assert item_of(name, {'.jpg'}) == item
+
+
+def test_files_of_no_item(tmp_path):
+    """Such as those of ids that are written otherwise."""
+    files = ItemFiles(write(tmp_path), {'.jpg', '.png'})
+    first, *others = sorted(files.names)
+    with pytest.warns(UserWarning, match=f'{len(others)} of .* to no item'):
+        files.warn_of_others([first, 'an item without a file'])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        files.warn_of_others(files.names)

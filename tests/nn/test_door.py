@@ -410,3 +410,15 @@ def test_views_of_a_plain_module():
 def test_two_precisions_become_one():
     model = as_recommender(Returns(lambda u, i: (u.double(), i)))
     assert [x.dtype for x in model(fake_graph())] == [torch.double] * 2
+
+
+def test_a_module_that_needs_more_than_the_graph():
+    """Such as PyG's `to_hetero` returns."""
+
+    class Network(torch.nn.Module):
+        def forward(self, x_dict, edge_index_dict):
+            return x_dict
+
+    wanted = "'Network' is called as model.data., .* takes .x_dict, edge_index"
+    with pytest.raises(TypeError, match=wanted):
+        as_recommender(Network())

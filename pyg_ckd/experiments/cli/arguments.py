@@ -239,6 +239,12 @@ def experiment_of(args: Namespace, store: Store) -> Experiment:
                     f"'{file}' has settings of '{name}', which is no backbone; "
                     f'there are {", ".join(BACKBONES)}'
                 )
+        if args.dataset not in own.tables and 'default' not in own.tables:
+            there = ', '.join(own.tables) or 'nothing'
+            raise ValueError(
+                f"'{file}' has settings of {there}, none of '{args.dataset}' "
+                f"and no 'default'; correct the name, or leave '--settings' out"
+            )
         settings = own.over(settings)
     return Experiment(
         args.dataset,

@@ -33,7 +33,8 @@ examples:
 
 A line of .csv, and a row of .parquet, is a user, a rank from 1, an item and
 its score. A line of .jsonl is a user with all items and scores. The file is
-either whole or not there. Items of a user's training are left out.
+either whole or not there. Items that a user has are left out, those
+held out for validation and test included.
 """
 
 
@@ -192,5 +193,5 @@ def pyarrow() -> tuple[Any, Any]:
         return import_module('pyarrow'), import_module('pyarrow.parquet')
     except ImportError as error:
         raise ImportError(
-            "Parquet files need 'pyarrow'; `pip install pyarrow`"
+            "Parquet files need 'pyarrow'; `pip install 'pyg_ckd[parquet]'`"
         ) from error

@@ -18,9 +18,10 @@ examples:
   pyg-ckd recommend --dataset baby --backbone VBPR --method ckd \\
       --user 0 1 2 -k 5 --json
 
-It reads what `pyg-ckd run` has trained, and trains nothing. Items of a user's
-training are left out. Users and items are named where the data set has names,
-otherwise they are numbers, counted from 0.
+It reads what `pyg-ckd run` has trained, and trains nothing. Items that a user
+has are left out, those held out for validation and test included. Users and
+items are named where the data set has names, otherwise they are numbers,
+counted from 0.
 """
 
 

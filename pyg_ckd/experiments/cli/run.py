@@ -116,12 +116,23 @@ def call(args: Namespace) -> int:
     from pyg_ckd.experiments.backbones import BASELINES
     from pyg_ckd.experiments.cli.progress import GridDisplay
     from pyg_ckd.experiments.cli.words import number_of
+    from pyg_ckd.graph import modalities
 
     console, store = messages(), store_of(args)
     experiment = experiment_of(args, store)
     backbones = sorted(args.backbone, key=lambda name: name not in BASELINES)
     methods = [method_of(name, args.objective) for name in args.method]
     runs = experiment.plan(backbones, methods, args.seed)
+    names = modalities(experiment.data())
+    of_several = [name for name in args.method if name != 'base']
+    if len(names) < 2 and of_several:
+        text = (
+            f"'{args.dataset}' has {' '.join(names) or 'none'} as its only "
+            f'modality, and {", ".join(of_several)} needs two'
+        )
+        if not runs:
+            raise ValueError(f'{text}; nothing to run')
+        console.print(f'{text}: left out')
     if not runs:
         raise ValueError(
             "'--method' needs to have 'base' for baselines (got "

@@ -75,7 +75,7 @@ def test_more_than_there_are(call, results, shops):
     out = call('recommend', *USAGE, *place, '--user', 3, '-k', 99, '--json')[1]
     (found,) = json.loads(out)
     items = [each['item'] for each in found['items']]
-    assert len(items) == len(set(items)) == 25 - 4
+    assert len(items) == len(set(items)) == 25 - 6
     assert min(items) >= 0
 
 

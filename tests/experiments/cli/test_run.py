@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import threading
 import time
@@ -441,6 +442,27 @@ def test_settings_lie_over_those_of_the_library(call, tmp_path):
     status, out, err = call(*args)
     assert (status, out) == (2, '')
     assert f"'{settings}' has settings of 'VBRP', which is no backbone" in err
+
+    settings.write_text('[fale.VBPR]\nmodel = { dim = 3 }\n')
+    status, out, err = call(*args)
+    assert (status, out) == (2, '')
+    assert f"'{settings}' has settings of fale, none of 'fake'" in err
+
+
+def test_methods_that_need_two_modalities(call, shops, tmp_path):
+    folder = tmp_path / 'deaf'
+    shutil.copytree(shops / 'corner', folder)
+    (folder / 'corner.inter').rename(folder / 'deaf.inter')
+    (folder / 'sound_feat.npy').unlink()
+    place = ('--root', tmp_path, '--results', tmp_path / 'results')
+    args = ('run', '--dataset', 'deaf', *place, *QUICK, '--backbone', 'VBPR')
+    said = "'deaf' has scent as its only modality, and ckd needs two"
+    status, out, err = call(*args, '--method', 'base', 'ckd')
+    assert status == 0
+    assert f'{said}: left out' in err
+    status, out, err = call(*args, '--method', 'ckd')
+    assert (status, out) == (2, '')
+    assert f'{said}; nothing to run' in err
 
 
 def test_data_set_by_its_path(call, shops, tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ def test_items_without_interactions():
     data[RATED_BY].edge_index = edge_index.flip(0)
     model = Popularity.from_data(data)
     assert model(data)[1].flatten().tolist()[7:] == [0, 0]
+    for name in ('val_edge_label_index', 'test_edge_label_index'):
+        del data[RATES][name]
     item, score = recommend(model, data, torch.tensor([0]), k=9)
     known = set(edge_index[1, edge_index[0] == 0].tolist())
     unknown = set(range(9)) - known
