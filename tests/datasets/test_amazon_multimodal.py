@@ -390,7 +390,7 @@ def test_amazon_multimodal_needs_only_the_files_of_its_modalities(tmp_path):
     assert encoder.texts == []
 
     (folder / NAMES['image']).unlink()
-    assert [*load(tmp_path, modalities=[])[0]['item']] == ['num_nodes']
+    assert [*load(tmp_path, modalities=[])[0]['item']] == ['num_nodes', 'name']
 
 
 def test_amazon_multimodal_sorts_modalities(tmp_path):
