@@ -18,7 +18,7 @@ def write(root, files=FILES, archive=False):
     """Write files into a folder, or into a zip archive."""
     if archive:
         with zipfile.ZipFile(root / 'files.zip', 'w') as file:
-            file.mkdir('deep')
+            file.writestr('deep/', '')
             for name, content in files.items():
                 file.writestr(name, content)
         return root / 'files.zip'

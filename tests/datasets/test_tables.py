@@ -75,8 +75,10 @@ def test_read_table_reads_a_column_once(tmp_path):
     assert values(path, 'item', 'item') == [['x']]
 
 
-TEXT = st.text(st.sampled_from('a"\n\r\t,; \0\ufeff')) | st.text(
-    st.characters(codec='utf-8')
+# Pandas 2 reads no NUL, and Python 3.10 writes none:
+NUL = '' if pd.__version__ < '3' else '\0'
+TEXT = st.text(st.sampled_from('a"\n\r\t,; \ufeff' + NUL)) | st.text(
+    st.characters(codec='utf-8', exclude_characters='' if NUL else '\0')
 )
 
 
