@@ -443,10 +443,10 @@ def test_settings_lie_over_those_of_the_library(call, tmp_path):
     assert (status, out) == (2, '')
     assert f"'{settings}' has settings of 'VBRP', which is no backbone" in err
 
-    settings.write_text('[fale.VBPR]\nmodel = { dim = 3 }\n')
+    settings.write_text('[corner.VBPR]\nmodel = { dim = 3 }\n')
     status, out, err = call(*args)
     assert (status, out) == (2, '')
-    assert f"'{settings}' has settings of fale, none of 'fake'" in err
+    assert f"'{settings}' has settings of corner, none of 'fake'" in err
 
 
 def test_methods_that_need_two_modalities(call, shops, tmp_path):
