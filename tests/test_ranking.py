@@ -852,7 +852,7 @@ def test_candidates_of_an_evaluation():
         ([0.5], 'integer ids .*float64'),
         ([True, False, True], 'integer ids .*bool'),
         (torch.tensor([1.0]), 'integer ids .*float32'),
-        (torch.tensor([True]), 'integer ids .*bool'),
+        (torch.tensor([True]), 'integer ids .*bool.*those of a mask are'),
         ([[0, 1]], r'needs to be 1-D \(got shape \[1, 2\]\)'),
         (1, r'needs to be 1-D'),
     ],

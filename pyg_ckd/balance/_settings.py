@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Real
 from typing import TypeVar
 
 from torch import nn
@@ -11,18 +12,18 @@ Part = TypeVar('Part', bound=nn.Module)
 
 
 def check_strength(strength: float, owner: str) -> None:
-    """Refuse a negative strength.
+    """Refuse a strength that is negative or no number.
 
     Args:
         strength: The weight of what a balance adds to the loss.
         owner: Whose it is, for messages.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If it is negative or no number.
     """
-    if not strength >= 0:
+    if not isinstance(strength, Real) or not strength >= 0:
         raise ValueError(
-            f"'strength' needs to be at least 0 in '{owner}' (got {strength})"
+            f"'strength' needs to be at least 0 in '{owner}' (got {strength!r})"
         )
 
 

@@ -11,6 +11,8 @@ from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.views import full, without
 
+__all__ = ['check_dependence', 'check_modalities']
+
 
 def check_modalities(data: HeteroData, owner: str) -> None:
     """Refuse data without several modalities that tell items apart.

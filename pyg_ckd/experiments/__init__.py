@@ -1,5 +1,8 @@
 """Experiments: runs that are kept, resumed, compared and read.
 
+``METHODS`` holds the methods that have names, such as ``METHODS['ckd-gate']``,
+and ``BACKBONES`` the backbones.
+
 All is imported when it is asked for, as in ``pyg_ckd`` itself.
 """
 

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pyg_ckd.kernels.sparse import Graph
 
+__all__ = ['info_nce', 'light_gcn']
+
 
 def light_gcn(x: Tensor, graph: Graph, num_layers: int) -> Tensor:
     r"""Return LightGCN's mean over the layers of a linear propagation.

@@ -100,7 +100,11 @@ def _ids(name: str, value: Any, device: torch.device) -> Tensor:
         or value.is_complex()
         or value.dtype == torch.bool
     ):
-        raise ValueError(f"'{name}' needs integer ids (got {value.dtype})")
+        hint = '; those of a mask are mask.nonzero().flatten()'
+        raise ValueError(
+            f"'{name}' needs integer ids (got {value.dtype})"
+            + hint * (value.dtype == torch.bool)
+        )
     return value.detach().to(device, torch.long)
 
 
