@@ -51,8 +51,9 @@ nb_execution_mode = 'force'
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
-# Notebooks would keep bars as widgets, which need scripts from elsewhere:
+# No bars of progress, and no word about the widgets that would draw them:
 os.environ['TQDM_DISABLE'] = '1'
+os.environ['PYTHONWARNINGS'] = 'ignore:IProgress not found'
 
 # A page for each class and function, found by what the packages export:
 autosummary_ignore_module_all = False
