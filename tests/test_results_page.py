@@ -177,12 +177,14 @@ def test_the_page_is_that_of_the_results(script, tmp_path):
     script.main(['--out', str(tmp_path / 'page.md')])
     page = (tmp_path / 'page.md').read_text('utf-8')
     assert FRACTION.sub('#', page) == FRACTION.sub('#', committed)
-    # Ends of intervals and p-values differ a little between releases of NumPy
-    # and SciPy:
+    # Releases of NumPy draw other resamples, by which the ends of intervals and
+    # p-values move; means do not:
     found, kept = map(FRACTION.findall, (page, committed))
+    near = {1: 0.5, 3: 0.02}
     for one, other in zip(found, kept, strict=True):
-        digit = 10.0 ** -len(other.partition('.')[2])
-        assert float(one) == pytest.approx(float(other), abs=5 * digit)
+        digits = len(other.partition('.')[2])
+        most = near.get(digits, 10.0**-digits)
+        assert float(one) == pytest.approx(float(other), abs=most)
     short = committed.split('## In short\n\n')[1].split('\n\n## ')[0]
     folders = list((BENCHMARKS / 'results').glob('*/results.jsonl'))
     assert len(short.split('\n')) <= 20 * len(folders)
