@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from pyg_ckd._shown.block import Block
 
 
-class Shown:
+class Shown(ABC):
     """Is a table in notebooks and where it is printed; to be inherited.
 
     What ``repr`` returns is that of the other base, if there is one.
     """
 
+    @abstractmethod
     def _shown(self) -> Iterator[Block]:
         """Yield what is shown, one below the other."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         from pyg_ckd._shown.text import to_text

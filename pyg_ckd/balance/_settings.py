@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Real
 from typing import TypeVar
 
 from torch import nn
@@ -12,18 +11,18 @@ Part = TypeVar('Part', bound=nn.Module)
 
 
 def check_strength(strength: float, owner: str) -> None:
-    """Refuse a strength that is negative or no number.
+    """Refuse a negative strength.
 
     Args:
         strength: The weight of what a balance adds to the loss.
         owner: Whose it is, for messages.
 
     Raises:
-        ValueError: If it is negative or no number.
+        ValueError: If it is negative.
     """
-    if not isinstance(strength, Real) or not strength >= 0:
+    if not strength >= 0:
         raise ValueError(
-            f"'strength' needs to be at least 0 in '{owner}' (got {strength!r})"
+            f"'strength' needs to be at least 0 in '{owner}' (got {strength})"
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +14,7 @@ from pyg_ckd.datasets._graph_statistics import GraphStatistics
 from pyg_ckd.graph import RATES, modalities
 
 
-def statistics(data: HeteroData) -> dict[str, Any]:
+def statistics(data: HeteroData) -> GraphStatistics:
     r"""Return the statistics of a user-item graph.
 
     Interactions are those of all splits. A split that the graph does not have
@@ -108,7 +106,7 @@ def describe(data: HeteroData, title: str = '') -> None:
         image                  32 features, 0.0% missing
         text                   32 features, 0.0% missing
     """
-    found = GraphStatistics(statistics(data)).table(title)
+    found = statistics(data).table(title)
     # A name is printed as it is, whatever brackets it has:
     console = Console(markup=False, emoji=False, highlight=False)
     if console.is_jupyter:

@@ -300,6 +300,7 @@ class Catalogue(RawDataset):
         if self.image_column is not None:
             column = rows[self.image_column]
             names = [item_of(name, PICTURES) or name for name in column]
+            files.warn_of_missing(names)
         names = [name if name in files else '' for name in names]
         if self.skip_invalid:
             names = skip_damaged(files, names)

@@ -67,6 +67,17 @@ class ItemFiles:
                 stacklevel=2,
             )
 
+    def warn_of_missing(self, names: Collection[str]) -> None:
+        """Warn of files that are named, and are not there."""
+        missing = sorted({n for n in names if n and n not in self.names})
+        if missing:
+            warnings.warn(
+                f"'{self.path}' lacks {len(missing)} of the files that are "
+                f"named, such as '{missing[0]}'; their items count as having "
+                f'none',
+                stacklevel=2,
+            )
+
     def where(self, item: str) -> str:
         """Return the path of an item's file, for messages."""
         return osp.join(self.path, self.names[item])

@@ -69,6 +69,9 @@ class Experiment:
         test (bool, optional): Whether runs are tested; those of a search for
             settings are not. (default: :obj:`True`)
 
+    Raises:
+        ValueError: If settings are of other data sets, or of no backbone.
+
     Example:
         >>> import tempfile
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -104,6 +107,7 @@ class Experiment:
         self.max_epochs = max_epochs
         self.device = device
         self.test = test
+        settings.check(dataset, dict.fromkeys([*backbones, *BACKBONES]))
         self._graphs: dict[bytes, HeteroData] = {}
         # Taken once, as code may be edited, and makers change, meanwhile:
         self._identities: dict[str, str] = {}

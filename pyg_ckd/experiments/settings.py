@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,31 @@ class Settings:
             others: What else there is, such as the settings of the library.
         """
         return Settings(self.tables, self.source, others)
+
+    def check(self, dataset: str, backbones: Iterable[str]) -> None:
+        """Refuse names that would be overlooked.
+
+        Args:
+            dataset: The data set that is trained on.
+            backbones: The names of all backbones that there are.
+
+        Raises:
+            ValueError: If there are settings, but none of the data set and no
+                defaults, or a backbone is unknown.
+        """
+        there = ', '.join(self.tables)
+        if self.tables and not {dataset, 'default'} & self.tables.keys():
+            raise ValueError(
+                f"'{self.source}' has settings of {there}, none of "
+                f"'{dataset}' and no 'default'"
+            )
+        known = list(backbones)
+        for name in {name for table in self.tables.values() for name in table}:
+            if name not in known:
+                raise ValueError(
+                    f"'{self.source}' has settings of '{name}', which is no "
+                    f'backbone; there are {", ".join(known)}'
+                )
 
     def of(self, dataset: str, backbone: str) -> dict[str, Any]:
         """Return what is written of a backbone, by section."""

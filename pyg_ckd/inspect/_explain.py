@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
-from pyg_ckd.graph import RATES, check, modalities, owned_keys
+from pyg_ckd.graph import check, modalities, owned_keys
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import matched
@@ -38,7 +38,7 @@ class Explanation(Shown):
         effect (dict[str, float]): What each modality adds to the relative
             score.
         num_ranked (int): The number of items that ranks are among.
-        in_training (bool): Whether the item is one of the user's training.
+        known (bool): Whether the user has the item, in training or held out.
     """
 
     user: int
@@ -48,7 +48,7 @@ class Explanation(Shown):
     rank: Mapping[str, int]
     effect: Mapping[str, float]
     num_ranked: int
-    in_training: bool
+    known: bool
 
     @property
     def sentence(self) -> str:
@@ -110,10 +110,11 @@ class Explanation(Shown):
             f'User {self.user}, {self.name}, among {self.num_ranked} items',
         )
         yield Note(self.sentence)
-        if self.in_training:
+        if self.known:
             yield Note(
-                f'User {self.user} knows it from training, so that it is not '
-                f'recommended; its ranks are what they would be otherwise.',
+                f'User {self.user} has it, in training or held out, so that it '
+                f'is not recommended; its ranks are what they would be '
+                f'otherwise.',
                 warns=True,
             )
 
@@ -191,11 +192,10 @@ def explain(
     if not known:
         raise ValueError('The items have no modality to explain by')
 
-    user_of, item_of = data[RATES].edge_index
-    in_training = bool(((user_of == user) & (item_of == item)).any())
     keys = owned_keys(data)
     unseen = torch.ones(num_items, dtype=torch.bool, device=keys.device)
     unseen[keys[keys // num_items == user] % num_items] = False
+    is_known = not bool(unseen[item])
     unseen[item] = True
 
     keeps = distinct_views(known)
@@ -219,7 +219,7 @@ def explain(
             for m in known
         },
         num_ranked=int(unseen.sum()),
-        in_training=in_training,
+        known=is_known,
     )
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_MASK = '; those of a mask are where it is true, mask.nonzero()'
+
 
 def user_ids(user: Any, num_users: int, device: torch.device) -> Tensor:
     """Return ids of users as a tensor, ``[N]``.
@@ -83,7 +85,7 @@ def _ids(name: str, value: Any, device: torch.device) -> Tensor:
                 f"'{name}' needs lists of one length: fill them up with -1"
             ) from None
         if array.size and array.dtype.kind not in 'iu':
-            hint = ''
+            hint = _MASK if array.dtype == bool else ''
             if array.dtype.kind in 'US':
                 node = 'user' if name == 'user' else 'item'
                 hint = (
@@ -100,10 +102,9 @@ def _ids(name: str, value: Any, device: torch.device) -> Tensor:
         or value.is_complex()
         or value.dtype == torch.bool
     ):
-        hint = '; those of a mask are mask.nonzero().flatten()'
         raise ValueError(
             f"'{name}' needs integer ids (got {value.dtype})"
-            + hint * (value.dtype == torch.bool)
+            + _MASK * (value.dtype == torch.bool)
         )
     return value.detach().to(device, torch.long)
 

@@ -14,6 +14,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 
 from pyg_ckd.train.checks import check_one_process
+from pyg_ckd.train.fit_options import FitOptions
 
 #: Arguments of Lightning that ``fit`` sets, and what there is instead.
 _OWNED = {
@@ -24,8 +25,6 @@ _OWNED = {
     'reload_dataloaders_every_n_epochs': 'each epoch draws its own triples',
     'val_check_interval': "use 'eval_every', in epochs",
 }
-#: The arguments of `fit` itself.
-_OF_FIT = ('max_epochs', 'eval_every', 'patience', 'monitor', 'progress')
 #: What belongs to the task.
 _OF_TASK = {'balance', 'batch_size', 'keep', 'lr', 'objective', 'sampling'}
 
@@ -61,8 +60,8 @@ def make_trainer(
             f"'{name}' is an argument of Recommendation, not of 'fit' (got "
             f'{kwargs[name]!r})'
         )
-    options = [*signature(Trainer).parameters, *_OF_FIT]
-    for name in kwargs.keys() - set(options):
+    options = signature(Trainer).parameters.keys() | FitOptions.__annotations__
+    for name in kwargs.keys() - options:
         near = get_close_matches(name, options, n=1)
         raise TypeError(
             f"'fit' has no argument '{name}'"

@@ -585,9 +585,9 @@ def test_random_triples_are_uniform(data):
 # Errors ######################################################################
 
 
-@pytest.mark.parametrize('strength', [-0.1, math.nan, '1'])
+@pytest.mark.parametrize('strength', [-0.1, math.nan])
 def test_wrong_strength(strength):
-    with pytest.raises(ValueError, match=rf"'strength'.*'CKD'.*{strength}'?\)"):
+    with pytest.raises(ValueError, match=rf"'strength'.*'CKD'.*{strength}\)"):
         CKD(strength=strength)
 
 

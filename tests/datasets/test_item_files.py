@@ -126,3 +126,12 @@ def test_files_of_no_item(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         files.warn_of_others(files.names)
+
+
+def test_named_files_that_are_not_there(tmp_path):
+    files = ItemFiles(write(tmp_path), {'.jpg', '.png'})
+    with pytest.warns(UserWarning, match="lacks 1 of .* named, such as 'jug'"):
+        files.warn_of_missing(['cup', 'jug', '', 'jug'])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        files.warn_of_missing(['cup', ''])

@@ -89,8 +89,8 @@ def test_by_brute_force(shop, user, item):
         rest = naive(data, model, user, item, without(names, m))[0]
         assert effect == pytest.approx(full - rest, abs=1e-6)
     seen = [user, item] in data[RATES].edge_index.t().tolist()
-    assert result.in_training == seen
-    assert ('knows it from training' in str(result)) == seen
+    assert result.known == seen
+    assert ('has it, in training or held out' in str(result)) == seen
     assert (result.user, result.item) == (user, item)
 
 
@@ -172,7 +172,7 @@ def test_model_is_left_as_it_was(data):
         assert torch.equal(data['item'][f'x_{m}'], before['item'][f'x_{m}'])
 
 
-def explanation(full, rest, effect, in_training=False):
+def explanation(full, rest, effect, known=False):
     """An explanation with ranks in the full view and without each of three."""
     views = ['full', *(f'only({m})' for m in NAMES)]
     views += [f'without({m})' for m in NAMES]
@@ -187,7 +187,7 @@ def explanation(full, rest, effect, in_training=False):
         rank=rank,
         effect=dict(zip(NAMES, effect, strict=True)),
         num_ranked=300,
-        in_training=in_training,
+        known=known,
     )
 
 
@@ -225,8 +225,8 @@ def test_table():
         'effect of sound      +0.00',
         '',
         "Without text, 'Blue cup' would fall from rank 3 to rank 250.",
-        'User 7 knows it from training, so that it is not recommended; its '
-        'ranks are what they would be otherwise.',
+        'User 7 has it, in training or held out, so that it is not '
+        'recommended; its ranks are what they would be otherwise.',
     ]
 
 

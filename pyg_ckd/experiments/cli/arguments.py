@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyg_ckd.experiments.names import BACKBONES, OBJECTIVES
+from pyg_ckd.experiments.names import OBJECTIVES
 
 if TYPE_CHECKING:
     from pyg_ckd.experiments import Experiment, Method, Store
@@ -232,20 +232,7 @@ def experiment_of(args: Namespace, store: Store) -> Experiment:
         training = {'device': args.device, 'max_epochs': args.max_epochs}
     settings, file = Settings.read(), vars(args).get('settings')
     if file:
-        own = Settings.read(file)
-        for name in {name for table in own.tables.values() for name in table}:
-            if name not in BACKBONES:
-                raise ValueError(
-                    f"'{file}' has settings of '{name}', which is no backbone; "
-                    f'there are {", ".join(BACKBONES)}'
-                )
-        if args.dataset not in own.tables and 'default' not in own.tables:
-            there = ', '.join(own.tables) or 'nothing'
-            raise ValueError(
-                f"'{file}' has settings of {there}, none of '{args.dataset}' "
-                f"and no 'default'; correct the name, or leave '--settings' out"
-            )
-        settings = own.over(settings)
+        settings = Settings.read(file).over(settings)
     return Experiment(
         args.dataset,
         opener(args.dataset, args.root, args.results / 'data'),

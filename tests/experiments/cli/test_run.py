@@ -276,6 +276,7 @@ def test_ended_it_goes_on(
     end = time.monotonic() + 120
     while not list(running.glob('*.ckpt')) and time.monotonic() < end:
         time.sleep(0.01)
+    assert list(running.glob('*.ckpt'))
     process.send_signal(sent)
     out, err = process.communicate()
     assert (process.returncode, out) == (status_then, '')
