@@ -8,7 +8,8 @@ Variants of CKD share one base and one set of teachers a seed; some are taught
 by others: the base itself, the ensemble of the teachers, or teachers of another
 backbone. Beside them stand honest comparators: a student that the base teaches
 the full view and no ablated one (born again), the ensemble of the teachers, a
-base with the patience to train for longer, and one on standardised features.
+base with the patience to train for longer, on standardised features, with an
+item bias, or with NLGCL.
 Results are kept in the folder of the data set, so that nothing is trained
 again that is there. It ends with a table, and with `ablation.html`, a page with
 gains over the base and their intervals.
@@ -21,14 +22,13 @@ import sys
 from collections.abc import Iterable
 
 from common import add_arguments, experiment_of, run_shown, status
-from variants import STANDARDIZED, VARIANTS, comparable
+from variants import VARIANTS
 
 from pyg_ckd.experiments import BACKBONES, METHODS, Result, report
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.experiments.cli.table import terminal_table
 from pyg_ckd.experiments.tables import comparisons
 from pyg_ckd.inspect import rank_agreement, weights_and_gaps
-from pyg_ckd.transforms import StandardizeModality
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,13 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     methods = [METHODS[name] for name in ('base', 'teachers', 'ckd')]
     methods += [VARIANTS[name] for name in args.variant]
-    usual = [method for method in methods if method != STANDARDIZED]
     experiment = experiment_of(args)
-    results = run_shown(experiment, args, usual)
-    if STANDARDIZED in methods:
-        other = experiment_of(args, before=StandardizeModality())
-        results += run_shown(other, args, [STANDARDIZED])
-    results = comparable(results)
+    results = run_shown(experiment, args, methods)
     order = [*args.backbone, *BACKBONES]
     results.sort(key=lambda result: order.index(result.run.backbone))
 

@@ -42,6 +42,7 @@ BACKBONES = [
     'MGCN',
     'LGMRec',
     'SMORE',
+    'STAIR',
     'BM3',
 ]
 #: One item graph for all that need one: what it holds does not matter here.

@@ -41,6 +41,7 @@ from pyg_ckd.nn import (
     MICRO,
     MMGCN,
     SMORE,
+    STAIR,
     VBPR,
     EgoGCN,
     LGMRec,
@@ -66,6 +67,7 @@ BACKBONES: dict[type[Recommender], str] = {
     EgoGCN: '<= 2.5',
     LGMRec: '',
     SMORE: '',
+    STAIR: '',
 }
 REPOSITORY = Path(__file__).resolve().parents[1]
 Row = tuple[str, str, str, str]  # what, measured, target, verdict

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
-from pyg_ckd.experiments import METHODS, Method, Result
+from pyg_ckd.experiments import METHODS, Method
 
 #: Arguments of `CKD` that differ from those in the settings.
 CHANGES: dict[str, dict[str, Any]] = {
@@ -27,6 +25,19 @@ CHANGES: dict[str, dict[str, Any]] = {
     **{f'strength {s:g}': {'strength': s} for s in (0.03, 0.1, 0.3)},
     **{f'gamma {g:g}': {'on_random': {'weight': g}} for g in (1.0, 20.0)},
     **{f'tau {tau:g}': {'on_random': {'tau': tau}} for tau in (0.05, 0.2, 1.0)},
+    **{
+        f'tau {tau:g} of the spread': {
+            'on_random': {'tau': tau, 'relative': True}
+        }
+        for tau in (0.1, 0.3, 1.0)
+    },
+    'gate by loss': {'gate': 'loss'},
+    'gate by stacking': {'gate': 'stacking'},
+    'hinge, selective': {'on_batch': {'selective': True}},
+    'only specific, selective': {
+        'on_batch': {'selective': True},
+        'on_random': {'weight': 0.0},
+    },
 }
 #: Methods by the name of the variant.
 VARIANTS: dict[str, Method] = {
@@ -35,36 +46,23 @@ VARIANTS: dict[str, Method] = {
         for name, own in CHANGES.items()
     },
     'gate': METHODS['ckd-gate'],
+    'pairs alike in popularity': METHODS['ckd-band'],
+    'RCE-KD': METHODS['ckd-rce-kd'],
+    'RRD': METHODS['ckd-rrd'],
+    'DCD': METHODS['ckd-dcd'],
+    'published': METHODS['ckd-published'],
     'self-distilled': METHODS['self-distilled'],
+    'self-distilled twice': METHODS['second-generation'],
     'born again': METHODS['born-again'],
     **{
         f'taught by {teacher}': Method.student('CKD', teachers=teacher)
-        for teacher in ('ensemble', 'VBPR', 'LightGCN', 'FREEDOM')
+        for teacher in ('ensemble', 'Popularity', 'VBPR', 'LightGCN', 'FREEDOM')
     },
     'ensemble': METHODS['ensemble'],
     'longer': Method(changes={'fit': {'patience': 40}}, name='longer'),
-    'standardized': Method(name='standardized'),
+    'standardized': Method(
+        changes={'extra': {'standardize': True}}, name='standardized'
+    ),
+    'item bias': METHODS['item-bias'],
+    'NLGCL': METHODS['nlgcl'],
 }
-#: What is trained on standardised features.
-STANDARDIZED = VARIANTS['standardized']
-
-
-def comparable(results: Iterable[Result]) -> list[Result]:
-    """Return results with bases on standardised features beside the others.
-
-    Those have other data by intention, and the fingerprint of the base that
-    they are compared with here.
-    """
-    results = list(results)
-    data = {
-        (each.run.dataset, each.run.backbone): each.run.data
-        for each in results
-        if each.run.method == METHODS['base']
-    }
-    return [
-        replace(each, run=replace(each.run, data=own))
-        if each.run.method == STANDARDIZED
-        and (own := data.get((each.run.dataset, each.run.backbone)))
-        else each
-        for each in results
-    ]

@@ -23,6 +23,7 @@ from pyg_ckd._contract.interactions import (
     require_split,
     sizes,
 )
+from pyg_ckd._contract.scales import scale_of
 from pyg_ckd._contract.state import State
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     'RATES',
     'check',
     'check_features',
+    'feature_scales',
     'fingerprint',
     'interaction_keys',
+    'interaction_matrix',
     'modalities',
     'owned_keys',
 ]
@@ -236,6 +239,38 @@ def modalities(data: HeteroData) -> list[str]:
     return [key[2:] for key in data['item'] if key.startswith('x_')]
 
 
+def feature_scales(data: HeteroData) -> dict[str, float]:
+    r"""Return how large the features of each modality are.
+
+    The scale of a modality is the distance of an item from the mean item, a
+    root mean square over the items that have it:
+
+    .. math::
+        \sqrt{\mathrm{mean}_i \, \|\mathbf{x}_i - \bar{\mathbf{x}}\|^2}
+
+    This is what a linear layer learns from: its gradients and the steps of its
+    output grow with the length of its input, to which each feature adds, and a
+    part that all items share cancels from the difference of two scores. Rows
+    of unit length have a scale of at most 1, whatever their width, and
+    standardised features one of :math:`\sqrt{F}`.
+
+    Args:
+        data: A user-item graph, as :func:`check` returns it.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['item'].x_text = torch.tensor([[5.0, 3.0], [5.0, 7.0]])
+        >>> feature_scales(data)
+        {'text': 2.0}
+    """
+    scales = {}
+    for m in modalities(data):
+        x, has = data['item'][f'x_{m}'], data['item'].get(f'has_{m}')
+        x = x.detach().to(torch.get_default_dtype())
+        scales[m] = scale_of(x if has is None else x[has])
+    return scales
+
+
 def interaction_keys(data: HeteroData) -> Tensor:
     """Return the sorted keys ``user * num_items + item`` of training.
 
@@ -248,6 +283,26 @@ def interaction_keys(data: HeteroData) -> Tensor:
     """
     user, item = data[RATES].edge_index
     return torch.sort(user * data['item'].num_nodes + item).values
+
+
+def interaction_matrix(data: HeteroData) -> Tensor:
+    """Return the training matrix, a sparse tensor of ones.
+
+    Args:
+        data: A user-item graph, as :func:`check` returns it.
+
+    Returns:
+        A matrix of shape ``[num_users, num_items]``.
+    """
+    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
+    key = interaction_keys(data).unique_consecutive()
+    return torch.sparse_coo_tensor(
+        torch.stack([key // num_items, key % num_items]),
+        torch.ones(len(key), device=key.device),
+        (num_users, num_items),
+        check_invariants=False,
+        is_coalesced=True,
+    )
 
 
 def owned_keys(data: HeteroData) -> Tensor:

@@ -521,7 +521,7 @@ def test_sound_graphs_pass():
 @pytest.mark.parametrize(
     ('key', 'value', 'part'),
     [
-        (('A()', None), Graph(matrix(4), matrix(4)), '7 users and items'),
+        (('A()', None), Graph(matrix(5), matrix(5)), '7 users and items'),
         (('A()', 'text'), Graph(matrix(7), matrix(7)), '4 items'),
         (('A()', 'text'), Graph(matrix(4), matrix(5)), 'shape [5, 5]'),
         (('A()', 'text'), Uniform(5), '4 items'),
@@ -678,6 +678,26 @@ def test_graph_of_other_interactions():
             }
             with pytest.raises(ValueError, match=r'other interactions.*again'):
                 check(data)
+
+
+def item_graph(*pairs):
+    """Return the graph of some of 4 items that have users in common."""
+    i, j = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).t()
+    adj_t = csr(torch.cat([i, j]), torch.cat([j, i]), torch.ones(2 * len(i)), 4)
+    return {('A()', None): Graph(adj_t, adj_t)}
+
+
+def test_items_have_users_in_common():
+    data = graph()
+    data[RATES].edge_index = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 3]])
+    del data[RATED_BY], data[RATES][VAL], data[RATES][TEST]
+    for pairs in ([], [(0, 1)], [(1, 2)], [(0, 1), (1, 2)]):
+        data.graphs = item_graph(*pairs)
+        assert check(data) is data
+    for pairs in ([(0, 2)], [(1, 3)], [(2, 3)], [(0, 1), (1, 2), (0, 3)]):
+        data.graphs = item_graph(*pairs)
+        with pytest.raises(ValueError, match=r'other interactions.*again'):
+            check(data)
 
 
 def test_transforms_rely_on_the_contract():

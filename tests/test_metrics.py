@@ -28,6 +28,7 @@ from pyg_ckd.metrics import (
     novelty,
     per_user,
     recall,
+    tail_recall,
 )
 from pyg_ckd.ranking import Ranking
 
@@ -240,6 +241,85 @@ def test_novelty_in_bits():
     ranking = make([[0, 1], [2, 3]], [{0}, {0}], [2, 1, 1, 0])
     assert novelty(ranking, 1).tolist() == [1.0, 2.0]
     assert novelty(ranking, 2).tolist() == [1.5, 2.0]
+
+
+def naive_tail(popularity):
+    """The items that are not among the most popular fifth."""
+    head = set()
+    for count in sorted(set(popularity), reverse=True):
+        more = {item for item, n in enumerate(popularity) if n >= count}
+        if 5 * len(more) > len(popularity):
+            break
+        head = more
+    return set(range(len(popularity))) - head
+
+
+@st.composite
+def tailed(draw):
+    """Lists and held-out items of a catalogue that has a head, mostly."""
+    lists, labels, _, k = draw(cases())
+    num_items = draw(st.integers(7, 23))
+    popularity = st.lists(
+        st.integers(0, 9), min_size=num_items, max_size=num_items
+    )
+    return lists, labels, draw(popularity), k
+
+
+@settings(deadline=None, max_examples=150)
+@given(case=tailed(), draw=st.data())
+def test_tail_recall_by_loops(case, draw):
+    lists, labels, popularity, max_k = case
+    ranking = make(*case)
+    k = draw.draw(st.integers(1, max_k))
+    tail = naive_tail(popularity)
+    expected = [
+        len(held_out & tail & {*items[:k]}) / len(held_out & tail)
+        if held_out & tail
+        else math.nan
+        for items, held_out in zip(lists, labels, strict=True)
+    ]
+    value = tail_recall(ranking, k)
+    assert value.tolist() == pytest.approx(expected, nan_ok=True)
+    known = [one for one in expected if not math.isnan(one)]
+    mean = means(ranking, [k], ['tail_recall'])[f'tail_recall@{k}']
+    assert mean == pytest.approx(
+        sum(known) / len(known) if known else math.nan, nan_ok=True
+    )
+    # The most popular items alone find nothing of the tail:
+    head = sorted({*range(len(popularity))} - tail)
+    only_head = make([head] * len(labels), labels, popularity, len(head) or 1)
+    value = tail_recall(only_head, only_head.k)
+    assert value[~value.isnan()].tolist() == [0.0] * len(known)
+    # Where all held-out items are of the tail it is recall:
+    of_tail = [held_out & tail or tail for held_out in labels]
+    ranking = make(lists, of_tail, popularity, max_k)
+    torch.testing.assert_close(tail_recall(ranking, k), recall(ranking, k))
+
+
+def test_items_that_are_equally_popular_are_not_divided():
+    # Two of ten may be the head; three share the second place:
+    popularity = [9, 5, 5, 5, *[1] * 6]
+    ranking = make([[0, 1, 9]], [{0, 1, 2, 9}], popularity)
+    assert tail_recall(ranking, 3).tolist() == pytest.approx([2 / 3])
+    assert tail_recall(ranking, 2).tolist() == pytest.approx([1 / 3])
+    # Here it is two, and one item alone:
+    ranking = make([[0, 1, 9]], [{0, 1, 2, 9}], [9, 9, 5, 5, *[1] * 6])
+    assert tail_recall(ranking, 3).tolist() == [0.5]
+    # Of few items, and of items that are all alike, none is the head:
+    for popularity in ([9, 1, 1, 1], [3] * 10):
+        ranking = make([[0, 1]], [{0, 2}], popularity)
+        assert tail_recall(ranking, 2).tolist() == [0.5]
+
+
+def test_users_without_a_tail_item_are_left_out_of_its_recall():
+    popularity = [9, 1, 1, 1, 1]
+    ranking = make([[0, 1], [0, 1]], [{0}, {1, 2}], popularity)
+    found = per_user(ranking, [2], ['tail_recall'])
+    assert found['user'].tolist() == [10, 11]
+    assert found['tail_recall@2'].tolist() == pytest.approx(
+        [math.nan, 0.5], nan_ok=True
+    )
+    assert means(ranking, [2], ['tail_recall']) == {'tail_recall@2': 0.5}
 
 
 def test_gini_extremes():

@@ -30,7 +30,11 @@ def result(
     last: int = 15,
     users: bool = False,
 ) -> Result:
-    settings = {'fit': {'max_epochs': 20}, 'balance': {'name': method.balance}}
+    settings = {
+        'fit': {'max_epochs': 20},
+        'objective': {'name': method.objective},
+        'balance': {'name': method.balance},
+    }
     run = Run('shop', backbone, method, seed, settings)
     view = f'only({method.modality})' if method.modality else 'full'
     names = ('recall@10', 'recall@20', 'ndcg@10', 'ndcg@20')
@@ -112,9 +116,9 @@ def test_in_short(write):
         )
         for name in ('ckd', 'agm')
     )
-    assert (
-        found['Which gains, the best by validation'] == f'VBPR: `CKD`, {ckd}.'
-    )
+    gains = 'Which gains over the base of its objective'
+    assert found[gains] == f'VBPR: `CKD`, {ckd}.'
+    assert not any('best base' in question for question in found)
     below = f'VBPR: `AGM` ({agm}); FREEDOM: `CKD` (not tested).'
     assert found['Below the base'] == below
     assert found['What validation takes, the base included'] == (
@@ -151,6 +155,61 @@ def test_table(write):
     assert table['FREEDOM', 'base'][3:7] == ['**0.5000**'] * 4
     assert page.count('**0.') == 4
     assert page.index('Nothing is sold.') < page.index('| backbone |')
+
+
+def table_of(page: str) -> dict[str, dict[str, str]]:
+    """Return the rows of the only table by method."""
+    lines = [line for line in page.split('\n') if line.startswith('|')]
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip('|').split('|')] for line in lines
+    )
+    return {row[1]: dict(zip(head, row, strict=True)) for row in rows}
+
+
+def test_gains_over_the_best_base(write):
+    softmax = Method(objective='Softmax')
+    taught = Method.student('CKD', objective='Softmax')
+    runs = []
+    for method, recall, val in (
+        (Method(), 0.3, 0.1),
+        (softmax, 0.4, 0.2),
+        (METHODS['ckd'], 0.35, 0.3),
+        (taught, 0.5, 0.4),
+    ):
+        for seed in (0, 1):
+            one = result('VBPR', method, recall, seed=seed, val=val, users=True)
+            runs.append(one)
+    page = write(runs)
+    found = answers(page)
+    gain = compare(runs[2:4], runs[6:])
+    assert found['Which gains over the best base, the best by validation'] == (
+        f'VBPR (best base: `base, softmax`): `CKD, softmax`, {gain}.'
+    )
+    questions = list(found)
+    assert questions.index('Which gains over the base of its objective') == 2
+    table = table_of(page)
+    assert table['base, softmax']['against best base'] == 'best base'
+    assert table['CKD, softmax']['against best base'] == str(gain)
+    ckd = table['CKD']
+    assert ckd['against base'].startswith('+16.7 %')
+    assert ckd['against best base'].startswith('-12.5 %')
+    assert ckd['p (best base)'] == '< 0.001'
+
+
+def test_columns_that_not_all_results_have(write):
+    runs = [result('VBPR', METHODS[name], 0.3) for name in ('base', 'ckd')]
+    assert not {'tail', 'coverage', 'with teachers'} & {
+        *table_of(write(runs))['base']
+    }
+    text = result('VBPR', Method('teacher', modality='text'), 0.2)
+    runs[1].run = replace(runs[1].run, seed=1, teachers=(text.run.key,))
+    runs[1].tested.update({'tail_recall@20': 0.25, 'coverage@20': 0.5})
+    table = table_of(write([runs[1], text]))
+    assert table['CKD']['tail'] == '0.2500'
+    assert table['CKD']['coverage'] == '0.5000'
+    assert table['CKD']['minutes'] == '1.5'
+    assert table['CKD']['with teachers'] == '3.0'
+    assert table['base']['tail'] == table['base']['with teachers'] == ''
 
 
 def test_several_folders_and_nothing_to_compare(write):
@@ -194,4 +253,4 @@ def test_the_page_is_that_of_the_results(script, tmp_path):
     assert page == committed
     short = committed.split('## In short\n\n')[1].split('\n\n## ')[0]
     folders = list((BENCHMARKS / 'results').glob('*/results.jsonl'))
-    assert len(short.split('\n')) <= 20 * len(folders)
+    assert len(short.split('\n')) <= 23 * len(folders)

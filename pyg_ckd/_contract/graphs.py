@@ -36,6 +36,8 @@ def check_graphs(
 
     Kernels read out of bounds where a matrix breaks its format, and held-out
     interactions leak where a graph was made of others than those of training.
+    One of no modality links users and items, or items that have users in
+    common.
 
     Args:
         data: A user-item graph.
@@ -58,7 +60,8 @@ def check_graphs(
         name, modality = key
         where = f'data.graphs[{key!r}], the graph of {name},'
         again = f'apply {name} again'
-        if modality is None:
+        of_users = modality is None and not _is_of(graph, num_items)
+        if of_users:
             num, nodes = num_users + num_items, 'users and items'
         else:
             num, nodes = num_items, 'items'
@@ -88,11 +91,52 @@ def check_graphs(
         if modality is None and matrices:
             if known is None:
                 known = _distinct(train[0] * num_items + train[1])
-            if not _keys(matrices[0], num_users, num_items).equal(known):
+            if of_users:
+                same = _keys(matrices[0], num_users, num_items).equal(known)
+            else:
+                same = _share_users(matrices[0], known, num_items)
+            if not same:
                 raise ValueError(
                     f'{where} was made of other interactions than those of '
                     f'training; {again}'
                 )
+
+
+def _is_of(graph: Any, num_items: int) -> bool:
+    """Return whether it is a graph of items alone."""
+    return isinstance(graph, Graph) and graph.num_nodes == num_items
+
+
+def _share_users(matrix: Tensor, known: Tensor, num_items: int) -> bool:
+    """Return whether all items that are linked have a user in common.
+
+    Args:
+        matrix: The graph of items.
+        known: The sorted keys ``user * num_items + item`` of training.
+        num_items: The number of items.
+    """
+    item = known % num_items
+    user = (known // num_items)[item.argsort(stable=True)]  # item by item
+    count = torch.bincount(item, minlength=num_items)
+    start = count.cumsum(0) - count
+    row, col = matrix.to_sparse_coo().indices()
+    # The users of the item that has fewer are looked up at the other one:
+    swap = count[row] > count[col]
+    few, many = torch.where(swap, col, row), torch.where(swap, row, col)
+    pairs = (few * num_items + many).unique()
+    for pair in pairs.split(65_536):
+        few, many = pair // num_items, pair % num_items
+        owner = torch.repeat_interleave(count[few])
+        place = torch.arange(len(owner), device=owner.device)
+        first_place = count[few].cumsum(0) - count[few]
+        place = start[few][owner] + place - first_place[owner]
+        key = user[place] * num_items + many[owner]
+        at = torch.searchsorted(known, key).clamp(max=len(known) - 1)
+        shared = torch.zeros_like(pair, dtype=torch.bool)
+        shared[owner[known[at] == key]] = True
+        if not shared.all():
+            return False
+    return True
 
 
 def _keys(matrix: Tensor, num_users: int, num_items: int) -> Tensor:

@@ -6,9 +6,14 @@ from .agm import AGM
 from .balance import Balance, Teach
 from .ckd import CKD
 from .counterfactual_weights import CounterfactualWeights
+from .dcd import DCD
+from .generic_loss import GenericLoss
 from .hinge import Hinge
+from .list_loss import ListLoss
 from .modality_dropout import ModalityDropout
 from .ogm_ge import OGMGE
+from .rce_kd import RCEKD
+from .rrd import RRD
 from .soft_cross_entropy import SoftCrossEntropy
 from .teacher import Teacher
 from .teachers import Teachers
@@ -17,11 +22,16 @@ from .umt import UMT
 __all__ = [
     'AGM',
     'CKD',
+    'DCD',
     'OGMGE',
+    'RCEKD',
+    'RRD',
     'UMT',
     'Balance',
     'CounterfactualWeights',
+    'GenericLoss',
     'Hinge',
+    'ListLoss',
     'ModalityDropout',
     'SoftCrossEntropy',
     'Teach',

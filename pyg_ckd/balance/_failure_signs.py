@@ -48,8 +48,8 @@ def failure_signs(
                 f"{level:.4f}, the student's own view {own:.4f}. "
                 f'There is nothing left to learn from it, and distillation '
                 f'may hold the student back. If the full view stops rising, '
-                f"try 'balance=CKD(gate=True)', a stronger teacher, such as a "
-                f"model that was trained without CKD, or a smaller 'strength'"
+                f"try CKD(gate='recall'), a stronger teacher, such as a model "
+                f"that was trained without CKD, or a smaller 'strength'"
             )
     spreads = [
         value for key, value in entry.items() if key.startswith('spread_')

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._gate import leads
 from pyg_ckd.balance._settings import check_strength, own_part
 from pyg_ckd.balance.balance import Balance, Teach
 from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
 from pyg_ckd.balance.dependence import check_dependence, check_modalities
+from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.hinge import Hinge
 from pyg_ckd.balance.soft_cross_entropy import SoftCrossEntropy
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.balance.teachers import Teachers
-from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.objectives.step import Batch, Step
 from pyg_ckd.views import Keep, full, only, view_name, without
+
+Gate = Literal['recall', 'loss', 'stacking']
 
 
 class CKD(Balance):
@@ -56,22 +60,29 @@ class CKD(Balance):
         on_batch (torch.nn.Module, optional): The specific loss :math:`H`, of
             margins ``[B, T]`` of student and teachers, ``[B, T]``.
             (default: :class:`~pyg_ckd.balance.Hinge`)
-        on_random (SoftCrossEntropy, optional): The generic loss :math:`G`,
-            and its weight :math:`\gamma`.
+        on_random (GenericLoss, optional): The generic loss :math:`G`, and its
+            weight :math:`\gamma`: the paper's, or one on whole lists, such as
+            :class:`~pyg_ckd.balance.RCEKD`.
             (default: :class:`~pyg_ckd.balance.SoftCrossEntropy`)
         weights (CounterfactualWeights, optional): The weights :math:`w`.
             (default: :class:`~pyg_ckd.balance.CounterfactualWeights`)
-        gate (bool, optional): Whether a view is taught only as long as the
-            student's own is worse than the teacher, by the last validation
-            Recall@20. This is not in the paper; it is for backbones whose
-            views overtake weak teachers. (default: :obj:`False`)
+        gate (str, optional): By what a view is taught only as long as its
+            teacher is of use, each evaluation anew; it is taught throughout by
+            default. ``"recall"``: the teacher has the higher validation
+            Recall@20. ``"loss"``: it has the lower loss on validation
+            interactions, each side at the scale that suits it best.
+            ``"stacking"``: there is a weighted sum of both with a lower loss
+            than that of the view. This is not in the paper; it is for
+            backbones whose views overtake weak teachers.
+            (default: :obj:`None`)
 
     Raises:
         TypeError: If a part is of another class.
-        ValueError: If ``strength`` is negative or ``teachers`` is no such
-            dictionary; and, once it is part of a task, if there are fewer than
-            two modalities that tell items apart, a teacher does not fit the
-            data, or the model's scores do not depend on each modality.
+        ValueError: If ``strength`` is negative, ``gate`` is unknown or
+            ``teachers`` is no such dictionary; and, once it is part of a task,
+            if there are fewer than two modalities that tell items apart, a
+            teacher does not fit the data, or the model's scores do not depend
+            on each modality.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -90,9 +101,9 @@ class CKD(Balance):
         teachers: Mapping[Keep, Teacher] | None = None,
         strength: float = 0.01,
         on_batch: nn.Module | None = Hinge(),
-        on_random: SoftCrossEntropy | None = SoftCrossEntropy(),
+        on_random: GenericLoss | None = SoftCrossEntropy(),
         weights: CounterfactualWeights | None = CounterfactualWeights(),
-        gate: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__()
         #: The teachers by the view that each teaches.
@@ -100,13 +111,39 @@ class CKD(Balance):
         check_strength(strength, 'CKD')
         self.strength = strength
         self.on_batch = own_part('on_batch', on_batch, nn.Module)
-        self.on_random = own_part('on_random', on_random, SoftCrossEntropy)
+        self.on_random = own_part('on_random', on_random, GenericLoss)  # type: ignore[type-abstract]
         self.weights = own_part('weights', weights, CounterfactualWeights)
+        if gate is not None and gate not in get_args(Gate):
+            raise ValueError(
+                f"'gate' needs to be one of {get_args(Gate)} in 'CKD', or None "
+                f'(got {gate!r})'
+            )
         self.gate = gate
         self.names: list[str] = []
         #: Validation Recall@20 of each teacher, after an evaluation.
         self.teacher_level: dict[Keep, float] = {}
         self._open: dict[Keep, bool] = {}
+
+    @classmethod
+    def published(
+        cls,
+        teachers: Mapping[Keep, Teacher] | None = None,
+        strength: float = 0.01,
+    ) -> CKD:
+        """Return CKD with the settings of its published code.
+
+        Args:
+            teachers: See above.
+            strength: See above.
+        """
+        return cls(
+            teachers,
+            strength,
+            on_random=SoftCrossEntropy(
+                tau=0.1, num_pairs=5000, weight=5.0, eps=1e-8
+            ),
+            weights=CounterfactualWeights('student', 'individual'),
+        )
 
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Check that there is something to distil, and the teachers."""
@@ -115,14 +152,9 @@ class CKD(Balance):
         self.teachers.attach(data)
         self.names = modalities(data)
         self._data = data
-        self._users = data[RATES].edge_index[0].unique()
         self.teacher_level, self._open = {}, {}
-        size = 1 if self.on_random is None else self.on_random.group_size
-        if size > len(self._users):
-            raise ValueError(
-                f"'group_size' needs to be at most {len(self._users)} in "
-                f"'CKD', the number of users with interactions (got {size})"
-            )
+        if self.on_random is not None:
+            self.on_random.attach(data)
 
     def prepare(self, teach: Teach) -> None:
         """Train a teacher for each modality, if none was given."""
@@ -131,8 +163,9 @@ class CKD(Balance):
     def begin(self, data: HeteroData) -> None:
         """Move the teachers to where the data is."""
         self._data = data
-        self._users = self._users.to(data[RATES].edge_index.device)
         self.teachers.begin(data, 'CKD')
+        if self.on_random is not None:
+            self.on_random.begin(data, list(self.teachers.at_work.values()))
 
     @property
     def keeps(self) -> list[Keep]:
@@ -147,9 +180,7 @@ class CKD(Balance):
 
     def triples(self) -> Batch | None:
         """Draw the random triples of a step."""
-        if self.on_random is None:
-            return None
-        return self.on_random.draw(self._users, self._data['item'].num_nodes)
+        return None if self.on_random is None else self.on_random.draw()
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the distillation loss, and what it consists of.
@@ -168,7 +199,8 @@ class CKD(Balance):
             specific = self.on_batch(student, taught)
         generic, gamma = taught.new_zeros(len(teachers)), 0.0  # [T]
         if self.on_random is not None:
-            generic, gamma = self._generic(step, places), self.on_random.weight
+            generic = self.on_random.losses(step, places, teachers)
+            gamma = self.on_random.weight
         weight = self._weight(step, student, taught)  # [B, T]
         distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
         scalars: dict[str, Tensor] = {}
@@ -183,25 +215,29 @@ class CKD(Balance):
         opened = distillation * distillation.new_tensor(is_open)
         return self.strength * opened.sum(), scalars
 
+    def measure(
+        self, recommender: Recommender, data: HeteroData
+    ) -> dict[str, float]:
+        """Return by how much each teacher is ahead, as the gate sees it."""
+        if self.gate not in ('loss', 'stacking'):
+            return {}
+        found = leads(recommender, data, self.teachers.at_work, self.gate)
+        return {
+            f'val_lead/{view_name(keep, self.names)}': lead
+            for keep, lead in found.items()
+        }
+
     def validated(self, values: Mapping[str, float]) -> None:
         """Compare each view with its teacher, and set the gates."""
         if not self.teacher_level:
             self.teacher_level = self.teachers.level(self._data)
-        if self.gate:
-            for keep, level in self.teacher_level.items():
-                name = view_name(keep, self.names)
-                self._open[keep] = level > values[f'val_recall@20/{name}']
-
-    def _generic(self, step: Step, places: Sequence[int]) -> Tensor:
-        """Return the generic loss of each view that is taught, ``[T]``."""
-        assert self.on_random is not None
-        assert step.random is not None and step.random_triples is not None
-        size = self.on_random.group_size
-        student = step.random_triples.crossed_margin(size)[:, places]
-        teachers = self.teachers.at_work.values()
-        taught = [t.margin(*step.random, size) for t in teachers]
-        loss: Tensor = self.on_random(student, torch.stack(taught, dim=-1))
-        return loss
+        for keep, level in self.teacher_level.items() if self.gate else ():
+            name = view_name(keep, self.names)
+            if self.gate == 'recall':
+                lead = level - values[f'val_recall@20/{name}']
+            else:
+                lead = values[f'val_lead/{name}']
+            self._open[keep] = lead > 0
 
     def _weight(self, step: Step, student: Tensor, taught: Tensor) -> Tensor:
         """Return the weight of each view that is taught, ``[B, T]``."""
@@ -244,5 +280,5 @@ class CKD(Balance):
         return (
             f'strength={self.strength}, on_batch={self.on_batch}, '
             f'on_random={self.on_random}, weights={self.weights}, '
-            f'gate={self.gate}'
+            f'gate={self.gate!r}'
         )

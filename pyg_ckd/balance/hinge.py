@@ -19,6 +19,11 @@ class Hinge(nn.Module):
 
     A student that beats its teacher is not pulled back.
 
+    Args:
+        selective (bool, optional): Whether to teach only where the teacher is
+            right, :math:`D^{\mathcal{T}_m} > 0`, and the view is wrong,
+            :math:`D < 0`. This is not in the paper. (default: :obj:`False`)
+
     Shapes:
         - **student:** margins, any shape
         - **teacher:** margins, the same shape
@@ -30,6 +35,17 @@ class Hinge(nn.Module):
         tensor([1., 0.])
     """
 
+    def __init__(self, selective: bool = False) -> None:
+        super().__init__()
+        self.selective = selective
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of each margin."""
-        return (teacher - student).clamp(min=0)
+        loss = (teacher - student).clamp(min=0)
+        if self.selective:
+            loss = loss * ((teacher > 0) & (student < 0))
+        return loss
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f'selective={self.selective}'

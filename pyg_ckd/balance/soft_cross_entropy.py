@@ -1,15 +1,21 @@
-"""The generic distillation loss."""
+"""The generic distillation loss of CKD."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch_geometric.data import HeteroData
 
-from pyg_ckd.objectives.step import Batch
+from pyg_ckd.balance.generic_loss import GenericLoss
+from pyg_ckd.balance.teacher import Teacher
+from pyg_ckd.graph import RATES
+from pyg_ckd.objectives.step import Batch, Step
 
 
-class SoftCrossEntropy(nn.Module):
+class SoftCrossEntropy(GenericLoss):
     r"""The generic distillation loss of CKD, a soft cross-entropy.
 
     From the `"Modality-Balanced Learning for Multimedia Recommendation"
@@ -44,10 +50,20 @@ class SoftCrossEntropy(nn.Module):
         eps (float, optional): What is added inside the logarithms,
             :math:`\epsilon`; ``1e-8`` for the authors' form.
             (default: :obj:`0.0`)
+        relative (bool, optional): Whether the temperature is in units of each
+            teacher's own :attr:`~pyg_ckd.balance.Teacher.spread`, so that one
+            value suits scores of any size. The authors' is not.
+            (default: :obj:`False`)
+        band (float, optional): Both items of a pair lie within this share of
+            the ranking of items by their training interactions, so that what
+            they teach is not which items are popular. The authors' pairs are
+            any. (default: :obj:`None`)
 
     Raises:
         ValueError: If ``tau`` is not positive, ``eps`` or ``weight`` negative,
-            or ``group_size`` not from 1 to ``num_pairs``.
+            ``group_size`` not from 1 to ``num_pairs``, or ``band`` not above 0
+            and up to 1; and, once it is part of a task, if there are fewer
+            users than ``group_size``.
 
     Shapes:
         - **student:** margins :math:`(N, *)`
@@ -66,44 +82,88 @@ class SoftCrossEntropy(nn.Module):
         weight: float = 5.0,
         group_size: int = 1,
         eps: float = 0.0,
+        relative: bool = False,
+        band: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(weight)
         name = self.__class__.__name__
         if not tau > 0:
             raise ValueError(
                 f"'tau' needs to be positive in '{name}' (got {tau})"
             )
-        for argument, value in {'eps': eps, 'weight': weight}.items():
-            if not value >= 0:
-                raise ValueError(
-                    f"'{argument}' needs to be at least 0 in '{name}' "
-                    f'(got {value})'
-                )
+        if not eps >= 0:
+            raise ValueError(
+                f"'eps' needs to be at least 0 in '{name}' (got {eps})"
+            )
         if not 1 <= group_size <= num_pairs:
             raise ValueError(
                 f"'group_size' needs to be from 1 to 'num_pairs' in '{name}' "
                 f'(got {group_size}, num_pairs={num_pairs})'
             )
+        if band is not None and not 0 < band <= 1:
+            raise ValueError(
+                f"'band' needs to be above 0 and up to 1 in '{name}', or None "
+                f'(got {band})'
+            )
         self.tau = tau
         self.num_pairs = num_pairs
-        self.weight = weight
         self.group_size = group_size
         self.eps = eps
+        self.relative = relative
+        self.band = band
 
-    def draw(self, users: Tensor, num_items: int) -> Batch:
+    def attach(self, data: HeteroData) -> None:
+        """Check that there are users for a group."""
+        super().attach(data)
+        if self.group_size > len(self.users):
+            raise ValueError(
+                f"'group_size' needs to be at most {len(self.users)} in "
+                f"'{self.__class__.__name__}', the number of users with "
+                f'interactions (got {self.group_size})'
+            )
+
+    def begin(self, data: HeteroData, teachers: Sequence[Teacher]) -> None:
+        """Take up how popular items are."""
+        super().begin(data, teachers)
+        count = torch.bincount(
+            data[RATES].edge_index[1], minlength=self.num_items
+        )
+        self._by_popularity = count.argsort(descending=True, stable=True)
+
+    def draw(self) -> Batch:
         """Draw users, each at most once, and two items for each.
 
-        Args:
-            users: The users to draw from.
-            num_items: The number of items.
-
         Returns:
-            Three tensors of shape ``[min(num_pairs, len(users))]``.
+            Three tensors of shape ``[min(num_pairs, num_users)]``.
         """
+        users, size = self.users, self.num_items
         order = torch.randperm(len(users), device=users.device)
         user = users[order[: self.num_pairs]]
-        pos, neg = torch.randint(num_items, (2, len(user)), device=users.device)
+        pos, neg = torch.randint(size, (2, len(user)), device=users.device)
+        if self.band is not None:
+            reach = max(1, round(self.band * size / 2))
+            low = (pos - reach).clamp(min=0)
+            high = (pos + reach).clamp(max=size - 1)
+            share = torch.rand(len(user), device=users.device)
+            neg = low + (share * (high - low + 1)).long()
+            neg = torch.minimum(neg, high)
+            pos, neg = self._by_popularity[pos], self._by_popularity[neg]
         return user, pos, neg
+
+    def losses(
+        self, step: Step, places: Sequence[int], teachers: Sequence[Teacher]
+    ) -> Tensor:
+        """Return the loss of each view that is taught."""
+        assert step.random is not None and step.random_triples is not None
+        size = self.group_size
+        student = step.random_triples.crossed_margin(size)[:, places]
+        taught = [t.margin(*step.random, size) for t in teachers]
+        teacher = torch.stack(taught, dim=-1)  # [N * size, T]
+        if self.relative:
+            spread = teacher.new_tensor([t.spread for t in teachers])
+            student, teacher = student / spread, teacher / spread
+        loss: Tensor = self(student, teacher)
+        return loss
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the mean loss over the first dimension."""
@@ -123,5 +183,5 @@ class SoftCrossEntropy(nn.Module):
         return (
             f'tau={self.tau}, num_pairs={self.num_pairs}, '
             f'weight={self.weight}, group_size={self.group_size}, '
-            f'eps={self.eps}'
+            f'eps={self.eps}, relative={self.relative}, band={self.band}'
         )

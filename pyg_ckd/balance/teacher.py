@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Teacher:
             {f'teacher_{i}': str(t.settings) for i, t in enumerate(teachers)},
         )
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """The standard deviation of its margins on random triples."""
         return spread_of_margins(self.user, self.item)

@@ -8,10 +8,11 @@ from rich.table import Table
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._shown.block import Block
 from pyg_ckd._shown.html import to_html
 from pyg_ckd._shown.text import to_text
 from pyg_ckd.datasets._graph_statistics import GraphStatistics
-from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.graph import RATES, feature_scales
 
 
 def statistics(data: HeteroData) -> GraphStatistics:
@@ -33,8 +34,9 @@ def statistics(data: HeteroData) -> GraphStatistics:
         - ``training``, ``validation``, ``test``: the size of each split;
         - ``cold_users``, ``cold_items``: how many have no interaction of
           training;
-        - ``modalities``: for each modality its ``dimension``, and the share of
-          items that lack it, ``missing``.
+        - ``modalities``: for each modality its ``dimension``, its ``scale``
+          (:func:`~pyg_ckd.graph.feature_scales`), and the share of items that
+          lack it, ``missing``.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -43,7 +45,7 @@ def statistics(data: HeteroData) -> GraphStatistics:
         >>> numbers['interactions'], numbers['density']
         (180, 0.9)
         >>> numbers['modalities']['text']
-        {'dimension': 32, 'missing': 0.0}
+        {'dimension': 32, 'scale': 5.13, 'missing': 0.0}
     """
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     train, val, test = (
@@ -72,9 +74,10 @@ def statistics(data: HeteroData) -> GraphStatistics:
             'modalities': {
                 modality: {
                     'dimension': data['item'][f'x_{modality}'].size(1),
+                    'scale': scale,
                     'missing': _missing(data, modality),
                 }
-                for modality in modalities(data)
+                for modality, scale in feature_scales(data).items()
             },
         }
     )
@@ -83,7 +86,8 @@ def statistics(data: HeteroData) -> GraphStatistics:
 def describe(data: HeteroData, title: str = '') -> None:
     r"""Print the :func:`statistics` of a user-item graph as a table.
 
-    A notebook shows it as one of its own.
+    A notebook shows it as one of its own. Below it is a remark if the features
+    of modalities differ in scale, more than tenfold.
 
     Args:
         data (HeteroData): A user-item graph.
@@ -103,10 +107,11 @@ def describe(data: HeteroData, title: str = '') -> None:
         test                                   2,000
         cold users                                 0
         cold items                                 1
-        image                  32 features, 0.0% missing
-        text                   32 features, 0.0% missing
+        image      32 features, scale 8.08, 0.0% missing
+        text       32 features, scale 5.26, 0.0% missing
     """
-    found = statistics(data).table(title)
+    numbers = statistics(data)
+    found, remark = numbers.table(title), numbers.remark()
     # A name is printed as it is, whatever brackets it has:
     console = Console(markup=False, emoji=False, highlight=False)
     if console.is_jupyter:
@@ -114,7 +119,8 @@ def describe(data: HeteroData, title: str = '') -> None:
             display,
         )
 
-        shown = {'text/html': to_html([found]), 'text/plain': to_text([found])}
+        blocks: list[Block] = [found, remark] if remark else [found]
+        shown = {'text/html': to_html(blocks), 'text/plain': to_text(blocks)}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         return
     table = Table(title=title or None, box=None, show_header=False)
@@ -123,6 +129,8 @@ def describe(data: HeteroData, title: str = '') -> None:
     for row in found.rows:
         table.add_row(*(cell.text for cell in row))
     console.print(table)
+    if remark:
+        console.print(f'\n{remark.text}', soft_wrap=True)
 
 
 def _count(node: Tensor, num_nodes: int) -> Tensor:

@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import nn
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.balance import Balance, Teacher
-from pyg_ckd.experiments.backbones import Maker, is_ours
+from pyg_ckd.experiments.backbones import Maker, is_ours, transform_of
 from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, TAUGHT, is_off
-from pyg_ckd.experiments.settings import PARTS
-from pyg_ckd.nn import Backbone, Cosine
-from pyg_ckd.objectives import Objective
+from pyg_ckd.experiments.settings import EXTRA, PARTS
+from pyg_ckd.nn import Backbone, Cosine, ItemBias
+from pyg_ckd.objectives import NLGCL, Objective
+from pyg_ckd.transforms import NormalizedAdjacency, StandardizeModality
 from pyg_ckd.views import Keep
 
 
@@ -36,15 +38,53 @@ def model_of(
         # A copy, as it may be the same module each time:
         model = copy.deepcopy(make(data, **arguments))
     objective = settings['objective'] or {'name': ''}
-    return Cosine(model) if objective['name'].startswith('Cosine') else model
+    if objective['name'].startswith('Cosine'):
+        model = Cosine(model)
+    return ItemBias(model) if _extra(settings, 'item_bias') else model
 
 
-def objective_of(settings: Mapping[str, Any] | None) -> Objective | None:
-    """Return the objective of its name and arguments."""
-    if settings is None:
-        return None
-    arguments = dict(settings)
-    return OBJECTIVES[arguments.pop('name')](**arguments)
+def objective_of(settings: Mapping[str, Any]) -> Objective | None:
+    """Return the objective of its name and arguments, with NLGCL if it is on.
+
+    Args:
+        settings: Effective settings.
+
+    Raises:
+        ValueError: If NLGCL has no objective that it could be added to.
+    """
+    objective, weight = None, _extra(settings, 'nlgcl')
+    if settings['objective'] is not None:
+        arguments = dict(settings['objective'])
+        objective = OBJECTIVES[arguments.pop('name')](**arguments)
+    if not weight:
+        return objective
+    if objective is None:
+        raise ValueError(
+            "'nlgcl' cannot be added to the loss that a backbone brings: name "
+            'an objective'
+        )
+    return NLGCL(objective, weight=weight)
+
+
+def transforms_of(
+    make: Maker, settings: Mapping[str, Any]
+) -> list[BaseTransform]:
+    """Return what brings data into the form that a run needs.
+
+    Args:
+        make: The backbone.
+        settings: Effective settings, none of an ensemble.
+    """
+    transforms = [transform_of(make)]
+    if _extra(settings, 'standardize'):
+        transforms.insert(0, StandardizeModality())
+    if _extra(settings, 'nlgcl'):
+        transforms.append(NormalizedAdjacency())
+    return [each for each in transforms if each is not None]
+
+
+def _extra(settings: Mapping[str, Any], name: str) -> Any:
+    return settings.get('extra', {}).get(name, EXTRA[name])
 
 
 def balance_of(
@@ -61,9 +101,12 @@ def balance_of(
         return None
     arguments = dict(settings)
     name = arguments.pop('name')
-    for part, make in PARTS.items():
+    for part, (usual, *others) in PARTS.items():
         if arguments.get(part) is not None:
-            arguments[part] = make(**arguments[part])
+            own = dict(arguments[part])
+            called = own.pop('name', usual.__name__)
+            makers = {make.__name__: make for make in (usual, *others)}
+            arguments[part] = makers[called](**own)
     if name in TAUGHT:
         arguments['teachers'] = teachers
     return BALANCES[name](**arguments)

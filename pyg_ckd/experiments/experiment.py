@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 import time
@@ -16,21 +17,21 @@ from pytorch_lightning import Callback
 from torch import nn
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
+from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd.balance import Teacher
-from pyg_ckd.experiments.backbones import (
-    BACKBONES,
-    BASELINES,
-    Maker,
-    transform_of,
+from pyg_ckd.experiments.backbones import BACKBONES, BASELINES, Maker
+from pyg_ckd.experiments.build import (
+    balance_of,
+    model_of,
+    objective_of,
+    transforms_of,
 )
-from pyg_ckd.experiments.build import balance_of, model_of, objective_of
 from pyg_ckd.experiments.callbacks import Clock, Tell
 from pyg_ckd.experiments.environment import environment, reset_peak_memory
 from pyg_ckd.experiments.fingerprints import fingerprint, splits
 from pyg_ckd.experiments.identity import identity_of
-from pyg_ckd.experiments.method import Method
+from pyg_ckd.experiments.method import Method, named
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.results import Results
 from pyg_ckd.experiments.run import Run
@@ -39,9 +40,9 @@ from pyg_ckd.experiments.store import Store
 from pyg_ckd.experiments.watcher import Watcher
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.inspect import knock_out
-from pyg_ckd.metrics import hits, means, per_user
+from pyg_ckd.metrics import BEYOND, hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
-from pyg_ckd.ranking import evaluate, rank_views
+from pyg_ckd.ranking import Ranking, evaluate, rank_views
 from pyg_ckd.train import Recommendation, SaveLast, WatchViews, fit
 from pyg_ckd.views import Keep, full, only, view_name
 
@@ -198,10 +199,15 @@ class Experiment:
         teachers = Method('teacher', objective=method.objective)
         if method.kind == 'ensemble' or method.teachers in ('own', 'ensemble'):
             return of(run.backbone, teachers)
+        base = Method(objective=method.objective)
         if method.teachers == 'base':
-            return of(run.backbone, Method(objective=method.objective))
+            if method.generation > 1:
+                before = method.generation - 1
+                base = named(replace(method, generation=before, name=''))
+            return of(run.backbone, base)
         if method.teachers:
-            others = of(method.teachers, teachers)
+            is_plain = method.teachers in BASELINES
+            others = of(method.teachers, Method() if is_plain else teachers)
             if not others:
                 raise ValueError(
                     f"'{method.teachers}' cannot teach '{run.backbone}': it "
@@ -220,9 +226,12 @@ class Experiment:
     ) -> Iterator[Method]:
         """Yield the methods of a backbone, with a teacher for each modality."""
         names = modalities(self.data())
-        is_plain = backbone in BASELINES or len(names) < 2
+        is_baseline = backbone in BASELINES
+        is_plain = is_baseline or len(names) < 2
         for method in methods:
             if is_plain and method.kind != 'base':
+                continue
+            if is_baseline and 'extra' in method.changes:
                 continue
             if method.kind == 'teacher' and not method.modality:
                 for modality in names:
@@ -232,18 +241,19 @@ class Experiment:
 
     # Data ###################################################################
 
-    def data(self, backbone: str | None = None) -> HeteroData:
-        """Return the data set with the graphs that a backbone needs."""
-        transform = transform_of(self.backbones[backbone]) if backbone else None
-        try:
-            key = pickle.dumps(transform)
-        except Exception:  # it holds what cannot be told from others
-            key = str(id(transform)).encode()
+    def data(self, run: Run | None = None) -> HeteroData:
+        """Return the data set, as a run needs it if one is given."""
+        steps = []
+        if run is not None:
+            make = self.backbones[run.backbone]
+            steps = transforms_of(make, run.settings)
+        transform = Compose(steps) if steps else None
+        key = b' '.join(map(_told_apart, steps))
         if key not in self._graphs:
             needed = ('val', 'test') if self.test else ('val',)
             data = check(self.open(transform), splits=needed)
-            if backbone:
-                self._check_same(data, backbone)
+            if run is not None:
+                self._check_same(data, run)
             self._graphs[key] = data
         return self._graphs[key]
 
@@ -258,13 +268,15 @@ class Experiment:
             self._identities[backbone] = identity_of(make)
         return self._identities[backbone]
 
-    def _check_same(self, data: HeteroData, backbone: str) -> None:
+    def _check_same(self, data: HeteroData, run: Run) -> None:
         """Refuse other data than runs are named after.
 
-        The transform of a backbone that is not of the library may change
-        features.
+        Features may be changed by the transform of a backbone that is not of
+        the library, and are where they are standardised.
         """
-        tell = splits if self._identity(backbone) else fingerprint
+        backbone = run.backbone
+        changed = run.settings.get('extra', {}).get('standardize')
+        tell = splits if changed or self._identity(backbone) else fingerprint
         if tell(data) != tell(self.data()):
             raise ValueError(
                 f"'open' gave other data for '{backbone}' than before; it "
@@ -402,7 +414,7 @@ class Experiment:
             run: The run; its teachers are finished.
             callbacks: Further callbacks of Lightning.
         """
-        data = self.data(run.backbone)
+        data = self.data(run)
         names = modalities(data)
         keep = only(run.method.modality) if run.method.modality else full(names)
         if run.method.kind == 'ensemble':
@@ -419,7 +431,7 @@ class Experiment:
         task = Recommendation(
             model,
             data,
-            objective_of(settings['objective']),
+            objective_of(settings),
             balance_of(settings['balance'], self.teachers(run)),
             keep=keep,
             **settings['train'],
@@ -465,8 +477,13 @@ class Experiment:
             keeps = [keep] if run.method.kind == 'teacher' else None
             rankings = rank_views(model, data, 'test', k=20, keeps=keeps)
             trained = rankings[view_name(keep, modalities(data))]
-            result.test = {view: means(each) for view, each in rankings.items()}
-            result.users = per_user(trained, metrics=('recall', 'ndcg'))
+            result.test = {
+                view: metrics_of(each) for view, each in rankings.items()
+            }
+            result.users = {
+                **per_user(trained, metrics=('recall', 'ndcg')),
+                **per_user(trained, (20,), ('tail_recall',)),
+            }
             result.hits = hits(trained)
             if (
                 run.method.kind in ('base', 'student')
@@ -507,11 +524,13 @@ class Experiment:
             scaled = [teacher.rescaled(1.0) for teacher in own.values()]
             others = dict.fromkeys(own, Teacher.average(scaled))
         else:
-            others = {
-                only(need.method.modality): self._teacher(need)
+            found = [
+                (need.method.modality, self._teacher(need))
                 for need in self.needs(run)
                 if need.backbone == method.teachers
-            }
+            ]
+            others = {only(m): teacher for m, teacher in found if m}
+            others = others or dict.fromkeys(own, found[0][1])
         return {keep: others[keep].rescaled(own[keep].spread) for keep in own}
 
     def _own_teachers(self, run: Run) -> dict[Keep, Teacher]:
@@ -567,6 +586,20 @@ class Experiment:
             'Protocol: all items are ranked, those of training left out; the '
             'weights with the best validation are tested once.',
         ]
+
+
+def metrics_of(ranking: Ranking) -> dict[str, float]:
+    """Return the metrics that are kept of a view, without those of no user."""
+    found = {**means(ranking), **means(ranking, (20,), BEYOND)}
+    return {name: x for name, x in found.items() if not math.isnan(x)}
+
+
+def _told_apart(transform: BaseTransform) -> bytes:
+    """Return what tells a transform from others."""
+    try:
+        return pickle.dumps(transform)
+    except Exception:  # it holds what cannot be written
+        return str(id(transform)).encode()
 
 
 @contextmanager

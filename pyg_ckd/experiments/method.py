@@ -64,12 +64,15 @@ class Method:
             (default: :obj:`""`)
         teachers (str, optional): Who teaches a student: ``"own"`` teachers of
             its backbone, one a modality; its ``"base"``; their ``"ensemble"``;
-            or the teachers of another backbone, by its name. The last two are
-            brought to the spread of the own ones. (default: ``"own"`` of a
-            balance that is taught)
+            or the teachers of another backbone, by its name, of a baseline
+            its base for each modality. The last two are brought to the spread
+            of the own ones. (default: ``"own"`` of a balance that is taught)
         taught (str, optional): What they teach: ``"each"`` modality alone, or,
             if it is the base that teaches, the ``"full"`` view.
             (default: :obj:`"each"`)
+        generation (int, optional): Of a student that its base teaches: in the
+            second generation the student of the first one teaches, and so on.
+            (default: :obj:`1`)
         changes (dict, optional): Settings that differ from those of the
             backbone, by section, such as ``{'CKD': {'gate': True}}``.
             (default: :obj:`{}`)
@@ -93,12 +96,14 @@ class Method:
     balance: str = ''
     teachers: str = ''
     taught: Taught = 'each'
+    generation: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     name: str = ''
 
     def __post_init__(self) -> None:
         texts = dict.fromkeys(vars(self), str)
-        check_kinds(vars(self), {**texts, 'changes': Mapping}, 'Method')
+        kinds = {**texts, 'changes': Mapping, 'generation': int}
+        check_kinds(vars(self), kinds, 'Method')
         self._check('kind', self.kind, get_args(Kind))
         self._check('taught', self.taught, get_args(Taught))
         self._check('objective', self.objective, ('', *OBJECTIVES))
@@ -116,6 +121,14 @@ class Method:
             raise ValueError(
                 f"'taught' is 'full' in 'Method', which the teachers 'base' "
                 f"alone can teach (got '{self.teachers}')"
+            )
+        if self.generation < 1 or (
+            self.generation > 1 and self.teachers != 'base'
+        ):
+            raise ValueError(
+                f"'generation' needs to be 1 in 'Method', or more with the "
+                f"teachers 'base' (got {self.generation} with "
+                f"'{self.teachers}')"
             )
         if self.changes and self.kind == 'ensemble':
             raise ValueError(
@@ -181,6 +194,8 @@ class Method:
             text = SPELLED.get(self.balance, self.balance) or self.kind
         if self.teachers not in ('', 'own'):
             text += f' taught by {self.teachers}'
+        if self.generation > 1:
+            text += f', generation {self.generation}'
         if self.objective:
             text += f', {SPELLED.get(self.objective, self.objective)}'
         return ', '.join([text, *_spelled(self.changes)])
@@ -215,6 +230,12 @@ def _spelled(changes: Mapping[str, Any]) -> Iterator[str]:
             yield f'{name} {value}'
 
 
+def _with_list(loss: str, spelled: str) -> Method:
+    """Return CKD with a generic loss on lists, of its own settings."""
+    changes = {'CKD': {'on_random': {'name': loss}}}
+    return Method.student('CKD', changes=changes, name=f'CKD, {spelled}')
+
+
 BASE = Method()
 TEACHERS = Method('teacher')
 #: Methods by the names that the command line knows them by.
@@ -222,11 +243,38 @@ METHODS: dict[str, Method] = {
     'base': BASE,
     'teachers': TEACHERS,
     'ckd': Method.student('CKD'),
+    'ckd-published': Method.student(  # that of `CKD.published`
+        'CKD',
+        changes={
+            'CKD': {
+                'strength': 0.01,
+                'on_batch': {'name': 'Hinge'},
+                'on_random': {'name': 'SoftCrossEntropy', 'eps': 1e-8},
+                'weights': {'name': 'CounterfactualWeights'},
+                'gate': None,
+            }
+        },
+        name='CKD, published',
+    ),
     'ckd-gate': Method.student(
-        'CKD', changes={'CKD': {'gate': True}}, name='CKD, gate'
+        'CKD', changes={'CKD': {'gate': 'recall'}}, name='CKD, gate'
+    ),
+    'ckd-rce-kd': _with_list('RCEKD', 'RCE-KD'),
+    'ckd-rrd': _with_list('RRD', 'RRD'),
+    'ckd-dcd': _with_list('DCD', 'DCD'),
+    'ckd-band': Method.student(
+        'CKD',
+        changes={'CKD': {'on_random': {'band': 0.1}}},
+        name='CKD, pairs alike in popularity',
     ),
     'self-distilled': Method.student(
         'CKD', teachers='base', name='CKD, self-distilled'
+    ),
+    'second-generation': Method.student(
+        'CKD',
+        teachers='base',
+        generation=2,
+        name='CKD, self-distilled twice',
     ),
     'born-again': Method.student(
         'CKD',
@@ -240,4 +288,19 @@ METHODS: dict[str, Method] = {
     'umt': Method.student('UMT'),
     'modality-dropout': Method.student('ModalityDropout'),
     'ensemble': Method('ensemble'),
+    'item-bias': Method(
+        changes={'extra': {'item_bias': True}}, name='base, item bias'
+    ),
+    'nlgcl': Method(changes={'extra': {'nlgcl': 1e-5}}, name='base, NLGCL'),
 }
+
+
+def named(method: Method) -> Method:
+    """Return a method under the name that :obj:`METHODS` has for it, if any.
+
+    Example:
+        >>> str(named(Method.student('CKD', teachers='base')))
+        'CKD, self-distilled'
+    """
+    alike = (each for each in METHODS.values() if each.same_as(method))
+    return next(alike, method)

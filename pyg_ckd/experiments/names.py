@@ -7,6 +7,7 @@ BASELINES = {
     'Popularity': 'Popularity',
     'InteractionKNN': 'InteractionKNN',
     'FeatureKNN': 'FeatureKNN',
+    'GraphFilter': 'GraphFilter',
     'BPRMF': 'BPRMF',
     'LightGCN-ID': 'LightGCN',  # with `use = []` in the settings
     'BM3': 'BM3',
@@ -25,6 +26,7 @@ BACKBONES = {
     'MGCN': 'MGCN',
     'LGMRec': 'LGMRec',
     'SMORE': 'SMORE',
+    'STAIR': 'STAIR',
 }
 #: Those that are trained where none is named.
 QUICK = (
@@ -42,14 +44,22 @@ METHODS = (
     'base',
     'teachers',
     'ckd',
+    'ckd-published',
     'ckd-gate',
+    'ckd-rce-kd',
+    'ckd-rrd',
+    'ckd-dcd',
+    'ckd-band',
     'self-distilled',
+    'second-generation',
     'born-again',
     'ogm-ge',
     'agm',
     'umt',
     'modality-dropout',
     'ensemble',
+    'item-bias',
+    'nlgcl',
 )
 #: Those whose settings :func:`~pyg_ckd.experiments.tune` searches.
 TUNED = ('base', 'ckd', 'ogm-ge', 'agm', 'umt', 'modality-dropout')

@@ -24,8 +24,9 @@ class Result(Shown):
     Args:
         run (Run): The run.
         test (dict): Test metrics of each view, such as
-            ``test['only(text)']['recall@20']``. A teacher has the one view it
-            was trained on. Empty if it was not tested.
+            ``test['only(text)']['recall@20']``, and of lists of 20 those beyond
+            accuracy. A teacher has the one view it was trained on. Empty if it
+            was not tested.
         val (dict): Validation metrics of the trained view.
         history (list): What was logged in each evaluation.
         epochs (int): The epoch of the last evaluation.

@@ -13,7 +13,14 @@ from typing import Any
 from pytorch_lightning import Trainer
 from torch import nn
 
-from pyg_ckd.balance import CounterfactualWeights, Hinge, SoftCrossEntropy
+from pyg_ckd.balance import (
+    DCD,
+    RCEKD,
+    RRD,
+    CounterfactualWeights,
+    Hinge,
+    SoftCrossEntropy,
+)
 from pyg_ckd.experiments.backbones import (
     Maker,
     has_own_loss,
@@ -30,13 +37,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: What CKD is put together from, by the name of its argument.
-PARTS: dict[str, type[nn.Module]] = {
-    'on_batch': Hinge,
-    'on_random': SoftCrossEntropy,
-    'weights': CounterfactualWeights,
+#: What CKD is put together from, by the name of its argument; the first of
+#: several classes is meant where none is named.
+PARTS: dict[str, tuple[type[nn.Module], ...]] = {
+    'on_batch': (Hinge,),
+    'on_random': (SoftCrossEntropy, RCEKD, RRD, DCD),
+    'weights': (CounterfactualWeights,),
 }
-SECTIONS = ('model', 'train', 'fit', *OBJECTIVES, *BALANCES)
+#: What is put around a backbone, and what leaves it as it is.
+EXTRA = {'standardize': False, 'item_bias': False, 'nlgcl': 0.0}
+SECTIONS = ('model', 'extra', 'train', 'fit', *OBJECTIVES, *BALANCES)
 SIZES = ('num_users', 'num_items', 'in_channels')
 TRAIN = ('lr', 'batch_size', 'sampling')
 FIT = ('max_epochs', 'eval_every', 'patience', 'monitor')
@@ -56,9 +66,12 @@ class Settings:
         tables (dict): ``tables[<data set>][<backbone>][<section>]`` holds
             arguments. Sections are ``model`` (of the backbone), ``train`` (of
             :class:`~pyg_ckd.train.Recommendation`), ``fit`` (of
-            :func:`~pyg_ckd.train.fit`), and the names of objectives and
-            balances. A part of CKD holds its own arguments, or :obj:`False` to
-            be left out.
+            :func:`~pyg_ckd.train.fit`), the names of objectives and balances,
+            and ``extra``: whether to ``standardize`` features, whether to add
+            an ``item_bias``, and the weight of ``nlgcl``. An objective may
+            hold sections ``with`` it, which count where it is named. A part
+            of CKD holds its own arguments, with the ``name`` of its class if
+            that is not the usual one, or :obj:`False` to be left out.
         source (str, optional): Where they come from, for messages.
             (default: :obj:`"settings"`)
         others (Settings, optional): Those of a backbone that has no table
@@ -193,20 +206,30 @@ class Settings:
         Returns:
             Plain values: arguments of ``model``, ``train`` and ``fit``; and
             ``objective`` and ``balance``, with their ``name``, or :obj:`None`
-            for the loss of the backbone itself, and no balance; and, of a
-            backbone that is not of the library, ``maker``, its identity.
+            for the loss of the backbone itself, and no balance; what there is
+            of ``extra``; and, of a backbone that is not of the library,
+            ``maker``, its identity.
 
         Raises:
             ValueError: If there is no such argument, or one is missing.
         """
         where = f"'{self.source}', [{dataset}.{backbone}]"
-        own = merged(self.of(dataset, backbone), method.changes)
+        own = _with(self.of(dataset, backbone), method.objective, where)
+        own = merged(own, method.changes)
         for name, arguments in own.items():
             _check_table(arguments, f'{where}, {name}')
+        extra = _filled(
+            EXTRA,
+            own.get('extra', {}),
+            f'{where}, extra',
+            {name: type(value) for name, value in EXTRA.items()},
+        )
+        extra = {k: value for k, value in extra.items() if value != EXTRA[k]}
         train = arguments_of(Recommendation, only=TRAIN)
         maker = identity_of(make) if identity is None else identity
         return {
             **({'maker': maker} if maker else {}),
+            **({'extra': extra} if extra else {}),
             'model': _model(make, own.get('model', {}), f'{where}, model'),
             'train': _filled(
                 train,
@@ -262,14 +285,22 @@ def merged(
 ) -> dict[str, Any]:
     """Return settings with some changed, those of parts one by one.
 
+    A part of another name has nothing of the one before.
+
     Example:
         >>> merged({'a': {'b': 1, 'c': 2}}, {'a': {'b': 3}})
         {'a': {'b': 3, 'c': 2}}
+        >>> merged({'a': {'b': 1}}, {'a': {'name': 'RRD', 'c': 3}})
+        {'a': {'name': 'RRD', 'c': 3}}
     """
     result = dict(settings)
     for name, value in changes.items():
         before = result.get(name)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(before, Mapping)
+            and value.get('name') in (None, before.get('name'))
+        ):
             value = merged(before, value)
         result[name] = value
     return result
@@ -359,10 +390,35 @@ def _part(name: str, value: Any, where: str) -> dict[str, Any] | None:
             f"{where}: '{name}' needs to be a table of arguments, or false to "
             f'be left out (got {value!r})'
         )
-    part = PARTS[name]
-    return _filled(
-        arguments_of(part), value, f'{where}, {name}', kinds_of(part)
-    )
+    usual, *others = PARTS[name]
+    arguments = dict(value)
+    called = arguments.pop('name', usual.__name__)
+    where = f'{where}, {name}'
+    for part in (usual, *others):
+        if part.__name__ == called:
+            filled = _filled(
+                arguments_of(part), arguments, where, kinds_of(part)
+            )
+            return filled if part is usual else {'name': called, **filled}
+    known = ', '.join(part.__name__ for part in (usual, *others))
+    raise ValueError(f"{where}: there is no '{called}'; there are {known}")
+
+
+def _with(own: Mapping[str, Any], objective: str, where: str) -> dict[str, Any]:
+    """Return settings, those that count with an objective over the others."""
+    result, changes = dict(own), {}
+    for name in OBJECTIVES:
+        if isinstance(own.get(name), Mapping) and 'with' in own[name]:
+            result[name] = {k: v for k, v in own[name].items() if k != 'with'}
+            _check_table(own[name]['with'], f'{where}, {name}, with')
+            if name == objective:
+                changes = own[name]['with']
+    for name in changes:
+        if name not in SECTIONS or name in OBJECTIVES:
+            raise ValueError(
+                f'{where}, {objective}, with: there is no section {name!r}'
+            )
+    return merged(result, changes)
 
 
 def _filled(

@@ -34,7 +34,7 @@ class Summary(Shown, list[dict[str, str]]):
         words = [
             place
             for place, name in enumerate(columns)
-            if name in WORDS or name.endswith(' against base')
+            if name in WORDS or name.endswith(' base')
         ]
         rows = [[Cell(row.get(name, '')) for name in columns] for row in self]
         merged = MERGED if tuple(columns[:MERGED]) == WORDS[:MERGED] else 0

@@ -6,43 +6,57 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
+from pyg_ckd.experiments.bases import (
+    METRIC,
+    bases_of,
+    best_bases,
+    best_bases_of,
+)
+from pyg_ckd.experiments.cost import minutes_of, minutes_with_teachers
 from pyg_ckd.experiments.method import is_off
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import (
     Key,
     current,
     failures,
-    matching,
     rows_of,
-    versions_of,
 )
 from pyg_ckd.experiments.sound import sound
 from pyg_ckd.experiments.statistics import (
     Comparison,
     compare,
     holm,
-    unlike,
 )
 from pyg_ckd.experiments.statistics.p_values import p_value
 from pyg_ckd.experiments.summary import Summary
 
 __all__ = [
+    'BEST',
+    'BEYOND',
+    'METRIC',
     'METRICS',
     'against_base',
     'bases_of',
     'best',
+    'best_bases',
+    'best_bases_of',
     'comparisons',
     'current',
     'failures',
+    'mean_of',
     'p_value',
     'spread',
     'summarize',
+    'values_of',
 ]
 
 #: The columns of tables.
 METRICS = ('recall@10', 'recall@20', 'ndcg@10', 'ndcg@20')
-#: The metric that is compared.
-METRIC = 'recall@20'
+#: Columns beyond them, and their metrics.
+BEYOND = {'tail': 'tail_recall@20', 'coverage': 'coverage@20'}
+
+#: What is said of the best base in place of a comparison.
+BEST = 'best base'
 
 Comparisons = Mapping[Key, Comparison]
 
@@ -51,15 +65,22 @@ def summarize(
     results: Iterable[Result],
     metrics: Sequence[str] = METRICS,
     against: Comparisons | None = None,
+    against_best: Comparisons | None = None,
 ) -> list[dict[str, str]]:
     """Return a table with a row for each data set, backbone and method.
 
     Entries are means over seeds, with the standard deviation where there are
-    several seeds. A row that has a base ends with its comparison against the
-    runs of the same backbone and seeds, see :func:`comparisons`: the relative
-    change of Recall@20 with its interval of 95 %, or why there is none to
-    speak of. The p-values beside it are not adjusted; the verdict is. Of
-    several versions of a row there is the current one, see :func:`current`;
+    several seeds; ``tail`` is Recall@20 of items that few know, see
+    :func:`~pyg_ckd.metrics.tail_recall`, and ``coverage`` the share of items
+    that is in any list of 20. A row that has a base has its comparison against
+    the runs of the same backbone and seeds, see :func:`comparisons`: the
+    relative change of Recall@20 with its interval of 95 %, or why there is none
+    to speak of. The p-values beside it are not adjusted; the verdict is. Where
+    a backbone has several bases, rows are compared with the best of them, too,
+    see :func:`best_bases`. ``minutes`` are those of a run, and ``with
+    teachers`` those of all runs that it took.
+
+    Of several versions of a row there is the current one, see :func:`current`;
     failed runs count for nothing. Notebooks show the rows as a table, and so
     does ``print``.
 
@@ -68,6 +89,7 @@ def summarize(
         metrics: The columns.
         against: What :func:`comparisons` returned for the same results, so
             that nothing is resampled twice. (default: it is called)
+        against_best: The same for the bases of :func:`best_bases_of`.
 
     Example:
         >>> from pyg_ckd.experiments import Method, Result, Run
@@ -77,34 +99,49 @@ def summarize(
         '0.5000'
     """
     results = list(results)
-    kept, _ = current(results)
     if against is None:
         against = comparisons(results)
+    if against_best is None:
+        against_best = comparisons(results, bases=best_bases_of(results))
+    by_key = rows_of(current(results)[0])
+    best_keys = best_bases(by_key).values()
+    with_teachers = minutes_with_teachers(results)
     rows = []
-    for key, runs in rows_of(kept).items():
+    for key, runs in by_key.items():
         row = dict(zip(('data set', 'backbone', 'method'), key, strict=True))
         row['seeds'] = str(len(runs))
         row |= {metric: mean_of(runs, metric) for metric in metrics}
+        row |= {name: mean_of(runs, each) for name, each in BEYOND.items()}
         comparison = against.get(key)
         row |= {
             f'{METRIC} against base': comparison.verdict if comparison else '',
             'p (users)': p_value(comparison.p_users if comparison else None),
             'p (seeds)': p_value(comparison.p_seeds if comparison else None),
         }
-        row['minutes'] = f'{fmean(run.seconds for run in runs) / 60:.1f}'
+        if best_keys:
+            comparison = against_best.get(key)
+            verdict = comparison.verdict if comparison else ''
+            is_best = key in best_keys
+            row[f'{METRIC} against best base'] = BEST if is_best else verdict
+        row['minutes'] = f'{minutes_of(runs):.1f}'
+        minutes = with_teachers.get(key)
+        row['with teachers'] = '' if minutes is None else f'{minutes:.1f}'
         rows.append(row)
     return Summary(rows)
 
 
 def comparisons(
-    results: Iterable[Result], metric: str = METRIC
+    results: Iterable[Result],
+    metric: str = METRIC,
+    bases: Mapping[Key, Sequence[Result]] | None = None,
 ) -> dict[Key, Comparison]:
     """Compare each row with its base, adjusted for the number of rows.
 
     A row is a data set, a backbone and a method, and its base has the same
     data set and backbone, and the method's
     :attr:`~pyg_ckd.experiments.Method.reference` as its method. All comparisons
-    are one family: their p-values are adjusted together by :func:`holm`.
+    of a call are one family: their p-values are adjusted together by
+    :func:`holm`.
 
     What is adjusted is the p-value over users (Wilcoxon) with one seed. With
     several seeds it is that of the interval, over users and seeds. A change is
@@ -114,6 +151,8 @@ def comparisons(
     Args:
         results: Results of runs; those on one page, other versions included.
         metric: What to compare, in the view that was trained.
+        bases: The runs that rows are compared with, such as those of
+            :func:`best_bases_of`. (default: those of :func:`bases_of`)
 
     Returns:
         Comparisons by data set, backbone and method. Rows without a base have
@@ -121,17 +160,18 @@ def comparisons(
     """
     results, _ = sound(results)
     kept, _ = current(results)
-    shown = {id(result) for result in kept}
+    shown = {result.run.key for result in kept}
     by_key = {result.run.key: result for result in results}
-    rows, bases = rows_of(kept), bases_of(results)
+    if bases is None:
+        bases = bases_of(results)
     found = {}
-    for key, other in rows.items():
+    for key, other in rows_of(kept).items():
         base = bases.get(key, [])
         comparison = against_base(base, other, metric)
         if comparison is None:
             continue
         caveats = list(comparison.caveats)
-        if not all(id(run) in shown for run in base):
+        if not all(run.run.key in shown for run in base):
             caveats.append('against a base that is not the one of the table')
         teachers = {teacher for run in other for teacher in run.run.teachers}
         if any(by_key[t].cut_short for t in teachers if t in by_key):
@@ -142,59 +182,6 @@ def comparisons(
     for key, p in zip(counted, adjusted, strict=True):
         found[key] = replace(found[key], p_adjusted=p, family=len(counted))
     return found
-
-
-def bases_of(results: Iterable[Result]) -> dict[Key, list[Result]]:
-    """Return the runs that each row is compared with, if it has a base.
-
-    They are those of the same data set and backbone whose method is the
-    :attr:`~pyg_ckd.experiments.Method.reference`, whatever it is called. Of
-    several versions it is the one that differs in nothing but the method, see
-    :func:`~pyg_ckd.experiments.statistics.unlike`, and has the most seeds in
-    common; where there is none, the current one.
-
-    Args:
-        results: Results of runs, other versions included.
-    """
-    results, _ = sound(results)
-    kept, _ = current(results)
-    shown = {id(result) for result in kept}
-    versions = versions_of(results)
-    rows = rows_of(kept)
-    found: dict[Key, list[Result]] = {}
-    for key, runs in rows.items():
-        reference = runs[0].run.method.reference
-        others = {
-            rows[other][0].run.method: versions[other]
-            for other in rows
-            if other[:2] == key[:2] and other != key
-        }
-        base = matching(others, reference) if reference else None
-        if base is None:
-            continue
-        candidates = [version.runs for version in others[base]]
-        found[key] = _fairest(candidates, runs, shown)
-    return found
-
-
-def _fairest(
-    bases: Sequence[list[Result]], other: Sequence[Result], shown: set[int]
-) -> list[Result]:
-    """Return the version of a base that runs are compared with.
-
-    Args:
-        bases: All versions, the latest at the end.
-        other: The runs.
-        shown: What ids the results have that tables show.
-    """
-    seeds = {result.run.seed for result in other}
-
-    def rank(base: Sequence[Result]) -> tuple[int, bool]:
-        alike = not unlike(base[0].run, other[0].run)
-        common = seeds & {result.run.seed for result in base}
-        return len(common) * alike, id(base[0]) in shown
-
-    return max(reversed(bases), key=rank)
 
 
 def against_base(

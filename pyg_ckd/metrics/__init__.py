@@ -9,7 +9,13 @@ from .accuracy import (
     recall,
     reciprocal_rank,
 )
-from .beyond_accuracy import average_popularity, coverage, gini, novelty
+from .beyond_accuracy import (
+    average_popularity,
+    coverage,
+    gini,
+    novelty,
+    tail_recall,
+)
 from .summary import (
     BEYOND,
     METRICS,
@@ -41,4 +47,5 @@ __all__ = [
     'precision',
     'recall',
     'reciprocal_rank',
+    'tail_recall',
 ]

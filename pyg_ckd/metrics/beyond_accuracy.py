@@ -1,4 +1,4 @@
-"""Metrics beyond accuracy: of which items the lists consist."""
+"""Metrics beyond accuracy: which items the lists hold, and which they find."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from pyg_ckd._ranking import Ranking, check_length
+
+#: The share of items that are the head of a catalogue, at most.
+HEAD = 0.2
 
 
 def novelty(ranking: Ranking, k: int) -> Tensor:
@@ -92,6 +95,47 @@ def gini(ranking: Ranking, k: int) -> Tensor:
     weight = 2 * torch.arange(1, num + 1, device=times.device) - num - 1
     total = (num * times.sum()).clamp(min=1)
     return (weight * times).sum() / total
+
+
+def tail_recall(ranking: Ranking, k: int) -> Tensor:
+    r"""Return the share of a user's held-out tail items that is in her list.
+
+    .. math::
+        \frac{|\mathcal{L}_u \cap \mathcal{P}_u \cap \mathcal{T}|}
+        {|\mathcal{P}_u \cap \mathcal{T}|}, \qquad
+        \mathcal{T} = \left\{ i : |\{ j : n_j \ge n_i \}| >
+        \lfloor 0.2 \, |\mathcal{I}| \rfloor \right\}
+
+    with the held-out items :math:`\mathcal{P}_u`, the items
+    :math:`\mathcal{L}_u` in the list and the training interactions
+    :math:`n_i` of an item. What is not of the tail :math:`\mathcal{T}` is the
+    head, the most popular 20 % of all items. Items that are equally popular
+    are never divided: where the border is among them, all are of the tail, so
+    that the head is the smaller.
+
+    Args:
+        ranking: The ranking.
+        k: The length of the lists.
+
+    Returns:
+        One number a user, ``[N]``; NaN for a user without a held-out item of
+        the tail.
+    """
+    check_length(ranking.k, k)
+    in_tail = _in_tail(ranking)
+    item = ranking.item[:, :k]
+    hit = ranking.hit[:, :k] & in_tail[item.clamp(min=0)]
+    row, label = ranking.label
+    num_labels = torch.bincount(row[in_tail[label]], minlength=len(item))
+    return hit.sum(dim=1) / num_labels
+
+
+def _in_tail(ranking: Ranking) -> Tensor:
+    """Return which items are of the tail, ``[num_items]``."""
+    count = ranking.popularity
+    num_below = torch.searchsorted(count.sort().values, count)
+    num_head = int(HEAD * ranking.num_items)
+    return ranking.num_items - num_below > num_head
 
 
 def _mean_of_items(ranking: Ranking, k: int, value: Tensor) -> Tensor:

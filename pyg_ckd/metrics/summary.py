@@ -23,6 +23,7 @@ from pyg_ckd.metrics.beyond_accuracy import (
     coverage,
     gini,
     novelty,
+    tail_recall,
 )
 
 Metric = Callable[[Ranking, int], Tensor]
@@ -44,6 +45,7 @@ BEYOND: dict[str, Metric] = {
     'novelty': novelty,
     'gini': gini,
     'popularity': average_popularity,
+    'tail_recall': tail_recall,
 }
 
 
@@ -58,8 +60,8 @@ def per_user(
     Args:
         ranking: The ranking.
         ks: The list lengths, none above that of the ranking.
-        metrics: Some of the names in ``METRICS``, ``novelty`` and
-            ``popularity``.
+        metrics: Some of the names in ``METRICS``, ``novelty``,
+            ``popularity`` and ``tail_recall``.
         protocol: See :func:`~pyg_ckd.ranking.evaluate`.
 
     Returns:
@@ -89,7 +91,9 @@ def means(
 ) -> dict[str, float]:
     """Return means of metrics over users.
 
-    Users whose list is empty are left out of ``novelty`` and ``popularity``.
+    Users whose list is empty are left out of ``novelty`` and ``popularity``,
+    those without a held-out item of the tail out of ``tail_recall``. A mean
+    over no user is NaN.
 
     Args:
         ranking: The ranking.

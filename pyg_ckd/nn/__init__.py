@@ -9,6 +9,7 @@ from .conv import (
 )
 from .cosine import Cosine
 from .door import as_recommender
+from .item_bias import ItemBias
 from .models import (
     BM3,
     BPRMF,
@@ -19,15 +20,18 @@ from .models import (
     MICRO,
     MMGCN,
     SMORE,
+    STAIR,
     VBPR,
     Backbone,
     EgoGCN,
     FeatureKNN,
     FixedEmbeddings,
+    GraphFilter,
     InteractionKNN,
     LGMRec,
     LightGCN,
     Popularity,
+    Whitening,
 )
 from .recommender import Recommender
 
@@ -41,6 +45,7 @@ __all__ = [
     'MICRO',
     'MMGCN',
     'SMORE',
+    'STAIR',
     'VBPR',
     'Backbone',
     'Cosine',
@@ -49,7 +54,9 @@ __all__ = [
     'EgoGCN',
     'FeatureKNN',
     'FixedEmbeddings',
+    'GraphFilter',
     'InteractionKNN',
+    'ItemBias',
     'LGMRec',
     'LatentStructure',
     'LightGCN',
@@ -57,5 +64,6 @@ __all__ = [
     'Popularity',
     'PreferenceRouting',
     'Recommender',
+    'Whitening',
     'as_recommender',
 ]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.nn.door import as_recommender
-from pyg_ckd.nn.recommender import Recommender
-from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
-from pyg_ckd.views import Keep, Rows, Triples, Views, rows_of
+from pyg_ckd.nn.wrapper import WrappedViews, Wrapper
+from pyg_ckd.views import Keep, Triples, Views, rows_of
 
 
-class Cosine(Recommender):
+class Cosine(Wrapper):
     r"""A recommender whose embeddings have length one, in every view.
 
     .. math::
@@ -49,20 +46,16 @@ class Cosine(Recommender):
         Cosine(VBPR(8, 5, {'text': 12}, dim=4))
     """
 
-    def __init__(self, recommender: nn.Module) -> None:
-        super().__init__()
-        self.recommender = as_recommender(recommender)
-
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""
         user, item = self.recommender(data)
-        self._check_dense(user, item)
+        self.check_dense(user, item)
         return _unit(user), _unit(item)
 
-    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> WrappedViews:
         """Return several views, whose rows are normalised when asked for."""
         inner = self.recommender.views(data, keeps)
-        self._check_dense(*inner.user, *inner.item)
+        self.check_dense(*inner.user, *inner.item)
         return _UnitViews(
             user=[_UnitRows(inner, v, 0) for v in range(len(keeps))],
             item=[_UnitRows(inner, v, 1) for v in range(len(keeps))],
@@ -70,92 +63,10 @@ class Cosine(Recommender):
             inner=inner,
         )
 
-    def tables(self, modality: str) -> Sequence[nn.Parameter]:
-        """Return the parameters that are ablated along with a modality."""
-        return self.recommender.tables(modality)
-
-    def modality_parameters(self, modality: str) -> list[nn.Parameter]:
-        """Return the parameters that serve one modality alone."""
-        return self.recommender.modality_parameters(modality)
-
-    def regularization(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> Tensor | float:
-        """Return the loss terms that the recommender adds."""
-        assert isinstance(views, _UnitViews)
-        return self.recommender.regularization(
-            data, keep, views.inner, user, pos, neg
-        )
-
-    def loss(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> Tensor | None:
-        """Return the loss that the recommender has in place of BPR."""
-        assert isinstance(views, _UnitViews)
-        return self.recommender.loss(data, keep, views.inner, user, pos, neg)
-
-    def start_epoch(self, data: HeteroData, keep: Keep) -> None:
-        """Let the recommender prepare an epoch of training."""
-        self.recommender.start_epoch(data, keep)
-
-    @property
-    def adjacency(self) -> NormalizedAdjacency | None:  # type: ignore[override]
-        """The graph of users and items that the recommender needs."""
-        return self.recommender.adjacency
-
-    @adjacency.setter
-    def adjacency(self, adjacency: NormalizedAdjacency | None) -> None:
-        self.recommender.adjacency = adjacency
-
-    @property
-    def neighbors(self) -> ItemKNN | None:  # type: ignore[override]
-        """The item graphs that the recommender needs."""
-        return self.recommender.neighbors
-
-    @neighbors.setter
-    def neighbors(self, neighbors: ItemKNN | None) -> None:
-        self.recommender.neighbors = neighbors
-
-    @property
-    def pre_transform(self) -> BaseTransform | None:  # type: ignore[override]
-        """The transform that adds these graphs to a data set."""
-        return self.recommender.pre_transform
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f'Cosine({self.recommender.name})'
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.recommender!r})'
-
-    def _check_dense(self, *blocks: Tensor | Rows) -> None:
-        for block in blocks:
-            if isinstance(block, Tensor) and block.layout != torch.strided:
-                name = self.recommender.__class__.__name__
-                raise ValueError(
-                    f"'Cosine' needs dense embeddings, but those of '{name}' "
-                    f'are sparse: use it without'
-                )
-
 
 @dataclass
-class _UnitViews(Views):
+class _UnitViews(WrappedViews):
     """Views with embeddings of length one, and those they are made of."""
-
-    inner: Views = field(kw_only=True)
 
     def triples(self, user: Tensor, pos: Tensor, neg: Tensor) -> Triples:
         # Compute each row of a block once, however many views have it:

@@ -57,8 +57,8 @@ def evaluate(
         ks: The list lengths :math:`K`.
         metrics: Some of ``recall``, ``precision``, ``ndcg``, ``map``, ``mrr``
             and ``hit_ratio``, which are the default, and of ``coverage``,
-            ``novelty``, ``gini`` and ``popularity``, which look beyond
-            accuracy.
+            ``novelty``, ``gini``, ``popularity`` and ``tail_recall``, which
+            look beyond accuracy.
         view: The modalities to keep; all by default.
         protocol: See above.
         candidates: Ids of the only items that may be listed; all by default.

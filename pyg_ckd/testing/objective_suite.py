@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd import objectives
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.nn import BPRMF, FREEDOM, VBPR, Backbone
 from pyg_ckd.objectives.objective import Objective
@@ -208,7 +209,7 @@ def _read_back(objective: Objective) -> object:
     """Return what the repr of an objective makes."""
     kind = objective.__class__
     try:
-        return eval(repr(objective), {kind.__name__: kind})
+        return eval(repr(objective), {**vars(objectives), kind.__name__: kind})
     except Exception as error:
         raise AssertionError(
             f"'{kind.__name__}' has no repr that makes it again, as a frozen "

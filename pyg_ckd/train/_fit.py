@@ -21,6 +21,7 @@ from pyg_ckd.train.keep_best import KeepBest, monitored
 from pyg_ckd.train.left_usable import left_usable
 from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.scales import warn_of_scales
 from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.train.trainer import make_trainer, quiet
 from pyg_ckd.train.trainer_options import TrainerOptions
@@ -66,6 +67,9 @@ def fit(
             callbacks=SaveLast(path),
             ckpt_path=path if path.exists() else None,
         )
+
+    Where the features of the modalities that the model learns from differ in
+    scale, more than tenfold, a warning says so, once.
 
     Args:
         task (Recommendation): What to train.
@@ -137,6 +141,8 @@ def fit(
         if progress:
             line.close(0)
         return task.eval()
+    if ckpt_path is None:
+        warn_of_scales(task)
     task.eval()
     if task.balance is not None and ckpt_path is None:
         arguments = {

@@ -1,6 +1,7 @@
 """Transforms of user-item graphs."""
 
 from .ablate_modality import AblateModality
+from .co_occurrence import CoOccurrence
 from .item_knn import ItemKNN, nearest_neighbors
 from .missing_modality import MissingModality
 from .noisy_modality import NoisyModality
@@ -9,6 +10,7 @@ from .standardize_modality import StandardizeModality
 
 __all__ = [
     'AblateModality',
+    'CoOccurrence',
     'ItemKNN',
     'MissingModality',
     'NoisyModality',

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
+from pyg_ckd.graph import check
 from pyg_ckd.kernels.sparse import Graph, Uniform
+
+
+def checked_without_graphs(data: HeteroData) -> HeteroData:
+    """Return a checked copy of a user-item graph, with its graphs unchecked.
+
+    They may be of other interactions, which the transform that makes them
+    again mends.
+
+    Args:
+        data: The user-item graph.
+    """
+    graphs = data.graphs if 'graphs' in data else {}
+    data = copy.copy(data)
+    data.graphs = {}
+    data = copy.copy(check(data))
+    data.graphs = graphs
+    return data
 
 
 def add_graph(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -10,10 +9,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import RATES, check
+from pyg_ckd.graph import RATES
 from pyg_ckd.kernels.edges import check_ids
 from pyg_ckd.kernels.sparse import Graph, csr, transposed
-from pyg_ckd.transforms.named_graphs import add_graph, named_graph
+from pyg_ckd.transforms.named_graphs import (
+    add_graph,
+    checked_without_graphs,
+    named_graph,
+)
 
 Normalization = Literal['symmetric', 'row']
 
@@ -112,12 +115,7 @@ class NormalizedAdjacency(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Add the graph to ``data``."""
-        # Those that are there may be of other interactions, which this mends:
-        graphs = data.graphs if 'graphs' in data else {}
-        data = copy.copy(data)
-        data.graphs = {}
-        data = copy.copy(check(data))
-        data.graphs = graphs
+        data = checked_without_graphs(data)
         graph = normalized(
             data[RATES].edge_index,
             data['user'].num_nodes,

@@ -15,7 +15,9 @@ from pyg_ckd.nn import (
     Cosine,
     FeatureKNN,
     FixedEmbeddings,
+    GraphFilter,
     InteractionKNN,
+    ItemBias,
     LightGCN,
     Popularity,
     Recommender,
@@ -32,7 +34,9 @@ OTHERS = {
     Cosine,
     FeatureKNN,
     FixedEmbeddings,
+    GraphFilter,
     InteractionKNN,
+    ItemBias,
     Popularity,
     Backbone,
     Recommender,
@@ -45,7 +49,7 @@ BACKBONES = [
     and cls not in OTHERS
 ]
 EACH_BACKBONE = pytest.mark.parametrize(
-    'make', [*BACKBONES, 'cosine', 'foreign'], ids=str
+    'make', [*BACKBONES, 'cosine', 'item_bias', 'foreign'], ids=str
 )
 
 
@@ -55,6 +59,8 @@ def made(make, data):
         return PlainRecommender(data), data
     if make == 'cosine':
         return Cosine(VBPR.from_data(data)), data
+    if make == 'item_bias':
+        return ItemBias(VBPR.from_data(data)), data
     transform = make.pre_transform
     data = data if transform is None else transform(data)
     return make.from_data(data), data
@@ -210,7 +216,9 @@ def test_one_modality_that_is_ignored(m, balance):
         task(model, data, balance)
 
 
-@pytest.mark.parametrize('model', [Popularity, InteractionKNN, FeatureKNN])
+@pytest.mark.parametrize(
+    'model', [Popularity, InteractionKNN, FeatureKNN, GraphFilter]
+)
 def test_nothing_to_train(model, data):
     with pytest.raises(
         ValueError, match=f"{model.__name__} has no parameters to train.*'CKD'"

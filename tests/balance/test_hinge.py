@@ -25,3 +25,16 @@ def test_gradient():
     (Hinge()(student, teacher) * weight).sum().backward()
     # Pulled towards the teacher, never back:
     assert student.grad.tolist() == [-1.0, 0.0, -0.5]
+
+
+def test_selective():
+    """Only where the teacher is right and the student wrong."""
+    student, teacher = torch.randn(2, 500)
+    expected = [
+        max(0.0, t - s) if t > 0 > s else 0.0
+        for s, t in zip(student.tolist(), teacher.tolist(), strict=True)
+    ]
+    found = Hinge(selective=True)(student, teacher)
+    torch.testing.assert_close(found, torch.tensor(expected))
+    assert 0 < (found > 0).sum() < (Hinge()(student, teacher) > 0).sum()
+    assert repr(Hinge(selective=True)) == 'Hinge(selective=True)'

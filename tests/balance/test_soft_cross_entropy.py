@@ -1,9 +1,16 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
+from pyg_ckd import check
 from pyg_ckd.balance import SoftCrossEntropy
+from pyg_ckd.nn import VBPR
+from pyg_ckd.testing import fake_graph
+from pyg_ckd.testing.steps import step_of
+from pyg_ckd.views import only
 
 
 def naive(student, teacher, tau, eps=0.0):
@@ -55,14 +62,14 @@ def test_default_arguments():
     assert torch.equal(SoftCrossEntropy()(student, teacher), expected)
     assert repr(SoftCrossEntropy()) == (
         'SoftCrossEntropy(tau=0.1, num_pairs=5000, weight=5.0, group_size=1, '
-        'eps=0.0)'
+        'eps=0.0, relative=False, band=None)'
     )
 
 
 def test_settings():
-    assert repr(SoftCrossEntropy(2.0, 7, 1.5, 3, 0.1)) == (
+    assert repr(SoftCrossEntropy(2.0, 7, 1.5, 3, 0.1, True, 0.5)) == (
         'SoftCrossEntropy(tau=2.0, num_pairs=7, weight=1.5, group_size=3, '
-        'eps=0.1)'
+        'eps=0.1, relative=True, band=0.5)'
     )
 
 
@@ -95,15 +102,69 @@ def test_large_margins():
     )
 
 
+def shop(users, counts):
+    """Return a graph of some users, and of items with so many interactions."""
+    item = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    user = torch.tensor(users)[torch.arange(len(item)) % len(users)]
+    data = HeteroData()
+    data['user'].num_nodes = max(users) + 2
+    data['item'].num_nodes = len(counts)
+    data['item'].x_text = torch.eye(len(counts))
+    data['user', 'rates', 'item'].edge_index = torch.stack([user, item])
+    return check(data, splits=())
+
+
+def begun(loss, data, teachers=()):
+    loss.attach(data)
+    loss.begin(data, teachers)
+    return loss
+
+
 @pytest.mark.parametrize('num_pairs', [3, 7, 5000])
 def test_draw(num_pairs):
-    users = torch.tensor([2, 3, 5, 7, 11, 13, 17])
+    users = [2, 3, 5, 7, 11, 13, 17]
+    loss = begun(SoftCrossEntropy(num_pairs=num_pairs), shop(users, [2] * 4))
     for _ in range(20):
-        user, one, other = SoftCrossEntropy(num_pairs=num_pairs).draw(users, 4)
+        user, one, other = loss.draw()
         assert len(user) == len(one) == len(other) == min(num_pairs, 7)
         assert len(user.unique()) == len(user)
-        assert set(user.tolist()) <= set(users.tolist())
+        assert set(user.tolist()) <= set(users)
         assert set(torch.cat([one, other]).tolist()) <= {0, 1, 2, 3}
+
+
+def test_draw_of_items_alike_in_popularity():
+    counts = torch.randperm(50) + 1
+    data = shop(list(range(200)), counts.tolist())
+    place = (-counts).argsort().argsort()
+    loss = begun(SoftCrossEntropy(band=0.2), data)
+    apart = []
+    for _ in range(50):
+        _, one, other = loss.draw()
+        apart.append(place[one] - place[other])
+    apart = torch.cat(apart)
+    assert apart.min() == -5 and apart.max() == 5
+    assert set(apart.tolist()) == set(range(-5, 6))
+    whole = begun(SoftCrossEntropy(band=1.0), data).draw()
+    assert (place[whole[1]] - place[whole[2]]).abs().max() > 20
+
+
+def test_relative_temperature(random_teachers):
+    data = fake_graph(num_users=30, num_items=20)
+    teachers = list(random_teachers(data).values())
+    views = VBPR.from_data(data, dim=4).views(data, [only('image')])
+    for scale in (1.0, 7.0):
+        scaled = [t.rescaled(scale * t.spread) for t in teachers[:1]]
+        (teacher,) = scaled
+        loss = SoftCrossEntropy(tau=0.5, relative=True)
+        random = begun(loss, data, scaled).draw()
+        triples = views.triples(*random)
+        step = replace(
+            step_of(views, data, random), random=random, random_triples=triples
+        )
+        found = loss.losses(step, [0], scaled)
+        absolute = SoftCrossEntropy(tau=0.5 * teacher.spread)
+        expected = absolute(triples.margin(), teacher.margin(*random)[:, None])
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +181,9 @@ def test_draw(num_pairs):
         ({'group_size': 5001}, r"'group_size' .*\(got 5001,"),
         ({'group_size': 0}, r"'group_size' .*\(got 0,"),
         ({'group_size': -3}, r"'group_size' .*\(got -3,"),
+        ({'band': 0.0}, r"'band' .*\(got 0\.0\)"),
+        ({'band': 1.5}, r"'band' .*\(got 1\.5\)"),
+        ({'band': math.nan}, r"'band' .*\(got nan\)"),
     ],
     ids=str,
 )

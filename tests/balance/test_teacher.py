@@ -13,6 +13,7 @@ from pyg_ckd.nn import (
     FREEDOM,
     VBPR,
     FeatureKNN,
+    GraphFilter,
     InteractionKNN,
     LightGCN,
     Popularity,
@@ -129,7 +130,9 @@ def test_unknown_views(keep, message, data):
         Teacher.from_model(VBPR.from_data(data, dim=4), data, keep)
 
 
-@pytest.mark.parametrize('model', [InteractionKNN, FeatureKNN, Popularity])
+@pytest.mark.parametrize(
+    'model', [InteractionKNN, FeatureKNN, GraphFilter, Popularity]
+)
 def test_models_without_parameters(model, data):
     """Whatever recommends can teach, also with sparse embeddings."""
     model = model.from_data(data)

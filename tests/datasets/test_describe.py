@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets._describe import describe, statistics
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, feature_scales
 
 
 def graph(
@@ -81,9 +81,10 @@ def test_statistics_of_modalities():
     data['item'].x_image = torch.rand(4, 5)
     data['item'].x_text = torch.rand(4, 3)
     data['item'].has_text = torch.tensor([True, False, True, True])
+    scale = feature_scales(data)
     assert statistics(data)['modalities'] == {
-        'image': {'dimension': 5, 'missing': 0.0},
-        'text': {'dimension': 3, 'missing': 0.25},
+        'image': {'dimension': 5, 'scale': scale['image'], 'missing': 0.0},
+        'text': {'dimension': 3, 'scale': scale['text'], 'missing': 0.25},
     }
 
 
@@ -92,7 +93,9 @@ def test_statistics_of_nothing():
     data['item'].x_text = torch.rand(0, 3)
     data['item'].has_text = torch.ones(0, dtype=torch.bool)
     numbers = statistics(data)
-    assert numbers.pop('modalities') == {'text': {'dimension': 3, 'missing': 0}}
+    assert numbers.pop('modalities') == {
+        'text': {'dimension': 3, 'scale': 0, 'missing': 0}
+    }
     assert set(numbers.values()) == {0}
 
 
@@ -123,9 +126,23 @@ def test_describe(capsys):
         'test 1,500',
         f'cold users {numbers["cold_users"]}',
         f'cold items {numbers["cold_items"]}',
-        'image 32 features, 0.0% missing',
-        'text 32 features, 12.5% missing',
+        'image 32 features, scale 8.11, 0.0% missing',
+        'text 32 features, scale 5.95, 12.5% missing',
     ]
+
+
+@pytest.mark.parametrize('factor', [1, 100])
+def test_describe_scales_that_differ(factor, capsys):
+    data = FakeMultimodal(num_users=20, num_items=10)[0]
+    data['item'].x_image = data['item'].x_image * factor
+    describe(data)
+    *rows, last = capsys.readouterr().out.splitlines()
+    assert len(rows) == (12 if factor == 1 else 14)
+    assert last.strip().startswith(
+        'text ' if factor == 1 else 'Features differ in'
+    )
+    assert ('StandardizeModality' in last) == (factor == 100)
+    assert ('Features differ' in str(statistics(data))) == (factor == 100)
 
 
 @pytest.mark.parametrize('title', ['[red]a[/red]', '[/]', ':smile:'])
@@ -158,7 +175,15 @@ def test_statistics_of_amazon_baby(tmp_path, shared):
         'cold_users': 0,
         'cold_items': 3,
         'modalities': {
-            'image': {'dimension': 128, 'missing': 0.0},
-            'text': {'dimension': 128, 'missing': 0.0},
+            'image': {
+                'dimension': 128,
+                'scale': pytest.approx(0.977, abs=5e-4),
+                'missing': 0.0,
+            },
+            'text': {
+                'dimension': 128,
+                'scale': pytest.approx(0.994, abs=5e-4),
+                'missing': 0.0,
+            },
         },
     }

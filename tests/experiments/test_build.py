@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyg_ckd.balance import CKD, Hinge, SoftCrossEntropy, Teacher
+from pyg_ckd.balance import CKD, RRD, Hinge, SoftCrossEntropy, Teacher
 from pyg_ckd.experiments import BACKBONES, METHODS, Method, Settings
 from pyg_ckd.experiments.backbones import (
     BASELINES,
@@ -10,11 +10,17 @@ from pyg_ckd.experiments.backbones import (
     is_ours,
     transform_of,
 )
-from pyg_ckd.experiments.build import balance_of, model_of, objective_of
+from pyg_ckd.experiments.build import (
+    balance_of,
+    model_of,
+    objective_of,
+    transforms_of,
+)
 from pyg_ckd.experiments.method import BALANCES, OBJECTIVES
-from pyg_ckd.nn import BM3, VBPR, Cosine, LightGCN, Recommender
-from pyg_ckd.objectives import BPR, Softmax
+from pyg_ckd.nn import BM3, VBPR, Cosine, ItemBias, LightGCN, Recommender
+from pyg_ckd.objectives import BPR, NLGCL, Softmax
 from pyg_ckd.testing import PlainRecommender, fake_graph
+from pyg_ckd.transforms import NormalizedAdjacency, StandardizeModality
 from pyg_ckd.views import only
 
 
@@ -86,15 +92,42 @@ def test_cosines(data):
 
 
 def test_objectives():
-    assert objective_of(None) is None
-    made = objective_of({'name': 'Softmax', 'tau': 0.5, 'l2': 0.1})
+    assert objective_of({'objective': None}) is None
+    softmax = {'name': 'Softmax', 'tau': 0.5, 'l2': 0.1}
+    made = objective_of({'objective': softmax})
     assert made == Softmax(tau=0.5, l2=0.1)
     for name, kind in OBJECTIVES.items():
         settings = effective({name: {'l2': 0.3}}, Method(objective=name))
-        made = objective_of(settings['objective'])
+        made = objective_of(settings)
         assert type(made) is kind
         assert made.l2 == 0.3
-    assert objective_of(effective()['objective']) == BPR()
+    assert objective_of(effective()) == BPR()
+
+
+def test_extra(data):
+    plain = effective()
+    make = BACKBONES['VBPR']
+    assert transforms_of(make, plain) == []
+    found = effective({'extra': {'standardize': True, 'nlgcl': 1e-3}})
+    first, last = transforms_of(make, found)
+    assert isinstance(first, StandardizeModality)
+    assert isinstance(last, NormalizedAdjacency)
+    assert objective_of(found) == NLGCL(BPR(), weight=1e-3)
+    assert transforms_of(BACKBONES['LightGCN'], plain)
+    with pytest.raises(ValueError, match="'nlgcl' cannot be added to the loss"):
+        objective_of({'objective': None, 'extra': {'nlgcl': 1e-3}})
+    biased = effective({'extra': {'item_bias': True}})
+    assert isinstance(model_of(make, data, biased), ItemBias)
+
+
+def test_parts_by_name(data):
+    method = METHODS['ckd-rrd']
+    settings = effective({'CKD': {'on_random': {'tau': 0.9}}}, method)
+    made = balance_of(settings['balance'], teachers_of(data))
+    assert repr(made.on_random) == repr(RRD())
+    published = effective(method=METHODS['ckd-published'])['balance']
+    made = balance_of(published, teachers_of(data))
+    assert repr(made) == repr(CKD.published())
 
 
 @pytest.mark.parametrize('name', BALANCES)
@@ -112,7 +145,7 @@ def test_parts_of_ckd(data):
     sections = {
         'CKD': {
             'strength': 0.5,
-            'gate': True,
+            'gate': 'recall',
             'on_batch': {},
             'on_random': {'tau': 0.7, 'num_pairs': 9, 'group_size': 3},
             'weights': False,
@@ -123,7 +156,7 @@ def test_parts_of_ckd(data):
     direct = CKD(
         teachers,
         strength=0.5,
-        gate=True,
+        gate='recall',
         on_batch=Hinge(),
         on_random=SoftCrossEntropy(tau=0.7, num_pairs=9, group_size=3),
         weights=None,

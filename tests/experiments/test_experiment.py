@@ -30,10 +30,11 @@ from pyg_ckd.experiments import (
     Watcher,
 )
 from pyg_ckd.experiments.backbones import BASELINES
+from pyg_ckd.experiments.experiment import metrics_of
 from pyg_ckd.experiments.method import OFF
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR, Recommender
-from pyg_ckd.ranking import evaluate
+from pyg_ckd.ranking import Ranking, evaluate
 from pyg_ckd.testing import PlainRecommender
 from pyg_ckd.views import only
 
@@ -117,7 +118,11 @@ def assert_same(one, other):
     for kind in ('users', 'hits'):
         found, expected = getattr(one, kind), getattr(other, kind)
         assert found.keys() == expected.keys()
-        assert all(torch.equal(found[n], expected[n]) for n in expected)
+        for name in expected:
+            left, right = found[name], expected[name]
+            torch.testing.assert_close(
+                left, right, rtol=0, atol=0, equal_nan=True
+            )
 
 
 def teacher_of(experiment, result):
@@ -202,8 +207,8 @@ def test_each_run_once(make):
         ('VBPR', Method.student('CKD', teachers='GPT'), "'GPT' is no backb"),
         (
             'VBPR',
-            Method.student('CKD', teachers='Popularity'),
-            "'Popularity' cannot teach 'VBPR': it has no teacher",
+            Method.student('CKD', teachers='Popularty'),
+            "'Popularty' is no backbone; there are",
         ),
         (
             'VBPR',
@@ -363,7 +368,7 @@ def test_every_method_runs(everything):
     assert notes.ended == [(name, '') for name in notes.begun]
     assert notes.problems == []
     assert [r.run for r in results] == runs
-    assert len(runs) == 20
+    assert len(runs) == 28
     for result in results:
         assert result.epochs == (result.run.method.kind != 'ensemble')
         assert result.tested == result.test[result.trained_view]
@@ -378,6 +383,11 @@ def test_every_method_runs(everything):
             torch.tensor(result.tested['recall@20']),
         )
         assert len(result.users['user']) == 40
+        known = ['recall@20', 'tail_recall@20', 'coverage@20', 'novelty@20']
+        for metrics in result.test.values():
+            assert all(metrics[name] >= 0 for name in known)
+        found = result.users['tail_recall@20'].double().nanmean()
+        assert result.tested['tail_recall@20'] == pytest.approx(float(found))
         assert len(result.hits['hit@20']) == 40
         for entry in result.history:
             assert entry['val_recall@20'] == result.val['recall@20']
@@ -579,6 +589,25 @@ def test_runs_that_are_not_tested(make):
     assert len(notes.begun) == len(runs)
 
 
+def test_what_is_the_metric_of_no_user_is_not_kept():
+    # The single held-out item is the head of five:
+    popularity = torch.tensor([9, 1, 1, 1, 1])
+    ranking = Ranking(
+        user=torch.tensor([3]),
+        item=torch.tensor([[*range(5), *[-1] * 15]]),
+        label=torch.tensor([[0], [0]]),
+        num_items=5,
+        popularity=popularity,
+        activity=torch.tensor([1]),
+    )
+    found = metrics_of(ranking)
+    assert 'tail_recall@20' not in found
+    assert found['recall@20'] == 1.0
+    assert found['coverage@20'] == 1.0
+    ranking = replace(ranking, label=torch.tensor([[0], [4]]))
+    assert metrics_of(ranking)['tail_recall@20'] == 1.0
+
+
 # Data ########################################################################
 
 
@@ -589,7 +618,12 @@ def test_fewer_than_two_modalities(names, make):
     )
     asked = ['VBPR', 'LightGCN-ID', 'Popularity']
     runs = experiment.plan(asked, METHODS.values(), [0])
-    assert names_of(runs) == [f'{name} base 0' for name in asked]
+    bases = ['base', 'base, item bias', 'base, NLGCL']
+    assert names_of(runs) == [
+        *(f'VBPR {base} 0' for base in bases),
+        'LightGCN-ID base 0',
+        'Popularity base 0',
+    ]
     for result in experiment.run(runs):
         assert result.error == ''
         assert result.tested['recall@20'] > 0
@@ -648,11 +682,13 @@ def test_graphs_of_transforms_that_look_alike(make):
 
     own = {c.__name__: c for c in (One, Same, Two, Unknown)}
     experiment = make(backbones=own)
-    sums = {name: experiment.data(name)['item'].x_text.sum() for name in own}
+    runs = {name: experiment.planned(name, BASE, 0) for name in own}
+    data = {name: experiment.data(run) for name, run in runs.items()}
+    sums = {name: each['item'].x_text.sum() for name, each in data.items()}
     assert sums['Two'] == 2 * sums['One']
     assert sums['Unknown'] == pytest.approx(3 * sums['One'])
-    assert experiment.data('Same') is experiment.data('One')
-    assert experiment.data('Unknown') is experiment.data('Unknown')
+    assert data['Same'] is data['One']
+    assert experiment.data(runs['Unknown']) is data['Unknown']
 
 
 def test_about(make):

@@ -13,22 +13,32 @@ def test_names_for_readers():
         'base': 'base',
         'teachers': 'each modality alone',
         'ckd': 'CKD',
+        'ckd-published': 'CKD, published',
         'ckd-gate': 'CKD, gate',
+        'ckd-rce-kd': 'CKD, RCE-KD',
+        'ckd-rrd': 'CKD, RRD',
+        'ckd-dcd': 'CKD, DCD',
+        'ckd-band': 'CKD, pairs alike in popularity',
         'self-distilled': 'CKD, self-distilled',
+        'second-generation': 'CKD, self-distilled twice',
         'born-again': 'born again',
         'ogm-ge': 'OGM-GE',
         'agm': 'AGM',
         'umt': 'UMT',
         'modality-dropout': 'modality dropout',
         'ensemble': 'ensemble',
+        'item-bias': 'base, item bias',
+        'nlgcl': 'base, NLGCL',
     }
     made = [
         Method('teacher', modality='text', objective='CosineSoftmax'),
         Method.student('CKD', teachers='LightGCN'),
         Method.student('AGM', objective='Softmax', changes={'AGM': {}}),
         Method.student(
-            'CKD', changes={'CKD': {'gate': True, 'on_random': {'tau': 0.2}}}
+            'CKD',
+            changes={'CKD': {'gate': 'recall', 'on_random': {'tau': 0.2}}},
         ),
+        Method.student('CKD', teachers='base', generation=3),
         Method(objective='BPR'),
         Method(name='ours', objective='BPR'),
     ]
@@ -36,7 +46,8 @@ def test_names_for_readers():
         'text alone, cosine softmax',
         'CKD taught by LightGCN',
         'AGM, softmax, AGM {}',
-        'CKD, gate True, tau 0.2',
+        'CKD, gate recall, tau 0.2',
+        'CKD taught by base, generation 3',
         'base, BPR',
         'ours',
     ]
@@ -70,7 +81,9 @@ def test_references():
 
 def test_same_as_looks_at_all_but_the_name():
     gate = METHODS['ckd-gate']
-    assert gate.same_as(Method.student('CKD', changes={'CKD': {'gate': True}}))
+    assert gate.same_as(
+        Method.student('CKD', changes={'CKD': {'gate': 'recall'}})
+    )
     assert not gate.same_as(METHODS['ckd'])
 
 

@@ -504,7 +504,8 @@ def test_no_gain_of_what_was_cut_short(method, tmp_path):
         '2 comparisons: 1 significant gain and 1 cut short.'
     )
     cells = [a for tag, a in page.tags if tag == 'td' and a.get('class')]
-    kinds = [a['class'] for a in cells if a['class'] in ('gain', 'unsure')]
+    marks = [mark for a in cells for mark in a['class'].split()]
+    kinds = [mark for mark in marks if mark in ('gain', 'unsure')]
     assert kinds == ['unsure', 'gain']
     # Beside the comparison and beside the row:
     assert page.of('small').count('cut short') >= 2
@@ -542,6 +543,60 @@ def test_other_bases_and_versions_are_said(tmp_path):
     notes = ' '.join(page.of('li'))
     assert f'Rows come from versions 0.0.1 and {now} of pyg_ckd' in notes
     assert 'Rows come from 2 states of the data set' in notes
+
+
+def test_gains_over_the_best_base_come_first(tmp_path):
+    softmax = Method(objective='Softmax')
+    taught = Method.student('CKD', objective='Softmax')
+    runs = slim(runs_of('VBPR', 0.25))
+    for run in students(runs, BASE):
+        run.val = {'recall@20': 0.1}
+        recall = run.users['recall@20'] * 2
+        for method, factor, val in ((softmax, 1, 0.2), (taught, 1.5, 0.3)):
+            found = result(method, run.run.seed, recall * factor)
+            found.val = {'recall@20': val}
+            runs.append(found)
+    runs += slim(runs_of('MGCN', 0.5))
+    page = page_of(slim(runs), tmp_path)
+    texts = [spaces(text) for text in page.of_section['gains']]
+    best, own = (
+        texts.index(text)
+        for text in (
+            'Against the best base by validation (VBPR base, softmax):',
+            'Against the base of the same objective:',
+        )
+    )
+    assert best < own
+    assert texts[best + 1].startswith(
+        '3 comparisons: 1 significant gain and 2 significant losses.'
+    )
+    said = dict(zip(texts[best:own], texts[best + 1 : own], strict=False))
+    assert said['VBPR, base:'].startswith('a loss of 50.0 % [')
+    assert said['VBPR, CKD, softmax:'].startswith('+50.0 % [+50.0')
+    assert not any('MGCN' in name for name in said)
+    assert texts[own + 1].startswith('4 comparisons: 4 significant gains.')
+    assert page.rows[0][-1] == 'recall@20 against best base'
+    row = page.row('base, softmax', '2')
+    assert spaces(row[-2]) == '+100.0 % [+100.0, +100.0] gain'
+    assert row[-1] == 'best base'
+    assert spaces(page.row('CKD', '2')[-1]).endswith(' loss')
+    assert 'p-values against the best base' in page.of('summary')
+    said = next(x for x in page.of('span') if 'Holm' in x)
+    assert 'this page, and apart from them for all 3 with the best base' in said
+    ids = page.all('id')
+    assert len(ids) == len(set(ids))
+
+
+def test_tail_and_coverage(tmp_path):
+    runs = slim(runs_of('VBPR', 0.25))
+    page = page_of(runs, tmp_path)
+    assert 'tail' not in page.rows[0]
+    for run in students(runs):
+        run.tested.update({'tail_recall@20': 0.25, 'coverage@20': 0.5})
+    page = page_of(runs, tmp_path)
+    assert page.rows[0][7:9] == ['tail', 'coverage']
+    assert page.row('CKD', '2')[4:6] == ['0.2500', '0.5000']
+    assert page.row('base', '2')[4:6] == ['', '']
 
 
 def test_comparisons_are_made_once(monkeypatch, tmp_path):

@@ -5,10 +5,10 @@ from inspect import signature
 import pytest
 from torch import nn
 
-from pyg_ckd.balance import CounterfactualWeights, SoftCrossEntropy
+from pyg_ckd.balance import RRD, CounterfactualWeights, SoftCrossEntropy
 from pyg_ckd.experiments import BACKBONES, METHODS, Method, Run, Settings
 from pyg_ckd.experiments.method import BALANCES, OBJECTIVES
-from pyg_ckd.experiments.settings import DEFAULT, PARTS, merged
+from pyg_ckd.experiments.settings import DEFAULT, EXTRA, PARTS, merged
 from pyg_ckd.nn import VBPR
 from pyg_ckd.train import Recommendation, fit
 
@@ -72,9 +72,11 @@ def cases():
     for balance, make in BALANCES.items():
         for name, value in defaults(make).items():
             yield 'VBPR', Method.student(balance), (balance,), name, value
-    for part, make in PARTS.items():
-        for name, value in defaults(make).items():
+    for part, makers in PARTS.items():
+        for name, value in defaults(makers[0]).items():
             yield 'VBPR', ckd, ('CKD', part), name, value
+    for name, value in EXTRA.items():
+        yield 'VBPR', ckd, ('extra',), name, value
 
 
 CASES = list(cases())
@@ -89,7 +91,7 @@ def written(path, arguments):
 def test_cases_are_all_there():
     found = {path[-1] for _, _, path, _, _ in CASES}
     assert found == {
-        *('model', 'train', 'fit', 'on_random', 'weights'),
+        *('model', 'train', 'fit', 'extra', 'on_batch', 'on_random', 'weights'),
         *OBJECTIVES,
         *BALANCES,
     }
@@ -110,8 +112,8 @@ def test_defaults_may_be_written_out(backbone, method, path, name, value):
 
 def test_all_defaults_at_once():
     ckd = {'on_batch': {}, **defaults(BALANCES['CKD'])}
-    for part in ('on_random', 'weights'):
-        ckd[part] = defaults(PARTS[part])
+    for part, makers in PARTS.items():
+        ckd[part] = defaults(makers[0])
     sections = {
         'model': defaults(VBPR),
         'train': defaults(Recommendation, TRAIN),
@@ -127,9 +129,9 @@ def test_settings_of_others_do_not_count():
     sections = {'Softmax': {'tau': 0.5}, 'AGM': {'alpha': 2.0}}
     assert key_of(sections) == key_of({})
     assert key_of(sections, METHODS['agm']) != key_of({}, METHODS['agm'])
-    assert key_of({'CKD': {'gate': True}}) != key_of({})
+    assert key_of({'CKD': {'gate': 'recall'}}) != key_of({})
     base = METHODS['base']
-    assert key_of({'CKD': {'gate': True}}, base) == key_of({}, base)
+    assert key_of({'CKD': {'gate': 'recall'}}, base) == key_of({}, base)
 
 
 def test_arguments_of_lightning():
@@ -169,12 +171,65 @@ def test_parts_that_are_left_out():
 
 def test_parts_keep_all_that_they_are_made_with():
     changed = {'tau': 0.3, 'num_pairs': 7, 'weight': 2.0, 'eps': 0.1}
-    found = effective({'CKD': {'on_random': {**changed, 'group_size': 3}}})
-    assert found['balance']['on_random'] == {**changed, 'group_size': 3}
-    assert (
-        found['balance']['on_random'].keys()
-        == defaults(SoftCrossEntropy).keys()
+    changed |= {'group_size': 3, 'relative': True, 'band': 0.5}
+    found = effective({'CKD': {'on_random': changed}})
+    assert found['balance']['on_random'] == changed
+    assert changed.keys() == signature(SoftCrossEntropy).parameters.keys()
+
+
+def test_parts_of_another_class():
+    listed = {'name': 'RRD', 'k': 7}
+    found = effective({'CKD': {'on_random': listed}})
+    assert found['balance']['on_random'] == {
+        'name': 'RRD',
+        **defaults(RRD),
+        'k': 7,
+    }
+    usual = {'CKD': {'on_random': {'name': 'SoftCrossEntropy', 'tau': 0.3}}}
+    assert effective(usual) == effective({'CKD': {'on_random': {'tau': 0.3}}})
+    # Named by a method, it has nothing of the one in the file:
+    changes = {'CKD': {'on_random': listed}}
+    method = Method.student('CKD', changes=changes)
+    written = {'CKD': {'on_random': {'tau': 0.3, 'num_pairs': 9}}}
+    assert effective(written, method) == found
+    # And by arguments alone, a method changes the one in the file:
+    method = Method.student('CKD', changes={'CKD': {'on_random': {'k': 7}}})
+    assert effective({'CKD': {'on_random': {'name': 'RRD'}}}, method) == found
+
+
+def test_extra_settings():
+    assert 'extra' not in effective({})
+    on = {'extra': {'standardize': True, 'item_bias': False}}
+    assert effective(on)['extra'] == {'standardize': True}
+    assert effective({'extra': {'nlgcl': 1}})['extra'] == {'nlgcl': 1.0}
+
+
+def test_settings_with_an_objective():
+    own = {
+        'train': {'lr': 0.1, 'batch_size': 7},
+        'CosineSoftmax': {
+            'tau': 0.3,
+            'with': {'train': {'lr': 0.2}, 'CKD': {'strength': 0.5}},
+        },
+        'Softmax': {'with': {'train': {'lr': 0.4}}},
+    }
+    ckd = Method.student('CKD')
+    plain = {'train': own['train']}
+    assert effective(own) == effective(plain)
+    cosine = Method.student('CKD', objective='CosineSoftmax')
+    assert effective(own, cosine) == effective(
+        {
+            'train': {'lr': 0.2, 'batch_size': 7},
+            'CosineSoftmax': {'tau': 0.3},
+            'CKD': {'strength': 0.5},
+        },
+        cosine,
     )
+    changed = Method(objective='Softmax', changes={'train': {'lr': 0.6}})
+    assert effective(own, changed)['train'] == {
+        **effective(own, ckd)['train'],
+        'lr': 0.6,
+    }
 
 
 def test_changes_of_a_method():
@@ -345,7 +400,7 @@ def test_own_class_of_ours():
         ({'BPR': {'l2': [1]}}, "BPR: 'l2' needs to be float"),
         ({'CKD': {'teachers': {}}}, r"\], CKD: .*no argument 'teachers'"),
         ({'CKD': {'strenght': 1}}, r"\], CKD: .*no argument 'strenght'"),
-        ({'CKD': {'gate': 1}}, "CKD: 'gate' needs to be bool"),
+        ({'CKD': {'gate': 1}}, "CKD: 'gate' needs to be "),
         ({'CKD': {'on_batch': True}}, "CKD: 'on_batch' needs to be a table"),
         ({'CKD': {'weights': 'x'}}, "CKD: 'weights' needs to be a table"),
         (
@@ -353,14 +408,29 @@ def test_own_class_of_ours():
             r"\], CKD, on_random: .*no argument 'size'",
         ),
         ({'CKD': {'on_random': {'tau': 'x'}}}, "on_random: 'tau' needs to be"),
-        ({'CKD': {'on_batch': {'tau': 1}}}, r"no argument 'tau'; .*none"),
+        ({'CKD': {'on_batch': {'tau': 1}}}, r"no argument 'tau'; .*selective"),
         ({'CKD': {'weights': {'effect': 'x'}}}, "weights: 'effect' needs to"),
+        (
+            {'CKD': {'on_random': {'name': 'RDD'}}},
+            r"CKD, on_random: there is no 'RDD'; there are Soft.*, RRD, DCD",
+        ),
+        ({'extra': {'bias': True}}, r"extra: .*no argument 'bias'; .*item_b"),
+        ({'extra': {'nlgcl': 'x'}}, "extra: 'nlgcl' needs to be float"),
+        ({'Softmax': {'with': 3}}, 'Softmax, with needs to be a table'),
     ],
     ids=str,
 )
 def test_refused(sections, message):
     with pytest.raises(ValueError, match=f"'my.toml', .*{message}"):
         effective(sections)
+
+
+def test_refused_with_an_objective():
+    for name in ('trian', 'Softmax'):
+        with pytest.raises(ValueError, match=f"no section '{name}'"):
+            effective(
+                {'Softmax': {'with': {name: {}}}}, Method(objective='Softmax')
+            )
 
 
 def test_refused_in_changes():

@@ -34,6 +34,43 @@ def shop(rng, num_seeds: int, num_users: int) -> tuple[np.ndarray, np.ndarray]:
     return values[0], values[1]
 
 
+# Users without a metric ######################################################
+
+
+def test_users_without_a_metric_are_left_out():
+    rng = np.random.default_rng(3)
+    base, other = shop(rng, 2, 60)
+    other += 0.1
+    known = rng.random(60) < 0.5
+
+    def runs(method: Method, values: np.ndarray, users: np.ndarray):
+        return [
+            Result(
+                Run('shop', 'VBPR', method, seed),
+                test={'full': {'tail_recall@20': float(row[known].mean())}},
+                users={
+                    'user': torch.from_numpy(users),
+                    'tail_recall@20': torch.from_numpy(row),
+                },
+            )
+            for seed, row in enumerate(values)
+        ]
+
+    user = np.arange(60)
+    methods = Method(), METHODS['ckd']
+    blank = np.where(known, 0.0, np.nan)
+    found = compare(
+        runs(methods[0], base + blank, user),
+        runs(methods[1], other + blank, user),
+        'tail_recall@20',
+    )
+    assert found.num_users == known.sum()
+    gain = other[:, known].sum() / base[:, known].sum() - 1
+    assert found.gain == pytest.approx(gain)
+    interval = bootstrap_interval(base[:, known], other[:, known])
+    assert (found.low, found.high) == interval
+
+
 # Intervals ###################################################################
 
 

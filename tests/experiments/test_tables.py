@@ -14,6 +14,8 @@ from pyg_ckd.experiments.statistics import compare, holm
 from pyg_ckd.experiments.tables import (
     bases_of,
     best,
+    best_bases,
+    best_bases_of,
     comparisons,
     current,
     failures,
@@ -21,6 +23,7 @@ from pyg_ckd.experiments.tables import (
 )
 
 AGAINST = 'recall@20 against base'
+AGAINST_BEST = 'recall@20 against best base'
 BASE, CKD = METHODS['base'], METHODS['ckd']
 MIXED = np.random.default_rng(1).random(100).tolist()
 
@@ -406,6 +409,160 @@ def test_comparisons_can_be_passed_on(monkeypatch):
     monkeypatch.setattr('pyg_ckd.experiments.tables.compare', never)
     assert summarize(runs, against=against) == expected
     assert summarize(runs, against={})[1][AGAINST] == ''
+
+
+# Against the best base #######################################################
+
+SOFTMAX = Method(objective='Softmax')
+SOFT_CKD = Method.student('CKD', objective='Softmax')
+
+
+def validated(
+    method: Method, val: float, factor: float, seed: int = 0, **kwargs: object
+) -> Result:
+    """A result with metrics of users and Recall@20 on validation."""
+    found = result_users(method, seed, times(factor), **kwargs)
+    found.val = {'recall@20': val}
+    return found
+
+
+def two_objectives() -> list[Result]:
+    """The best base by validation is not the best on test."""
+    return [
+        validated(BASE, 0.1, 3.0),
+        validated(SOFTMAX, 0.2, 2.0),
+        validated(Method('teacher', modality='text'), 0.9, 9.0),
+        validated(CKD, 0.3, 1.0),
+        validated(SOFT_CKD, 0.3, 4.0),
+        validated(METHODS['ensemble'], 0.3, 6.0),
+        validated(BASE, 0.9, 1.0, backbone='GRCN'),
+        validated(CKD, 0.9, 2.0, backbone='GRCN'),
+    ]
+
+
+def test_all_rows_are_compared_with_the_best_base():
+    runs = two_objectives()
+    softmax = 'shop', 'VBPR', 'base, softmax'
+    assert list(best_bases(rows_of(runs)).values()) == [softmax]
+    bases = best_bases_of(runs)
+    assert all(base == [runs[1]] for base in bases.values())
+    found = comparisons(runs, bases=bases)
+    assert {key[1:]: c.gain for key, c in found.items()} == {
+        ('VBPR', 'base'): pytest.approx(0.5),
+        ('VBPR', 'CKD'): pytest.approx(-0.5),
+        ('VBPR', 'CKD, softmax'): pytest.approx(1.0),
+        ('VBPR', 'ensemble'): pytest.approx(2.0),
+    }
+    # It is a family of its own:
+    assert {c.family for c in found.values()} == {4}
+    assert {c.family for c in comparisons(runs).values()} == {5}
+    adjusted = holm([c.p for c in found.values()])
+    assert [c.p_adjusted for c in found.values()] == adjusted
+
+    rows = {row['method']: row for row in summarize(runs[:6])}
+    assert rows['base, softmax'][AGAINST_BEST] == 'best base'
+    assert rows['text alone'][AGAINST_BEST] == ''
+    for method in ('base', 'CKD', 'CKD, softmax', 'ensemble'):
+        verdict = found['shop', 'VBPR', method].verdict
+        assert rows[method][AGAINST_BEST] == verdict
+    assert [row[AGAINST_BEST] for row in summarize(runs)[6:]] == ['', '']
+    assert summarize(runs, against_best={})[0][AGAINST_BEST] == ''
+
+
+def test_a_single_base_is_compared_with_in_one_column():
+    runs = two_objectives()[6:]
+    assert best_bases_of(runs) == {}
+    assert all(AGAINST_BEST not in row for row in summarize(runs))
+
+
+def test_validation_of_common_seeds_chooses_the_best_base():
+    wide = Method(changes={'model': {'dim': 64}}, name='wide')
+    runs = [
+        validated(BASE, 0.2, 1.0, 0),
+        validated(BASE, 0.3, 1.0, 1),
+        validated(BASE, 0.9, 1.0, 2),  # a seed that the other lacks
+        validated(wide, 0.2, 1.0, 0),
+        validated(wide, 0.4, 1.0, 1),
+    ]
+
+    def chosen() -> list[str]:
+        return [key[2] for key in best_bases(rows_of(runs)).values()]
+
+    assert chosen() == ['wide']
+    runs[1].val = {'recall@20': 0.4}
+    assert chosen() == ['base']  # of equal ones the first
+    runs[3].val = runs[4].val = {}
+    assert chosen() == []
+    other = validated(SOFTMAX, 0.1, 1.0, 7)
+    runs.append(other)
+    assert chosen() == []  # no seed is in common
+    # Those with other data, such as standardised features, do not compete:
+    runs[-1] = validated(SOFTMAX, 0.9, 1.0, 0, data='bb')
+    assert chosen() == []
+
+
+def test_what_cannot_be_read_is_no_other_base():
+    runs = two_objectives()
+    runs[1].seconds = math.inf
+    found = comparisons(runs, bases=best_bases_of(runs))
+    assert all(comparison.caveats == () for comparison in found.values())
+
+
+# Beyond accuracy, and cost ###################################################
+
+
+def test_tail_and_coverage_are_shown_where_they_are_known():
+    old, new = result(BASE), result(CKD)
+    new.tested.update({'tail_recall@20': 0.25, 'coverage@20': 0.5})
+    again = result(CKD, 1)
+    again.tested.update({'tail_recall@20': 0.35, 'coverage@20': 0.5})
+    first, second = summarize([old, new, again])
+    assert (first['tail'], first['coverage']) == ('', '')
+    assert second['tail'] == '0.3000 ± 0.0707'
+    assert second['coverage'] == '0.5000 ± 0.0000'
+    assert 'tail' in str(summarize([old, new]))
+    assert 'tail' not in str(summarize([old]))
+
+
+def test_minutes_with_teachers():
+    def timed(seconds: int, *args: object, **kwargs: object) -> Result:
+        found = result(*args, **kwargs)
+        found.seconds = seconds
+        return found
+
+    runs, text = [], Method('teacher', modality='text')
+    for seed in (0, 1):
+        teacher = timed(60, text, seed)
+        image = timed(120, Method('teacher', modality='image'), seed)
+        own = (teacher.run.key, image.run.key)
+        ckd = timed(600, CKD, seed, teachers=own)
+        # One that learns from a student and, once more, from its teacher:
+        again = (ckd.run.key, teacher.run.key)
+        born = METHODS['born-again']
+        born_again = timed(60 * seed, born, seed, teachers=again)
+        ensemble = timed(0, METHODS['ensemble'], seed, teachers=own)
+        runs += [timed(6, BASE, seed), teacher, image, ckd]
+        runs += [born_again, ensemble]
+
+    def shown(results: list[Result]) -> dict[str, tuple[str, str]]:
+        return {
+            row['method']: (row['minutes'], row['with teachers'])
+            for row in summarize(results)
+        }
+
+    assert shown(runs) == {
+        'base': ('0.1', ''),
+        'image alone': ('2.0', ''),
+        'text alone': ('1.0', ''),
+        'CKD': ('10.0', '13.0'),
+        'born again': ('0.5', '13.5'),
+        'ensemble': ('0.0', '3.0'),
+    }
+    # Where a teacher of one seed is missing, nothing is known:
+    lacking = [r for r in runs if (r.run.method, r.run.seed) != (text, 1)]
+    found = shown(lacking)
+    assert {pair[1] for pair in found.values()} == {''}
+    assert found['CKD'][0] == '10.0'
 
 
 # The best ####################################################################

@@ -10,7 +10,13 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.inspect import Explanation, explain
-from pyg_ckd.nn import VBPR, FeatureKNN, InteractionKNN, Recommender
+from pyg_ckd.nn import (
+    VBPR,
+    FeatureKNN,
+    GraphFilter,
+    InteractionKNN,
+    Recommender,
+)
 from pyg_ckd.ranking import recommend
 from pyg_ckd.views import distinct_views, view_name, without
 
@@ -109,7 +115,9 @@ def data():
     return FakeMultimodal(num_users=12, num_items=30)[0]
 
 
-@pytest.mark.parametrize('kind', [VBPR, FeatureKNN, InteractionKNN])
+@pytest.mark.parametrize(
+    'kind', [VBPR, FeatureKNN, GraphFilter, InteractionKNN]
+)
 def test_ranks_are_those_of_recommend(data, kind):
     model = kind.from_data(data)
     names = modalities(data)

@@ -17,9 +17,11 @@ from pyg_ckd.nn import (
     LATTICE,
     MGCN,
     SMORE,
+    STAIR,
     VBPR,
     Cosine,
     FeatureKNN,
+    GraphFilter,
     Recommender,
 )
 from pyg_ckd.ranking import evaluate
@@ -195,7 +197,9 @@ def test_seed(data):
     assert other.rows['all'] != knock_out(model, data, k=3).rows['all']
 
 
-@pytest.mark.parametrize('kind', [VBPR, FeatureKNN, FREEDOM, MGCN, SMORE])
+@pytest.mark.parametrize(
+    'kind', [VBPR, FeatureKNN, GraphFilter, FREEDOM, MGCN, SMORE, STAIR]
+)
 def test_mean_is_ablation(kind):
     data = shop(3, pre_transform=kind.pre_transform)
     model = random(kind.from_data(data))
@@ -447,7 +451,9 @@ def check_idle(found, row):
     assert found.verdict[row] in str(found).splitlines()
 
 
-@pytest.mark.parametrize('kind', [VBPR, FREEDOM, LATTICE, FeatureKNN])
+@pytest.mark.parametrize(
+    'kind', [VBPR, FREEDOM, LATTICE, FeatureKNN, GraphFilter]
+)
 def test_modality_that_is_not_used(data, kind):
     if kind.pre_transform:
         data = kind.pre_transform(data)

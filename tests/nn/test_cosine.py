@@ -17,10 +17,12 @@ from pyg_ckd.nn import (
     MICRO,
     MMGCN,
     SMORE,
+    STAIR,
     VBPR,
     Cosine,
     EgoGCN,
     FeatureKNN,
+    GraphFilter,
     InteractionKNN,
     LGMRec,
     LightGCN,
@@ -42,6 +44,7 @@ BACKBONES = [
     MICRO,
     MMGCN,
     SMORE,
+    STAIR,
     VBPR,
 ]
 
@@ -298,7 +301,7 @@ def test_repr():
     assert repr(Cosine(nn.Linear(2, 3))) == f'Cosine({nn.Linear(2, 3)!r})'
 
 
-@pytest.mark.parametrize('backbone', [FeatureKNN, InteractionKNN])
+@pytest.mark.parametrize('backbone', [FeatureKNN, GraphFilter, InteractionKNN])
 def test_sparse_error(backbone, graph):
     data = graph(with_graphs=False)
     model = Cosine(backbone.from_data(data))

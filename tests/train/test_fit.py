@@ -12,7 +12,13 @@ from torch import nn
 from pyg_ckd.balance import CKD
 from pyg_ckd.graph import RATES, fingerprint
 from pyg_ckd.inspect import explain
-from pyg_ckd.nn import FREEDOM, FeatureKNN, InteractionKNN, Popularity
+from pyg_ckd.nn import (
+    FREEDOM,
+    FeatureKNN,
+    GraphFilter,
+    InteractionKNN,
+    Popularity,
+)
 from pyg_ckd.ranking import evaluate, recommend
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.views import only
@@ -130,7 +136,9 @@ def test_stops_after_patience_bad_evaluations(task_of, run):
 
 
 @pytest.mark.parametrize('keep', [None, only('image')])
-@pytest.mark.parametrize('model', [Popularity, InteractionKNN, FeatureKNN])
+@pytest.mark.parametrize(
+    'model', [Popularity, InteractionKNN, FeatureKNN, GraphFilter]
+)
 def test_model_without_parameters(model, keep, data, run, capsys):
     task = Recommendation(model.from_data(data), data, keep=keep)
     spy = Spy()

@@ -28,6 +28,7 @@ MODELS = [
     nn.MICRO,
     nn.MMGCN,
     nn.SMORE,
+    nn.STAIR,
     nn.VBPR,
     nn.EgoGCN,
 ]
@@ -53,7 +54,7 @@ def ckd(data: HeteroData) -> CKD:
         )
         for m in ('image', 'text')
     }
-    return CKD(teachers, gate=True)
+    return CKD(teachers, gate='recall')
 
 
 def assert_trains(task: Recommendation, **kwargs: object) -> None:

@@ -38,6 +38,7 @@ def report(
     data: HeteroData | None = None,
     problems: Sequence[str] = (),
     against: Mapping[Key, Comparison] | None = None,
+    against_best: Mapping[Key, Comparison] | None = None,
 ) -> Path:
     """Write a page of HTML that shows what came out.
 
@@ -61,6 +62,7 @@ def report(
         against: What :func:`~pyg_ckd.experiments.comparisons` returned
             for the results, so that nothing is resampled twice.
             (default: it is called)
+        against_best: The same for the best of several bases.
 
     Raises:
         ValueError: If there are no results, or of several data sets.
@@ -82,7 +84,7 @@ def report(
         raise ValueError(
             f"'results' needs to be of one data set (got {names or 'none'})"
         )
-    material = Material.of(results, against)
+    material = Material.of(results, against, against_best)
     with rc_context({'text.parse_math': False}):  # names are no formulas
         sections = _sections(material, about, data)
     folder = files('pyg_ckd.experiments._report')

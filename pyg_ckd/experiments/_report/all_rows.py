@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.section import (
     Block,
@@ -10,10 +12,23 @@ from pyg_ckd.experiments._report.section import (
     Section,
     Table,
 )
-from pyg_ckd.experiments._report.words import KINDS, interval, p_values
+from pyg_ckd.experiments._report.words import (
+    KINDS,
+    SPACE,
+    interval,
+    p_values,
+)
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import Key
-from pyg_ckd.experiments.tables import METRIC, METRICS, best, mean_of
+from pyg_ckd.experiments.statistics import Comparison
+from pyg_ckd.experiments.tables import (
+    BEST,
+    BEYOND,
+    METRIC,
+    METRICS,
+    best,
+    mean_of,
+)
 
 TAGS = {
     'gain': 'gain',
@@ -21,13 +36,24 @@ TAGS = {
     'cut short': 'cut short',
     'not comparable': 'not comparable',
 }
+AGAINST_BASE = f'{METRIC} against base'
+AGAINST_BEST = f'{METRIC} against best base'
+#: What is said of columns that not all tables have.
+TAIL = (
+    ' “tail” is recall@20 of test items that are not among the most popular '
+    'fifth; “coverage” is the share of all items that is in any list of 20.'
+)
+BEST_BASE = (
+    ' The best base of a backbone has the highest validation recall@20 among '
+    'its bases, whatever their objective.'
+)
 
 
 def rows_section(material: Material) -> Section:
     """Return the table of all rows."""
-    winners = best(material.results)
+    all_runs = material.results
+    winners, best_bases = best(all_runs), material.best_bases
     groups: dict[str, list[dict[str, Cell]]] = {}
-    tested: dict[str, list[dict[str, Cell]]] = {}
     for key, runs in material.rows.items():
         _, backbone, method = key
         groups.setdefault(backbone, []).append(
@@ -41,27 +67,38 @@ def rows_section(material: Material) -> Section:
                     )
                     for metric in METRICS
                 },
-                f'{METRIC} against base': _against(material, key),
+                **{
+                    name: Cell(mean_of(runs, metric).split(' ')[0])
+                    for name, metric in BEYOND.items()
+                },
+                AGAINST_BASE: _against(material.against.get(key)),
+                AGAINST_BEST: Cell(BEST)
+                if key in best_bases
+                else _against(material.against_best.get(key)),
             }
         )
-        comparison = material.against.get(key)
-        if comparison and comparison.p is not None:
-            row = {'method': Cell(method)}
-            row |= {n: Cell(p) for n, p in p_values(comparison).items()}
-            tested.setdefault(backbone, []).append(row)
-    blocks: list[Block] = [Table('All figures', 'backbone', groups)]
-    if tested:
-        table = Table('p-values', 'backbone', tested)
-        details = Details('p-values of all comparisons', [table], printed=True)
-        blocks.append(details)
+    broken = AGAINST_BASE, AGAINST_BEST
+    blocks: list[Block] = [
+        Table('All figures', 'backbone', groups, broken=broken)
+    ]
+    for against, title in (
+        (material.against, 'p-values of all comparisons'),
+        (material.against_best, 'p-values against the best base'),
+    ):
+        tested = _p_values(against)
+        if tested:
+            table = Table('p-values', 'backbone', tested)
+            blocks.append(Details(title, [table], printed=True))
     return Section(
         'table',
         'All figures',
         'Test metrics with all modalities, higher is better: means over '
         'seeds, ± standard deviation. A model of one modality is tested in '
-        'the one view that it was trained on. Bold is the best of a column, '
+        'the one view that it was trained on. Bold is the best recall or ndcg, '
         'among runs that were not cut short; whether it is more than luck, '
-        'the last column says. Point at a change for its p-values.',
+        'the last column says. Point at a change for its p-values.'
+        + (TAIL if any(BEYOND['tail'] in r.tested for r in all_runs) else '')
+        + (BEST_BASE if best_bases else ''),
         blocks,
     )
 
@@ -74,8 +111,20 @@ def method_cell(method: str, runs: list[Result]) -> Cell:
     return Cell(method, hint=hint, tag='cut short')
 
 
-def _against(material: Material, key: Key) -> Cell:
-    comparison = material.against.get(key)
+def _p_values(
+    against: Mapping[Key, Comparison],
+) -> dict[str, list[dict[str, Cell]]]:
+    """Return the p-values of comparisons by backbone."""
+    tested: dict[str, list[dict[str, Cell]]] = {}
+    for (_, backbone, method), comparison in against.items():
+        if comparison.p is not None:
+            row = {'method': Cell(method)}
+            row |= {n: Cell(p) for n, p in p_values(comparison).items()}
+            tested.setdefault(backbone, []).append(row)
+    return tested
+
+
+def _against(comparison: Comparison | None) -> Cell:
     if comparison is None:
         return Cell('')
     if not comparison.tested:
@@ -87,7 +136,7 @@ def _against(material: Material, key: Key) -> Cell:
     if outcome in ('gain', 'loss') and comparison.scope:
         tag += f' {comparison.scope}'
     return Cell(
-        interval(comparison),
+        interval(comparison).replace(', ', f',{SPACE}'),
         hint='; '.join([*hint, *comparison.remarks]),
         kind=KINDS.get(outcome, ''),
         tag=tag,

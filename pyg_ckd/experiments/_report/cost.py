@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from pyg_ckd.experiments._report.all_rows import method_cell
 from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.section import Cell, Section, Table
+from pyg_ckd.experiments.cost import minutes_of
 from pyg_ckd.experiments.result import Result
 
 
@@ -15,14 +16,13 @@ def cost_section(material: Material) -> Section | None:
     """Return minutes, epochs and memory of each row."""
     if not any(result.seconds for result in material.results):
         return None
-    by_key = {result.run.key: result for result in material.results}
     groups: dict[str, list[dict[str, Cell]]] = {}
     for key, runs in material.rows.items():
         _, backbone, method = key
         base = material.bases.get(key)
-        minutes = _minutes(runs)
-        before = _minutes(base) if base else 0.0
-        with_teachers = _with_teachers(runs, by_key)
+        minutes = minutes_of(runs)
+        before = minutes_of(base) if base else 0.0
+        with_teachers = material.with_teachers.get(key)
         groups.setdefault(backbone, []).append(
             {
                 'method': method_cell(method, runs),
@@ -39,29 +39,9 @@ def cost_section(material: Material) -> Section | None:
         'Cost',
         'Minutes and epochs until training stopped, means over seeds, and the '
         'same relative to the base; the most memory that a seed used. Teachers '
-        'are trained once and can teach again; “with teachers” adds those '
-        'that a row learned from.',
+        'are trained once and can teach again; “with teachers” adds all that '
+        'a row learned from.',
         [Table('Cost', 'backbone', groups)],
-    )
-
-
-def _minutes(runs: Sequence[Result]) -> float:
-    return fmean(run.seconds for run in runs) / 60
-
-
-def _with_teachers(
-    runs: Sequence[Result], by_key: Mapping[str, Result]
-) -> float | None:
-    """Return minutes with those of teachers, if they are all known."""
-    needed = {key for run in runs for key in run.run.teachers}
-    if not needed or not needed <= by_key.keys():
-        return None
-    return (
-        fmean(
-            run.seconds + sum(by_key[key].seconds for key in run.run.teachers)
-            for run in runs
-        )
-        / 60
     )
 
 

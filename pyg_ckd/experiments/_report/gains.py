@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyg_ckd.experiments._report.drawn import Drawn, figures
 from pyg_ckd.experiments._report.material import Material
@@ -25,6 +25,7 @@ from pyg_ckd.experiments._report.words import (
     plural,
 )
 from pyg_ckd.experiments.plots import plot_gains
+from pyg_ckd.experiments.rows import Key
 from pyg_ckd.experiments.statistics import Comparison
 from pyg_ckd.experiments.tables import METRIC
 
@@ -40,11 +41,7 @@ COUNTED = {
 
 
 def gains_section(material: Material) -> Section:
-    """Return the verdicts, and their intervals as a plot."""
-    gains = {
-        f'{backbone}, {method}': comparison
-        for (_, backbone, method), comparison in material.against.items()
-    }
+    """Return the verdicts, and their intervals as plots."""
     reading = (
         f'The relative change of test {METRIC} against the same recommender '
         f'trained without the method, and in brackets the interval that holds '
@@ -55,37 +52,68 @@ def gains_section(material: Material) -> Section:
         f'patience was used up, and nothing is claimed of it; nor is it where '
         f'more than the method differs from the base.'
     )
-    blocks: list[Block] = []
-    if gains:
-        blocks.append(Text(_summary(gains)))
-    tested = {name: gain for name, gain in gains.items() if gain.tested}
+    compared = {backbone for _, backbone, _ in material.against}
+    alone = [name for name in material.backbones if name not in compared]
+    points = [Point('Nothing to compare', ', '.join(alone))] if alone else []
+    own = _named(material.against)
+    blocks = _blocks(own, 'gains', points)
+    if material.best_bases:
+        best = '; '.join(
+            f'{backbone} {method}'
+            for _, backbone, method in material.best_bases
+        )
+        blocks = [
+            Text(f'Against the best base by validation ({best}):'),
+            *_blocks(_named(material.against_best), 'gains-best'),
+            Text('Against the base of the same objective:'),
+            *blocks,
+        ]
+    return Section('gains', 'What changed', reading, blocks)
+
+
+def _named(against: Mapping[Key, Comparison]) -> dict[str, Comparison]:
+    return {
+        f'{backbone}, {method}': comparison
+        for (_, backbone, method), comparison in against.items()
+    }
+
+
+def _blocks(
+    gains: Mapping[str, Comparison], name: str, others: Sequence[Point] = ()
+) -> list[Block]:
+    """Return a summary of comparisons, their plot, and each in words.
+
+    Args:
+        gains: The comparisons.
+        name: What the plot is known by.
+        others: What to say below.
+    """
+    tested = {method: gain for method, gain in gains.items() if gain.tested}
     bases = {basis(gain) for gain in tested.values()}
     points = [
-        Point(name, _text(gain, len(bases) > 1), KINDS.get(gain.outcome, ''))
-        for name, gain in tested.items()
+        Point(method, _text(gain, len(bases) > 1), KINDS.get(gain.outcome, ''))
+        for method, gain in tested.items()
     ]
     untested: dict[str, list[str]] = {}
-    for name, gain in gains.items():
+    for method, gain in gains.items():
         if not gain.tested:
-            untested.setdefault(changed(gain), []).append(name)
+            untested.setdefault(changed(gain), []).append(method)
     points += [
         Point(f'{reason[0].upper()}{reason[1:]}', '; '.join(names))
         for reason, names in untested.items()
     ]
-    compared = {backbone for _, backbone, _ in material.against}
-    alone = [name for name in material.backbones if name not in compared]
-    if alone:
-        points.append(Point('Nothing to compare', ', '.join(alone)))
+    points += others
+    blocks: list[Block] = [Text(_summary(gains))] if gains else []
     if len(tested) > 1:
         text = '; '.join(
-            f'{name} {interval(gain)}' for name, gain in tested.items()
+            f'{method} {interval(gain)}' for method, gain in tested.items()
         )
         plot = plot_gains(tested)
-        drawn = Drawn(plot, 'gains', '', f'Changes and intervals: {text}')
+        drawn = Drawn(plot, name, '', f'Changes and intervals: {text}')
         blocks.append(Beside([figures([drawn], 'one'), Points(points)]))
     elif points:
         blocks.append(Points(points))
-    return Section('gains', 'What changed', reading, blocks)
+    return blocks
 
 
 def _summary(gains: Mapping[str, Comparison]) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pyg_ckd.experiments.cost import minutes_with_teachers
 from pyg_ckd.experiments.plots.shown import shown_of
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import Key, current, failures, rows_of
 from pyg_ckd.experiments.statistics import Comparison
-from pyg_ckd.experiments.tables import bases_of, comparisons
+from pyg_ckd.experiments.tables import (
+    bases_of,
+    best_bases,
+    best_bases_of,
+    comparisons,
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,8 @@ class Material:
         rows (dict): The same by row.
         bases (dict): The runs that each row is compared with, if any.
         against (dict): The comparison of each row that has a base.
+        against_best (dict): That with the best of several bases.
+        with_teachers (dict): Minutes of each row and of what it learns from.
         failed (list[Result]): Runs that failed.
         notes (list[str]): What was left out.
     """
@@ -29,6 +37,8 @@ class Material:
     rows: dict[Key, list[Result]]
     bases: dict[Key, list[Result]]
     against: Mapping[Key, Comparison]
+    against_best: Mapping[Key, Comparison]
+    with_teachers: Mapping[Key, float]
     failed: list[Result]
     notes: list[str]
 
@@ -37,6 +47,7 @@ class Material:
         cls,
         results: Iterable[Result],
         against: Mapping[Key, Comparison] | None = None,
+        against_best: Mapping[Key, Comparison] | None = None,
     ) -> Material:
         """Return the material that results make.
 
@@ -44,16 +55,32 @@ class Material:
             results: Results of one data set.
             against: What :func:`~pyg_ckd.experiments.comparisons`
                 returned for them, if it was called.
+            against_best: The same for the best of several bases.
         """
         results = list(results)
         kept, notes = current(results)
         if against is None:
             against = comparisons(results)
+        if against_best is None:
+            against_best = comparisons(results, bases=best_bases_of(results))
         rows = rows_of(kept)
-        own = {key: against[key] for key in rows if key in against}
-        ordered = [result for runs in rows.values() for result in runs]
-        bases = bases_of(results)
-        return cls(ordered, rows, bases, own, failures(results), notes)
+        return cls(
+            results=[result for runs in rows.values() for result in runs],
+            rows=rows,
+            bases=bases_of(results),
+            against={key: against[key] for key in rows if key in against},
+            against_best={
+                key: against_best[key] for key in rows if key in against_best
+            },
+            with_teachers=minutes_with_teachers(results),
+            failed=failures(results),
+            notes=notes,
+        )
+
+    @property
+    def best_bases(self) -> list[Key]:
+        """The best base of each backbone that has several."""
+        return list(best_bases(self.rows).values())
 
     @property
     def backbones(self) -> dict[str, list[Result]]:

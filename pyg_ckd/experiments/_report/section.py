@@ -45,6 +45,7 @@ class Table:
         groups (dict): The rows of each group, cells by column.
         above (dict): Columns by the heading that they share.
         named (tuple): The columns that hold names instead of numbers.
+        broken (tuple): The columns whose lines may break.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Table:
     groups: Mapping[str, Sequence[Mapping[str, Cell]]]
     above: Mapping[str, Sequence[str]] = field(default_factory=dict)
     named: tuple[str, ...] = ('method',)
+    broken: tuple[str, ...] = ()
     block: str = 'table'
 
     @property

@@ -30,18 +30,28 @@ TESTS = (
 )
 
 
-def adjusted(number: int) -> str:
-    """Return what is said of the number of comparisons."""
+def adjusted(number: int, number_best: int = 0) -> str:
+    """Return what is said of the number of comparisons.
+
+    Args:
+        number: That of comparisons with the base of the same objective.
+        number_best: That of comparisons with the best of several bases.
+    """
+    apart = (
+        f', and apart from them for all {number_best} with the best base'
+        if number_best
+        else ''
+    )
     return (
         f'Of twenty comparisons that change nothing, one has p below 0.05. '
         f'Therefore p is adjusted by Holm’s method for all '
-        f'{plural(number, "comparison")} of this page, those that were cut '
-        f'short included. With one seed it is p over users that is adjusted; '
-        f'with several, p over users and seeds, as p over users does not know '
-        f'that another seed gives another model, and p over two or three seeds '
-        f'alone is hardly ever small. A change is called significant if the '
-        f'adjusted p is below 0.05 and the interval, which is not adjusted, '
-        f'leaves out zero.'
+        f'{plural(number, "comparison")} of this page{apart}, those that were '
+        f'cut short included. With one seed it is p over users that is '
+        f'adjusted; with several, p over users and seeds, as p over users does '
+        f'not know that another seed gives another model, and p over two or '
+        f'three seeds alone is hardly ever small. A change is called '
+        f'significant if the adjusted p is below 0.05 and the interval, which '
+        f'is not adjusted, leaves out zero.'
     )
 
 
@@ -52,10 +62,14 @@ def settings_section(material: Material, about: Sequence[str]) -> Section:
         material: The results.
         about: Sentences to begin with.
     """
-    family = max((c.family for c in material.against.values()), default=0)
+    families = (
+        max((c.family for c in against.values()), default=0)
+        for against in (material.against, material.against_best)
+    )
+    family, family_best = families
     lines = [*about, *made_with(material.results), INTERVALS, TESTS]
-    if family > 1:
-        lines.append(adjusted(family))
+    if max(family, family_best) > 1:
+        lines.append(adjusted(family, family_best))
     blocks: list[Block] = [Points([Point('', line) for line in lines])]
     for backbone in material.backbones:
         settings = {

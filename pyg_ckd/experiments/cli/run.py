@@ -166,7 +166,7 @@ def _finish(
     """Show what came out, and return the exit status."""
     from pyg_ckd.experiments import report, summarize
     from pyg_ckd.experiments.cli.table import terminal_table
-    from pyg_ckd.experiments.tables import comparisons
+    from pyg_ckd.experiments.tables import best_bases_of, comparisons
 
     store = experiment.store
     ended = {result.run.key for result in results}
@@ -177,6 +177,7 @@ def _finish(
         if run.key not in ended:
             failed[str(run)] = 'it was not run, as a teacher failed'
     against = comparisons(results)
+    against_best = comparisons(results, bases=best_bases_of(results))
     about = experiment.about()
     page = report(
         results,
@@ -186,11 +187,14 @@ def _finish(
         data=experiment.data(),
         problems=store.problems,
         against=against,
+        against_best=against_best,
     )
     if args.json:
         write_json(
             {
-                'table': summarize(results, against=against),
+                'table': summarize(
+                    results, against=against, against_best=against_best
+                ),
                 'comparisons': [
                     {
                         'backbone': backbone,
@@ -215,7 +219,7 @@ def _finish(
         if len(failed) < len(runs):
             title = f'{args.dataset}, test'
             table.print()
-            table.print(terminal_table(results, title, against))
+            table.print(terminal_table(results, title, against, against_best))
             table.print()
         table.print(f'Report: {page}', soft_wrap=True)
     _list('problem', 'in the folder', store.problems)

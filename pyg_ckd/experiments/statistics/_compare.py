@@ -24,7 +24,7 @@ def compare(
     """Compare the runs of two methods on the test split.
 
     Runs are paired by seed, and users by their id. A run whose seed the other
-    method lacks is left out.
+    method lacks is left out, and so is a user of whom the metric is NaN.
 
     Args:
         base: Runs of the one method, one a seed.
@@ -119,7 +119,10 @@ def _check_data(runs: Sequence[Result]) -> None:
 
 
 def _users_metric(runs: Sequence[Result], metric: str) -> Array:
-    """Return a metric of shape ``[num_runs, num_users]``, by user id."""
+    """Return a metric of shape ``[num_runs, num_users]``, by user id.
+
+    Users that have none in any run are left out.
+    """
     ids, rows = [], []
     for result in runs:
         user = result.users['user'].cpu().numpy()
@@ -132,4 +135,5 @@ def _users_metric(runs: Sequence[Result], metric: str) -> Array:
                 f"The run '{run.method}' of seed {run.seed} was tested on "
                 f"other users than '{first.method}' of seed {first.seed}"
             )
-    return np.stack(rows)
+    values = np.stack(rows)
+    return values[:, ~np.isnan(values).all(axis=0)]

@@ -12,8 +12,9 @@ from pyg_ckd.experiments.run import Run
 def unlike(base: Run, other: Run) -> list[str]:
     """Return what differs between two runs though no method asks for it.
 
-    That are settings, unless they are changes of one of the methods or those
-    of another objective; the version of the library; and the data, if known.
+    That are settings, unless they are changes of one of the methods; the
+    version of the library; and the data, if known. Where two objectives are
+    compared, each may have all settings of its own.
 
     Args:
         base: A run of the base.
@@ -33,18 +34,18 @@ def unlike(base: Run, other: Run) -> list[str]:
     if len(versions) > 1:
         found.append(f'versions {" and ".join(versions)} of the library')
     meant = [run.method.changes for run in (base, other)]
-    names = ['maker', 'model', 'train', 'fit', 'objective']
-    if base.method.objective != other.method.objective or any(
-        set(changes) & set(OBJECTIVES) for changes in meant
-    ):
+    names = ['maker', 'model', 'extra', 'train', 'fit', 'objective']
+    if base.method.objective != other.method.objective:
+        names = ['maker']
+    elif any(set(changes) & set(OBJECTIVES) for changes in meant):
         names.remove('objective')
+    settings = [{'extra': {}, **run.settings} for run in (base, other)]
     differ = [
         name
         for name in names
-        if name in base.settings
-        and name in other.settings
-        and _without(base.settings[name], name, meant)
-        != _without(other.settings[name], name, meant)
+        if all(name in own for own in settings)
+        and _without(settings[0][name], name, meant)
+        != _without(settings[1][name], name, meant)
     ]
     if differ:
         found.append(f'other settings of {", ".join(differ)}')

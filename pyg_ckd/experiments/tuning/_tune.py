@@ -192,6 +192,7 @@ def tune(
         search = _Search(
             experiment,
             backbone,
+            objective,
             spaces or Spaces.read(),
             seed,
             storage,
@@ -250,6 +251,7 @@ class _Search:
         self,
         experiment: Experiment,
         backbone: str,
+        objective: str,
         spaces: Spaces,
         seed: int,
         storage: str | None,
@@ -264,6 +266,7 @@ class _Search:
         self.settings = experiment.settings
         self.dataset = experiment.dataset
         self.backbone = backbone
+        self.objective = objective
         self.spaces = spaces
         self.seed = seed
         self.watcher = watcher
@@ -276,10 +279,15 @@ class _Search:
         )
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """Return settings with some changed."""
-        return self.settings.changed(
-            self.dataset, self.backbone, nested(changes)
-        )
+        """Return settings with some changed, for the objective if one is named.
+
+        Those of other objectives stay.
+        """
+        table, name = nested(changes), self.objective
+        if name:
+            own = table.pop(name, {})
+            table = {name: {**own, 'with': table}} if table else {name: own}
+        return self.settings.changed(self.dataset, self.backbone, table)
 
     def at(self, settings: Settings) -> Experiment:
         """Return the experiment with other settings."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.experiments.method import Method
-from pyg_ckd.experiments.settings import PARTS, merged
+from pyg_ckd.experiments.settings import PARTS
 from pyg_ckd.experiments.tuning.trials import Trials, packages, slots_of
 
 if TYPE_CHECKING:
@@ -125,9 +125,11 @@ def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     result: dict[str, Any] = {}
     for name, value in changes.items():
-        for part in reversed(name.split('.')):
-            value = {part: value}
-        result = merged(result, value)
+        *parts, last = name.split('.')
+        table = result
+        for part in parts:
+            table = table.setdefault(part, {})
+        table[last] = value
     return result
 
 

@@ -186,7 +186,7 @@ class Spaces:
         'model.num_layers' = { low = 1, high = 4 }
 
         [shop.CKD]
-        'CKD.gate' = { choices = [false, true] }
+        'CKD.on_random.name' = { choices = ['SoftCrossEntropy', 'RRD'] }
 
     Settings of an objective are searched by methods that have it.
 

@@ -7,6 +7,7 @@ from .ego_gcn import EgoGCN
 from .feature_knn import FeatureKNN
 from .fixed_embeddings import FixedEmbeddings
 from .freedom import FREEDOM
+from .graph_filter import GraphFilter
 from .grcn import GRCN
 from .interaction_knn import InteractionKNN
 from .lattice import LATTICE
@@ -17,7 +18,9 @@ from .micro import MICRO
 from .mmgcn import MMGCN
 from .popularity import Popularity
 from .smore import SMORE
+from .stair import STAIR
 from .vbpr import VBPR
+from .whitening import Whitening
 
 __all__ = [
     'BM3',
@@ -29,13 +32,16 @@ __all__ = [
     'MICRO',
     'MMGCN',
     'SMORE',
+    'STAIR',
     'VBPR',
     'Backbone',
     'EgoGCN',
     'FeatureKNN',
     'FixedEmbeddings',
+    'GraphFilter',
     'InteractionKNN',
     'LGMRec',
     'LightGCN',
     'Popularity',
+    'Whitening',
 ]

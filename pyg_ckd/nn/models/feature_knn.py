@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.graph import check, interaction_matrix
 from pyg_ckd.nn.models.backbone import Backbone
-from pyg_ckd.nn.models.interaction_knn import interaction_matrix
 from pyg_ckd.transforms import nearest_neighbors
 from pyg_ckd.views import Keep, Views
 
@@ -66,13 +66,13 @@ class FeatureKNN(Backbone):
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""
-        user = interaction_matrix(data)
+        user = interaction_matrix(check(data))
         similarities = [self._similarities(data, m) for m in self.in_channels]
         return user, self._sum(similarities, user.device)
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views that share the neighbours of each modality."""
-        user = interaction_matrix(data)
+        user = interaction_matrix(check(data))
         similarities = {
             m: self._similarities(data, m)
             for m in self.in_channels

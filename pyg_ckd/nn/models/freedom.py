@@ -15,7 +15,12 @@ from pyg_ckd.graph import RATES
 from pyg_ckd.kernels.sparse import Graph, Uniform
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.backbone import Backbone
-from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency, normalized
+from pyg_ckd.transforms import (
+    CoOccurrence,
+    ItemKNN,
+    NormalizedAdjacency,
+    normalized,
+)
 from pyg_ckd.views import Keep, Views, rows_of
 
 
@@ -26,7 +31,8 @@ class FREEDOM(Backbone):
     for Multimodal Recommendation" <https://arxiv.org/abs/2211.06924>`_ paper:
 
     .. math::
-        \mathbf{h} &= \sum_m w_m \, \mathbf{S}_m \mathbf{E}_{\mathcal{I}}
+        \mathbf{h} &= (1 - c) \sum_m w_m \, \mathbf{S}_m \mathbf{E}_{
+        \mathcal{I}} + c \, \mathbf{C} \mathbf{E}_{\mathcal{I}}
 
         [\mathbf{U} \| \mathbf{I}] &= \mathrm{LightGCN}([\mathbf{E}_{
         \mathcal{U}} \| \mathbf{E}_{\mathcal{I}}])
@@ -39,6 +45,11 @@ class FREEDOM(Backbone):
     :math:`\propto 1 / \sqrt{d_u d_i}`, and on all of them in evaluation. The
     loss gets :math:`\gamma \sum_m \mathrm{BPR}(\mathbf{u}_u, \mathbf{W}_m
     \mathbf{x}_{im} + \mathbf{b}_m)`.
+
+    :math:`\mathbf{C}` links items with common users in training
+    (:class:`~pyg_ckd.transforms.CoOccurrence`), and is no part of the paper:
+    recommenders since have mixed it in with :math:`c` of 0.1 to 0.2. All views
+    keep it.
 
     The graph of an ablated modality is dropped: the uniform graph that stands
     for it adds one constant to all scores of a user, which cancels. The other
@@ -62,10 +73,13 @@ class FREEDOM(Backbone):
             auxiliary loss. (default: :obj:`0.001`)
         train_features (bool, optional): Whether to fine-tune the features,
             see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
+        co_occurrence (float, optional): The weight :math:`c` of the graph of
+            items with common users, which is not needed without.
+            (default: :obj:`0.0`)
 
     Raises:
         ValueError: If ``graph_weight`` does not name exactly the modalities,
-            or ``prune`` or ``num_layers`` is out of range.
+            or ``prune``, ``num_layers`` or ``co_occurrence`` is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
@@ -82,8 +96,10 @@ class FREEDOM(Backbone):
 
     adjacency = NormalizedAdjacency()
     neighbors = ItemKNN(k=10)
+    #: The graph of items with common users.
+    companions: ClassVar[CoOccurrence] = CoOccurrence()
     pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [adjacency, neighbors]
+        [adjacency, neighbors, companions]
     )
 
     def __init__(
@@ -97,6 +113,7 @@ class FREEDOM(Backbone):
         prune: float = 0.8,
         feature_weight: float = 1e-3,
         train_features: bool = False,
+        co_occurrence: float = 0.0,
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim, train_features)
         if graph_weight is None:
@@ -107,16 +124,18 @@ class FREEDOM(Backbone):
                 f"{list(in_channels)} in '{self.__class__.__name__}' "
                 f'(got {dict(graph_weight)})'
             )
-        if not 0 <= prune < 1:
-            raise ValueError(
-                f"'prune' needs to be in [0, 1) in "
-                f"'{self.__class__.__name__}' (got {prune})"
-            )
+        for name, share in (('prune', prune), ('co_occurrence', co_occurrence)):
+            if not 0 <= share < 1:
+                raise ValueError(
+                    f"'{name}' needs to be in [0, 1) in "
+                    f"'{self.__class__.__name__}' (got {share})"
+                )
         self.check_not_negative(num_layers=num_layers)
         self.num_layers = num_layers
         self.graph_weight = dict(graph_weight)
         self.prune = prune
         self.feature_weight = feature_weight
+        self.co_occurrence = co_occurrence
         self.user = nn.Embedding(num_users, dim)
         self.item = nn.Embedding(num_items, dim)
         self.projection = nn.ModuleDict(
@@ -205,6 +224,11 @@ class FREEDOM(Backbone):
         x = torch.cat([self.user.weight, self.item.weight])
         out = light_gcn(x, graph, self.num_layers)
         user, item = out.split([self.num_users, self.num_items])
+        if self.co_occurrence > 0:
+            with self._naming():
+                companions = self.companions.of(data)
+            h = companions.propagate(self.item.weight)
+            item = item + self.co_occurrence * h
         return user, item
 
     def _item_item(self, data: HeteroData, modality: str) -> Tensor:
@@ -212,12 +236,13 @@ class FREEDOM(Backbone):
         if isinstance(graph, Uniform):  # adds one constant to all scores
             return torch.zeros_like(self.item.weight)
         h = graph.propagate(self.item.weight)
-        return self.graph_weight[modality] * h
+        return (1 - self.co_occurrence) * self.graph_weight[modality] * h
 
     def extra_repr(self) -> str:
         """Return the settings."""
         return (
             f'{super().extra_repr()}, num_layers={self.num_layers}, '
             f'graph_weight={self.graph_weight}, prune={self.prune}, '
-            f'feature_weight={self.feature_weight}'
+            f'feature_weight={self.feature_weight}, '
+            f'co_occurrence={self.co_occurrence}'
         )

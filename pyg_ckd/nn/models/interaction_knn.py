@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import check, interaction_keys
+from pyg_ckd.graph import check, interaction_matrix
 from pyg_ckd.kernels.topk import stable_topk
 from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.views import Keep, Views
@@ -78,7 +78,7 @@ class InteractionKNN(Backbone):
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""
-        interactions = interaction_matrix(data)
+        interactions = interaction_matrix(check(data))
         users = interactions.t().coalesce()  # [num_items, num_users]
         count = torch.bincount(users.indices()[0], minlength=self.num_items)
         count = count.clamp(min=1).to(users.dtype)
@@ -115,24 +115,3 @@ class InteractionKNN(Backbone):
             f'{self.num_users}, {self.num_items}, {self.in_channels}, '
             f'k={self.k}, shrinkage={self.shrinkage}'
         )
-
-
-def interaction_matrix(data: HeteroData) -> Tensor:
-    """Return the training matrix, a sparse tensor of ones.
-
-    Args:
-        data: The user-item graph.
-
-    Returns:
-        A matrix of shape ``[num_users, num_items]``.
-    """
-    data = check(data)
-    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
-    key = interaction_keys(data).unique_consecutive()
-    return torch.sparse_coo_tensor(
-        torch.stack([key // num_items, key % num_items]),
-        torch.ones(len(key), device=key.device),
-        (num_users, num_items),
-        check_invariants=False,
-        is_coalesced=True,
-    )

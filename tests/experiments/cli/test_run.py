@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -395,6 +396,38 @@ def test_tables_of_several_seeds_are_narrow():
     assert re.search(r'no significant gain *\n *\(\+', file.getvalue())
 
 
+def test_a_table_has_room_for_all_there_is():
+    softmax = Method(objective='CosineSoftmax')
+    results = [
+        Result(
+            Run('shop', 'InteractionKNN', method, seed),
+            test={
+                'full': {
+                    'recall@20': 0.3 + place * (0.1 + seed * 0.02),
+                    'tail_recall@20': 0.125,
+                    'coverage@20': 0.75,
+                }
+            },
+            val={'recall@20': 0.1 * place},
+        )
+        for place, method in enumerate(
+            (Method(), softmax, replace(softmax, kind='student', balance='CKD'))
+        )
+        for seed in (0, 1)
+    ]
+    file = io.StringIO()
+    Console(file=file, width=80).print(terminal_table(results, 'shop'))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    head = next(line for line in lines if 'recall@20' in line)
+    assert head.split()[:4] == ['method', 'recall@20', 'tail', 'coverage']
+    assert 'against best' in head
+    (base,) = (line for line in lines if line.startswith('  base  '))
+    assert '0.3000 ± 0.0000  0.1250  0.7500    no significant loss' in base
+    (best,) = (line for line in lines if 'best base' in line and '0.4' in line)
+    assert best.startswith('  base, cosine')
+
+
 def test_rows_that_were_cut_short_are_marked():
     fit = {'max_epochs': 5, 'monitor': 'val_recall@20'}
     results = [
@@ -412,7 +445,7 @@ def test_rows_that_were_cut_short_are_marked():
     file = io.StringIO()
     Console(file=file, width=80).print(terminal_table(results, 'shop'))
     lines = file.getvalue().splitlines()
-    assert [line.split()[2] for line in lines if '0.5000' in line] == [
+    assert [line.split()[1] for line in lines if '0.5000' in line] == [
         '0.5000*',
         '0.5000',
     ]

@@ -15,12 +15,30 @@ from pyg_ckd.testing import (
     dense_light_gcn,
     fake_graph,
 )
-from pyg_ckd.transforms import ItemKNN
-from pyg_ckd.views import Views, full, only, view, without
+from pyg_ckd.testing.invariance_suite import InvarianceSuite
+from pyg_ckd.testing.view_suite import ViewSuite
+from pyg_ckd.transforms import CoOccurrence, ItemKNN
+from pyg_ckd.views import (
+    Views,
+    distinct_views,
+    full,
+    only,
+    view,
+    without,
+)
 
 
 class TestFREEDOM(RecommenderSuite):
     model = FREEDOM
+
+
+class TestWithCompanions(ViewSuite, InvarianceSuite):
+    """FREEDOM that mixes in the graph of items with common users."""
+
+    model = FREEDOM
+
+    def make(self, data, training=False, **kwargs):
+        return super().make(data, training, **{'co_occurrence': 0.3, **kwargs})
 
 
 case = TestFREEDOM()
@@ -50,17 +68,24 @@ def naive(model, data, edge_index):
     user, item = out.split([12, 9])
     for m, weight in model.graph_weight.items():
         h = dense_item_graph(data['item'][f'x_{m}'], 3, 'binary')
+        weight = (1 - model.co_occurrence) * weight
         item = item + weight * h @ model.item.weight
+    if model.co_occurrence > 0:
+        h = CoOccurrence().of(data).adj_t.to_dense()
+        item = item + model.co_occurrence * h @ model.item.weight
     return user, item
 
 
-@pytest.mark.parametrize('num_layers', [1, 2, 3])
-def test_evaluation(num_layers):
+@pytest.mark.parametrize(
+    ('num_layers', 'co_occurrence'), [(1, 0), (2, 0.2), (3, 0.9)]
+)
+def test_evaluation(num_layers, co_occurrence):
     data = case.data()
     model = case.make(
         data,
         training=True,
         num_layers=num_layers,
+        co_occurrence=co_occurrence,
         graph_weight={'text': 0.9, 'image': 0.1},
     )
     model.eval()
@@ -183,9 +208,10 @@ def test_regularization(num_modalities):
                 assert (parameter.grad is not None) == kept
 
 
-def test_ablated_relation_contributes_nothing():
+@pytest.mark.parametrize('co_occurrence', [0, 0.2])
+def test_ablated_relation_contributes_nothing(co_occurrence):
     data = case.data(3)
-    model = case.make(data)
+    model = case.make(data, co_occurrence=co_occurrence)
     names = modalities(data)
     for keep in (only('text'), without(names, 'text'), full(names)):
         user, item = view(model, data, keep)
@@ -234,6 +260,29 @@ def test_item_graph_that_is_not_needed():
     model.views(data, [only('image')])
 
 
+def test_companions_are_needed_only_with_a_weight():
+    data = case.data()
+    data.graphs = {k: g for k, g in data.graphs.items() if 'Co' not in k[0]}
+    case.make(data)(data)
+    with pytest.raises(ValueError, match=r"'FREEDOM' needs .* CoOccurrence"):
+        case.make(data, co_occurrence=0.1)(data)
+
+
+def test_companions_are_in_every_view():
+    data = case.data(3)
+    model = case.make(data, co_occurrence=0.4)
+    other = case.make(data)
+    other.load_state_dict(model.state_dict())
+    h = 0.4 * CoOccurrence().of(data).adj_t.to_dense() @ model.item.weight
+    assert h.norm() > 0.1
+    keeps = [*distinct_views(modalities(data)), frozenset()]
+    several = model.views(data, keeps)
+    assert several.keep[:, 0].eq(1).all()
+    torch.testing.assert_close(
+        several.item[0], other.views(data, keeps).item[0] + h
+    )
+
+
 def test_pre_transform_uses_ten_neighbors():
     data = fake_graph(num_items=30, num_interactions=12)
     data = FREEDOM.pre_transform(data)
@@ -261,9 +310,10 @@ def test_graph_weight_error(graph_weight):
         FREEDOM(4, 3, {'image': 2, 'text': 2}, graph_weight=graph_weight)
 
 
-@pytest.mark.parametrize('prune', [-0.1, 1, 1.5])
-def test_prune_error(prune):
+@pytest.mark.parametrize('name', ['prune', 'co_occurrence'])
+@pytest.mark.parametrize('share', [-0.1, 1, 1.5])
+def test_share_error(name, share):
     with pytest.raises(
-        ValueError, match=rf"'prune'.*'FREEDOM' \(got {prune}\)"
+        ValueError, match=rf"'{name}'.*'FREEDOM' \(got {share}\)"
     ):
-        FREEDOM(4, 3, {'text': 2}, prune=prune)
+        FREEDOM(4, 3, {'text': 2}, **{name: share})

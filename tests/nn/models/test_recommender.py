@@ -40,7 +40,7 @@ TABLE = [
         FREEDOM,
         4 * (10 + 8) + (4 * 5 + 4) + (4 * 7 + 4),
         ", num_layers=2, graph_weight={'image': 0.5, 'text': 0.5}, "
-        'prune=0.8, feature_weight=0.001',
+        'prune=0.8, feature_weight=0.001, co_occurrence=0.0',
     ),
     (
         MMGCN,

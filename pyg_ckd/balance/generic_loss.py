@@ -1,0 +1,74 @@
+"""What views are taught on users drawn at random."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.balance.teacher import Teacher
+from pyg_ckd.graph import RATES
+from pyg_ckd.objectives.step import Batch, Step
+
+
+class GenericLoss(nn.Module, ABC):
+    """A generic distillation loss: what views are taught on random users.
+
+    It is a part of :class:`~pyg_ckd.balance.CKD`, which works on a copy of it.
+    Hooks are called in the order in which they stand here, the first once a
+    training, the others in each step. Its ``repr`` holds its settings.
+
+    Args:
+        weight (float): The weight of the loss beside the one on the batch.
+
+    Raises:
+        ValueError: If ``weight`` is negative.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        name = self.__class__.__name__
+        if not weight >= 0:
+            raise ValueError(
+                f"'weight' needs to be at least 0 in '{name}' (got {weight})"
+            )
+        self.weight = weight
+
+    def attach(self, data: HeteroData) -> None:
+        """Check that the loss applies, and remember whom it is drawn from.
+
+        Args:
+            data: The user-item graph.
+
+        Raises:
+            ValueError: If it does not apply.
+        """
+        self.num_items = int(data['item'].num_nodes)
+        self.users = data[RATES].edge_index[0].unique()
+
+    def begin(self, data: HeteroData, teachers: Sequence[Teacher]) -> None:
+        """Start training.
+
+        Args:
+            data: The user-item graph, on the device of the model.
+            teachers: The teachers, one for each view that is taught.
+        """
+        self.users = self.users.to(data[RATES].edge_index.device)
+
+    def draw(self) -> Batch | None:
+        """Draw triples whose margins the loss needs, none by default."""
+        return None
+
+    @abstractmethod
+    def losses(
+        self, step: Step, places: Sequence[int], teachers: Sequence[Teacher]
+    ) -> Tensor:
+        """Return the loss of each view that is taught, ``[T]``.
+
+        Args:
+            step: What the step looks at.
+            places: The position of each of these views in the step.
+            teachers: Their teachers.
+        """

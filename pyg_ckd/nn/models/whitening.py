@@ -1,0 +1,81 @@
+"""Features made uncorrelated and equally spread, in few dimensions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Whitening(nn.Module):
+    r"""Whitens features along the directions in which they vary most.
+
+    With the mean :math:`\boldsymbol{\mu}` of :math:`N` rows and the singular
+    value decomposition :math:`\mathbf{X} - \mathbf{1} \boldsymbol{\mu}^{\top}
+    = \mathbf{U} \mathbf{\Sigma} \mathbf{V}^{\top}`,
+
+    .. math::
+        \mathbf{z} = \sqrt{N / d} \, \mathbf{\Sigma}_d^{-1}
+        \mathbf{V}_d^{\top} (\mathbf{x} - \boldsymbol{\mu})
+
+    of the :math:`d` largest singular values, so that the rows that were
+    fitted become those of :math:`\sqrt{N / d} \, \mathbf{U}_d`. Of each column
+    of :math:`\mathbf{V}` the entry of largest magnitude is positive. What has
+    no variance is left zero: dimensions beyond the rank, and all of them
+    before :meth:`fit`. Nothing is learned; the map is kept in buffers.
+
+    Args:
+        in_channels (int): The number of features.
+        dim (int): The number of dimensions :math:`d`.
+
+    Shapes:
+        - **input:** features :math:`(N, F)`
+        - **output:** whitened features :math:`(N, d)`
+
+    Example:
+        >>> whitening = Whitening(2, dim=1)
+        >>> x = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+        >>> whitening.fit(x)
+        >>> whitening(x)
+        tensor([[-1.],
+                [ 1.]])
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer('weight', torch.zeros(dim, in_channels))
+        self.register_buffer('bias', torch.zeros(dim))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Take the map from features.
+
+        Args:
+            x: Features of shape ``[N, num_features]``.
+        """
+        dim, num_features = self.weight.shape
+        x = x.double()
+        mean = x.sum(dim=0) / max(len(x), 1)
+        centered = x - mean
+        variance, v = torch.linalg.eigh(centered.t() @ centered)
+        variance, v = variance.flip(0)[:dim], v.flip(1)[:, :dim]
+        sign = v.gather(0, v.abs().argmax(dim=0, keepdim=True)).sign()
+        # What is left of a constant by rounding is no variance:
+        least = torch.finfo(x.dtype).eps * num_features * x.square().sum()
+        scale = torch.where(
+            variance > least, (len(x) / dim / variance).sqrt(), 0.0
+        )
+        weight = (sign * scale * v).t()  # [min(dim, num_features), F]
+        self.weight[: len(weight)] = weight
+        self.bias[: len(weight)] = -weight @ mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return whitened features."""
+        return F.linear(x, self.weight, self.bias)
+
+    def __repr__(self) -> str:
+        dim, in_channels = self.weight.shape
+        return f'{self.__class__.__name__}({in_channels}, dim={dim})'

@@ -1,0 +1,140 @@
+"""Who teaches whom: further generations, baselines, and data of their own."""
+
+import itertools
+
+import pytest
+import torch
+
+from pyg_ckd.balance import Teacher
+from pyg_ckd.experiments import (
+    BACKBONES,
+    METHODS,
+    Experiment,
+    Method,
+    Settings,
+    Store,
+)
+from pyg_ckd.nn import Popularity
+from pyg_ckd.testing import fake_graph
+from pyg_ckd.views import only
+
+SMALL = {
+    'model': {'dim': 4},
+    'train': {'lr': 0.01},
+    'fit': {'max_epochs': 2, 'eval_every': 1},
+    'CKD': {'strength': 1.0},
+}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """An experiment on a small shop."""
+
+    def open_shop(transform):
+        data = fake_graph(num_users=40, num_items=30)
+        return data if transform is None else transform(data)
+
+    settings = Settings({'default': {'VBPR': SMALL, 'LightGCN': SMALL}})
+    return Experiment(
+        'shop', open_shop, settings, Store(tmp_path), device='cpu'
+    )
+
+
+def test_generations(experiment):
+    third = Method.student('CKD', teachers='base', generation=3)
+    runs = experiment.plan(['VBPR'], [third], seeds=[0])
+    assert [str(run.method) for run in runs] == [
+        'base',
+        'CKD, self-distilled',
+        'CKD, self-distilled twice',
+        'CKD taught by base, generation 3',
+    ]
+    assert [len(run.teachers) for run in runs] == [0, 1, 1, 1]
+    for one, other in itertools.pairwise(runs):
+        assert other.teachers == (one.key,)
+    experiment.run(runs)
+    for one, other in itertools.pairwise(runs):
+        student = Teacher.load(experiment.store.embeddings(one.key))
+        for teacher in experiment.teachers(other).values():
+            assert torch.equal(teacher.user, student.user)
+    levels = [experiment.store.get(run.key).val['recall@20'] for run in runs]
+    assert len(levels) == 4
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'generation': 0}, r"'generation' .*\(got 0 "),
+        ({'generation': 2}, r"'generation' .*\(got 2 with 'own'\)"),
+        ({'generation': 2, 'teachers': 'VBPR'}, "with 'VBPR'"),
+        ({'generation': 'two'}, "'generation' needs to be int"),
+    ],
+)
+def test_generations_that_are_none(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        Method.student('CKD', **kwargs)
+
+
+def test_a_baseline_teaches_each_modality(experiment):
+    """What popularity alone is worth as a teacher can be asked for."""
+    taught = Method.student('CKD', teachers='Popularity')
+    *others, run = experiment.plan(['VBPR'], [taught], seeds=[0])
+    assert [str(each) for each in others] == [
+        'VBPR image alone 0',
+        'VBPR text alone 0',
+        'Popularity base 0',
+    ]
+    experiment.run([*others, run])
+    data = experiment.data()
+    plain = Teacher.from_model(Popularity.from_data(data), data)
+    own = Method.student('CKD')
+    own_run = experiment.planned('VBPR', own, 0)
+    spreads = experiment.teachers(own_run)
+    for modality in ('image', 'text'):
+        keep = only(modality)
+        teacher = experiment.teachers(run)[keep]
+        assert teacher.spread == pytest.approx(spreads[keep].spread, rel=1e-5)
+        ranks = [
+            (each.user @ each.item.t()).argsort(descending=True, stable=True)
+            for each in (teacher, plain)
+        ]
+        assert torch.equal(*ranks)
+
+
+def test_standardized_features(experiment):
+    """Teachers and students of one setting see the same data."""
+    changed = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'standardize': True}}
+    )
+    experiment.settings = changed
+    runs = experiment.plan(['VBPR'], [METHODS['ckd']], seeds=[0])
+    x = experiment.data(runs[0])['item'].x_text
+    torch.testing.assert_close(
+        x.mean(0), torch.zeros(x.size(1)), atol=1e-5, rtol=0
+    )
+    assert not torch.equal(x, experiment.data()['item'].x_text)
+    assert not any(result.error for result in experiment.run(runs))
+
+
+def test_what_is_put_around_a_backbone(experiment):
+    methods = [METHODS[name] for name in ('base', 'item-bias', 'nlgcl')]
+    results = experiment.run(experiment.plan(['VBPR'], methods, seeds=[0]))
+    assert [result.error for result in results] == ['', '', '']
+    keys = [result.run.key for result in results]
+    widths = [
+        Teacher.load(experiment.store.embeddings(key)).user.size(1)
+        for key in keys
+    ]
+    assert widths[1] == widths[0] + 1  # the bias
+    assert len({result.history[-1]['loss'] for result in results}) == 3
+
+
+@pytest.mark.parametrize(
+    'name', ['ckd-published', 'ckd-rce-kd', 'ckd-rrd', 'ckd-dcd', 'ckd-band']
+)
+def test_named_variants_train(experiment, name):
+    runs = experiment.plan(['LightGCN'], [METHODS[name]], seeds=[0])
+    results = experiment.run(runs)
+    assert [result.error for result in results] == [''] * 3
+    assert 'generic_text' in results[-1].history[0]
+    assert 'LightGCN' in BACKBONES
