@@ -74,7 +74,7 @@ class Method:
             second generation the student of the first one teaches, and so on.
             (default: :obj:`1`)
         changes (dict, optional): Settings that differ from those of the
-            backbone, by section, such as ``{'CKD': {'gate': True}}``.
+            backbone, by section, such as ``{'CKD': {'gate': 'recall'}}``.
             (default: :obj:`{}`)
         name (str, optional): What a reader calls it; by default made of the
             above. (default: :obj:`""`)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.nn.functional import unit
 from pyg_ckd.nn.wrapper import WrappedViews, Wrapper
 from pyg_ckd.views import Keep, Triples, Views, rows_of
 
@@ -50,7 +51,7 @@ class Cosine(Wrapper):
         """Return the embeddings of all users and of all items."""
         user, item = self.recommender(data)
         self.check_dense(user, item)
-        return _unit(user), _unit(item)
+        return unit(user), unit(item)
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> WrappedViews:
         """Return several views, whose rows are normalised when asked for."""
@@ -80,8 +81,8 @@ class _UnitViews(WrappedViews):
         users, items = [], []
         for view in range(len(self.keep)):
             user_emb, item_emb = rows.embedding(view)
-            users.append(_unit(user_emb))
-            items.append(_unit(item_emb))
+            users.append(unit(user_emb))
+            items.append(unit(item_emb))
         return Triples(
             user=users,
             pos=[F.embedding(pos, item) for item in items],
@@ -104,10 +105,4 @@ class _UnitRows:
         pair = self.inner.embedding(
             self.view, user=user, item=item, constants=True
         )
-        return _unit(pair[self.side])
-
-
-def _unit(x: Tensor) -> Tensor:
-    norm = x.norm(dim=-1, keepdim=True)
-    # The usual division by at least 1e-12 gives zeros gradients of 1e12:
-    return x / norm.masked_fill(norm == 0, 1)
+        return unit(pair[self.side])

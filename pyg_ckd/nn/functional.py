@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_ckd.kernels.sparse import Graph
 
-__all__ = ['info_nce', 'light_gcn']
+__all__ = ['info_nce', 'light_gcn', 'unit']
 
 
 def light_gcn(x: Tensor, graph: Graph, num_layers: int) -> Tensor:
@@ -59,3 +59,19 @@ def info_nce(x: Tensor, y: Tensor, tau: float) -> Tensor:
     x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
     label = torch.arange(len(x), device=x.device)
     return F.cross_entropy(x @ y.t() / tau, label)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return rows of length one; those of zeros stay.
+
+    Args:
+        x: Embeddings of shape ``[..., d]``.
+
+    Example:
+        >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    norm = x.norm(dim=-1, keepdim=True)
+    # The usual division by at least 1e-12 gives zeros gradients of 1e12:
+    return x / norm.masked_fill(norm == 0, 1)

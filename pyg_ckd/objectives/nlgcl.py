@@ -9,6 +9,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.kernels.sparse import Graph
+from pyg_ckd.nn.functional import unit
+from pyg_ckd.objectives._precise import precise
 from pyg_ckd.objectives.bpr import BPR
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
@@ -124,13 +126,13 @@ class NLGCL(Objective):
         users, of_user = user.unique(return_inverse=True)  # [U], [B]
         items, of_item = item.unique(return_inverse=True)  # [I], [B]
         nodes = torch.cat([users, num_users + items])
-        x = _precise(torch.cat(step.views.embedding()))  # [num_nodes, d]
+        x = precise(torch.cat(step.views.embedding()))  # [num_nodes, d]
         contrast = x.new_zeros(())
         with torch.autocast(x.device.type, enabled=False):
-            before = _unit(x[nodes]).tensor_split([len(users)])
+            before = unit(x[nodes]).tensor_split([len(users)])
             for _ in range(self.num_layers):
                 x = graph.propagate(x)
-                after = _unit(x[nodes]).tensor_split([len(users)])
+                after = unit(x[nodes]).tensor_split([len(users)])
                 z = after[1] @ before[0].t() / self.tau  # [I, U]
                 contrast = contrast + self.alpha * _nce(z, of_item, of_user)
                 z = after[0] @ before[1].t() / self.tau  # [U, I]
@@ -149,13 +151,3 @@ def _graph(data: HeteroData) -> Graph:
         return NormalizedAdjacency().of(data)
     except ValueError as error:
         raise ValueError(f"'NLGCL' needs a graph: {error}") from None
-
-
-def _precise(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float))
-
-
-def _unit(x: Tensor) -> Tensor:
-    norm = x.norm(dim=-1, keepdim=True)
-    # The usual division by at least 1e-12 gives zeros gradients of 1e12:
-    return x / norm.masked_fill(norm == 0, 1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_ckd.graph import RATES
+from pyg_ckd.objectives._precise import precise
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
 
@@ -90,7 +91,7 @@ class Softmax(Objective):
 
     def loss(self, step: Step) -> Tensor:
         """Return the loss of the trained view."""
-        user, pos, _ = map(_precise, step.triples.embedding())  # [B, d]
+        user, pos, _ = map(precise, step.triples.embedding())  # [B, d]
         preferred = step.batch[1]
         if self.negatives == 'batch':
             other, item = preferred, pos
@@ -118,7 +119,7 @@ class Softmax(Objective):
         else:
             index = torch.arange(size, device=user.device)
             _, item = step.views.embedding(user=user[:0])
-        return index, _precise(item)
+        return index, precise(item)
 
 
 def _log_count(step: Step, item: Tensor) -> Tensor:
@@ -126,7 +127,3 @@ def _log_count(step: Step, item: Tensor) -> Tensor:
     size = step.data['item'].num_nodes
     count = torch.bincount(step.data[RATES].edge_index[1], minlength=size)
     return count[item].clamp(min=1).log()
-
-
-def _precise(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float))

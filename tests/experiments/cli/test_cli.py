@@ -56,8 +56,9 @@ def test_help_of_run_says_how_to_share_a_grid(call):
     out = call('run', '--help')[1]
     for text in ('several with a shared file system', '#SBATCH', '--retry'):
         assert text in out
+    joined = ''.join(out.split())  # lines are broken at hyphens
     for name in (*BACKBONES, *METHODS):
-        assert name in out
+        assert name in joined
 
 
 def test_version(call):
