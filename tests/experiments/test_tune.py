@@ -738,6 +738,53 @@ def test_settings_of_other_objectives_and_of_no_part_are_left_out(tmp_path):
     assert found.settings.of('shop', 'VBPR')['CKD']['on_random'] is False
 
 
+def test_settings_of_an_objective_are_kept_with_it(tmp_path):
+    spaces = {
+        'shop': {
+            'base': {
+                'train.lr': {'choices': [0.02]},
+                'CosineSoftmax.tau': {'choices': [0.5]},
+            },
+            'CKD': {
+                'CKD.strength': {'choices': [0.5]},
+                'CKD.on_random.name': {'choices': ['RRD']},
+                'CKD.on_random.tau': {'choices': [0.7]},
+            },
+        }
+    }
+    cosine = 'CosineSoftmax'
+    ckd = Method.student('CKD', objective=cosine)
+    found = search(tmp_path, [ckd], 2, spaces=Spaces(spaces))
+    table = found.settings.of('shop', 'VBPR')
+    assert table['train'] == SETTINGS['shop']['VBPR']['train']
+    for line in found.found:
+        tried = {**line.changes}
+        tau = tried.pop('CosineSoftmax.tau', None)
+        own = table.get(cosine, {})
+        assert tau is None or own['tau'] == tau
+        for name, value in tried.items():
+            place = own['with']
+            for part in name.split('.'):
+                place = place[part]
+            assert place == value, name
+    # Whatever came out best, the file gives it back:
+    read = Settings.read(found.path)
+    experiment = experiment_at(tmp_path, read.tables)
+    base, student = found.found
+    assert experiment.planned('VBPR', base.method, 0).key == base.key
+    if not student.is_off:
+        assert experiment.planned('VBPR', ckd, 0).key == student.key
+    bpr = experiment.planned('VBPR', METHODS['base'], 0)
+    assert bpr == experiment_at(tmp_path).planned('VBPR', METHODS['base'], 0)
+
+
+def test_names_of_parts_are_nested():
+    changes = {'CKD.on_random.tau': 2, 'CKD.on_random.name': 'RRD'}
+    both = {'tau': 2, 'name': 'RRD'}
+    assert nested(changes) == {'CKD': {'on_random': both}}
+    assert nested(dict(reversed(changes.items()))) == nested(changes)
+
+
 @pytest.mark.parametrize(
     ('entry', 'yes', 'no'),
     [
