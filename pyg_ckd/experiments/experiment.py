@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -206,14 +207,15 @@ class Experiment:
                 base = named(replace(method, generation=before, name=''))
             return of(run.backbone, base)
         if method.teachers:
+            own = base if method.taught == 'full' else teachers
             is_plain = method.teachers in BASELINES
-            others = of(method.teachers, Method() if is_plain else teachers)
+            others = of(method.teachers, Method() if is_plain else own)
             if not others:
                 raise ValueError(
                     f"'{method.teachers}' cannot teach '{run.backbone}': it "
                     f'has no teacher of one modality'
                 )
-            return [*of(run.backbone, teachers), *others]
+            return [*of(run.backbone, own), *others]
         return []
 
     def _chain(self, run: Run) -> Iterator[Run]:
@@ -511,34 +513,40 @@ class Experiment:
         if not method.teachers:
             return {}
         names = modalities(self.data())
+        keeps = [only(name) for name in names]
+        if method.taught == 'full':
+            keeps = [full(names)]
         if method.teachers == 'base':
             (base,) = map(self._teacher, self.needs(run))
-            if method.taught == 'full':
-                return {full(names): base}
-            return {only(m): base for m in names}
+            return dict.fromkeys(keeps, base)
         own = self._own_teachers(run)
         if method.teachers == 'own':
             return own
         # Scores of others may be far larger, see `Teacher.rescaled`:
+        spread = dict.fromkeys(keeps, fmean(t.spread for t in own.values()))
+        spread |= {keep: teacher.spread for keep, teacher in own.items()}
         if method.teachers == 'ensemble':
             scaled = [teacher.rescaled(1.0) for teacher in own.values()]
-            others = dict.fromkeys(own, Teacher.average(scaled))
+            others = dict.fromkeys(keeps, Teacher.average(scaled))
         else:
-            found = [
-                (need.method.modality, self._teacher(need))
-                for need in self.needs(run)
-                if need.backbone == method.teachers
-            ]
-            others = {only(m): teacher for m, teacher in found if m}
-            others = others or dict.fromkeys(own, found[0][1])
-        return {keep: others[keep].rescaled(own[keep].spread) for keep in own}
+            others = self._teachers_of(run, method.teachers)
+            if set(others) == {full(names)}:
+                others = dict.fromkeys(keeps, others[full(names)])
+        return {keep: others[keep].rescaled(spread[keep]) for keep in keeps}
 
     def _own_teachers(self, run: Run) -> dict[Keep, Teacher]:
-        return {
-            only(need.method.modality): self._teacher(need)
-            for need in self.needs(run)
-            if need.backbone == run.backbone
-        }
+        return self._teachers_of(run, run.backbone)
+
+    def _teachers_of(self, run: Run, backbone: str) -> dict[Keep, Teacher]:
+        """Return those of one backbone that a run learns from, by view."""
+        names = modalities(self.data())
+        found = {}
+        for need in self.needs(run):
+            if need.backbone == backbone:
+                modality = need.method.modality
+                keep = only(modality) if modality else full(names)
+                found[keep] = self._teacher(need)
+        return found
 
     def _teacher(self, run: Run) -> Teacher:
         path = self.store.embeddings(run.key)

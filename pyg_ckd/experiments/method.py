@@ -67,9 +67,9 @@ class Method:
             or the teachers of another backbone, by its name, of a baseline
             its base for each modality. The last two are brought to the spread
             of the own ones. (default: ``"own"`` of a balance that is taught)
-        taught (str, optional): What they teach: ``"each"`` modality alone, or,
-            if it is the base that teaches, the ``"full"`` view.
-            (default: :obj:`"each"`)
+        taught (str, optional): What they teach: ``"each"`` modality alone, or
+            the ``"full"`` view, which the base, the ensemble, or the base of
+            another backbone can teach. (default: :obj:`"each"`)
         generation (int, optional): Of a student that its base teaches: in the
             second generation the student of the first one teaches, and so on.
             (default: :obj:`1`)
@@ -117,10 +117,10 @@ class Method:
                 f"'teachers' needs to be empty in 'Method' unless the balance "
                 f"is one of {TAUGHT} (got '{self.teachers}')"
             )
-        if self.taught == 'full' and self.teachers != 'base':
+        if self.taught == 'full' and self.teachers in ('', 'own'):
             raise ValueError(
-                f"'taught' is 'full' in 'Method', which the teachers 'base' "
-                f"alone can teach (got '{self.teachers}')"
+                f"'taught' is 'full' in 'Method', which teachers of one "
+                f"modality cannot teach (got '{self.teachers}')"
             )
         if self.generation < 1 or (
             self.generation > 1 and self.teachers != 'base'
@@ -194,6 +194,7 @@ class Method:
             text = SPELLED.get(self.balance, self.balance) or self.kind
         if self.teachers not in ('', 'own'):
             text += f' taught by {self.teachers}'
+            text += ' as a whole' * (self.taught == 'full')
         if self.generation > 1:
             text += f', generation {self.generation}'
         if self.objective:
@@ -282,6 +283,13 @@ METHODS: dict[str, Method] = {
         taught='full',
         changes={'CKD': {'on_batch': False, 'weights': False}},
         name='born again',
+    ),
+    'ensemble-distilled': Method.student(
+        'CKD',
+        teachers='ensemble',
+        taught='full',
+        changes={'CKD': {'on_batch': False, 'weights': False}},
+        name='ensemble, distilled',
     ),
     'ogm-ge': Method.student('OGMGE'),
     'agm': Method.student('AGM'),

@@ -53,6 +53,7 @@ METHODS = (
     'self-distilled',
     'second-generation',
     'born-again',
+    'ensemble-distilled',
     'ogm-ge',
     'agm',
     'umt',

@@ -16,7 +16,7 @@ from pyg_ckd.experiments import (
 )
 from pyg_ckd.nn import Popularity
 from pyg_ckd.testing import fake_graph
-from pyg_ckd.views import only
+from pyg_ckd.views import full, only
 
 SMALL = {
     'model': {'dim': 4},
@@ -99,6 +99,35 @@ def test_a_baseline_teaches_each_modality(experiment):
             for each in (teacher, plain)
         ]
         assert torch.equal(*ranks)
+
+
+@pytest.mark.parametrize('teachers', ['ensemble', 'LightGCN', 'Popularity'])
+def test_others_teach_the_full_view(experiment, teachers):
+    """An ensemble, distilled into one model, costs no more to serve."""
+    method = Method.student('CKD', teachers=teachers, taught='full')
+    *others, run = experiment.plan(['VBPR'], [method], seeds=[0])
+    own, other = 'VBPR base 0', f'{teachers} base 0'
+    if teachers == 'ensemble':
+        own, other = 'VBPR image alone 0', 'VBPR text alone 0'
+    assert [str(each) for each in others] == [own, other]
+    (result,) = experiment.run([*others, run])[2:]
+    assert result.error == ''
+    assert 'generic_full' in result.history[0]
+    ((keep, taught),) = experiment.teachers(run).items()
+    assert keep == full(['image', 'text'])
+    known = [
+        Teacher.load(experiment.store.embeddings(each.key)) for each in others
+    ]
+    if teachers == 'ensemble':
+        size = sum(teacher.spread for teacher in known) / 2
+        scores = sum(t.user @ t.item.t() / t.spread for t in known)
+    else:
+        size = known[0].spread
+        scores = known[1].user @ known[1].item.t()
+    assert taught.spread == pytest.approx(size, rel=1e-4)
+    found = taught.user @ taught.item.t()
+    factor = found.std() / scores.std()
+    torch.testing.assert_close(found, factor * scores, rtol=1e-3, atol=1e-3)
 
 
 def test_standardized_features(experiment):

@@ -22,6 +22,7 @@ def test_names_for_readers():
         'self-distilled': 'CKD, self-distilled',
         'second-generation': 'CKD, self-distilled twice',
         'born-again': 'born again',
+        'ensemble-distilled': 'ensemble, distilled',
         'ogm-ge': 'OGM-GE',
         'agm': 'AGM',
         'umt': 'UMT',
@@ -39,6 +40,7 @@ def test_names_for_readers():
             changes={'CKD': {'gate': 'recall', 'on_random': {'tau': 0.2}}},
         ),
         Method.student('CKD', teachers='base', generation=3),
+        Method.student('UMT', teachers='FREEDOM', taught='full'),
         Method(objective='BPR'),
         Method(name='ours', objective='BPR'),
     ]
@@ -48,6 +50,7 @@ def test_names_for_readers():
         'AGM, softmax, AGM {}',
         'CKD, gate recall, tau 0.2',
         'CKD taught by base, generation 3',
+        'UMT taught by FREEDOM as a whole',
         'base, BPR',
         'ours',
     ]
@@ -114,7 +117,7 @@ def test_changes_are_a_copy_of_plain_values():
             "'teachers' needs to be empty",
         ),
         (dict(modality='text'), "'modality' is that of a teacher"),
-        (dict(taught='full'), "'taught' is 'full' .*'base' alone"),
+        (dict(taught='full'), "'taught' is 'full' .*of one modality"),
         (
             dict(kind='student', balance='CKD', taught='full'),
             r"'taught' is 'full' .*\(got 'own'\)",
