@@ -299,7 +299,7 @@ METHODS: dict[str, Method] = {
     'item-bias': Method(
         changes={'extra': {'item_bias': True}}, name='base, item bias'
     ),
-    'nlgcl': Method(changes={'extra': {'nlgcl': 1e-5}}, name='base, NLGCL'),
+    'nlgcl': Method(changes={'extra': {'nlgcl': 1e-4}}, name='base, NLGCL'),
 }
 
 
