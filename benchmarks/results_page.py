@@ -205,8 +205,19 @@ class Study:
         rows = [f'{k[1]} `{k[2]}`' for k in self.rows if self._is_cut(k)]
         return f'{", ".join(rows)}; raise `--max-epochs`.' if rows else ''
 
+    def tables(self) -> dict[str, list[dict[str, str]]]:
+        """Return the rows of each backbone, those of baselines together."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for key, row in zip(self.rows, self.table(), strict=True):
+            if key[1] in BASELINES:
+                found.setdefault('baselines', []).append(row)
+            else:
+                row.pop('backbone')
+                found.setdefault(key[1], []).append(row)
+        return found
+
     def table(self) -> Iterator[dict[str, str]]:
-        """Yield the rows of the table."""
+        """Yield a row for each backbone and method."""
         for key, runs in self.rows.items():
             own, best = self.against.get(key), self.against_best.get(key)
             verdict = str(own) if own else ''
@@ -277,9 +288,10 @@ def page(folder: Path = FOLDER) -> str:
         ]
         lines = [_wrapped(f'**{name}**: {first}'), *map(_wrapped, points)]
         top.append('\n'.join([lines[0], '', *lines[1:]]))
-        table = _table(list(study.table()))
-        notes = [_wrapped(note) for note in study.notes]
-        parts += [f'## {name}', first, *others, table, *notes]
+        parts += [f'## {name}', first, *others]
+        for part, rows in study.tables().items():
+            parts += [f'### {name}, {part}', _table(rows)]
+        parts += [_wrapped(note) for note in study.notes]
     if not parts:
         raise ValueError(f"'{folder}' has no folder with 'results.jsonl'")
     return '\n\n'.join([HEAD.strip(), *top, *parts, FOOT.strip()]) + '\n'

@@ -133,37 +133,54 @@ def test_in_short(write):
     assert found['Cut short'] == 'FREEDOM `UMT`; raise `--max-epochs`.'
 
 
-def test_table(write):
+def tables_of(page: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Return all rows by backbone and method."""
+    found = {}
+    for part in page.split('\n### ')[1:]:
+        title = part.split('\n')[0].split(', ')[-1]
+        lines = [line for line in part.split('\n') if line.startswith('|')]
+        head, _, *rows = (
+            [cell.strip() for cell in line.strip('|').split('|')]
+            for line in lines
+        )
+        for cells in rows:
+            row = dict(zip(head, cells, strict=True))
+            found[row.get('backbone', title), row['method']] = row
+    return found
+
+
+def test_tables(write):
     page = write(shop())
-    rows = [
-        [cell.strip() for cell in line.strip('|').split('|')]
-        for line in page.split('\n')
-        if line.startswith('|')
-    ]
-    table = {(row[0], row[1]): row for row in rows}
-    assert len(rows) == 2 + 11
-    assert table['VBPR', 'CKD'][2] == '2'
-    assert table['VBPR', 'CKD'][3:7] == ['0.4000 ± 0.0000'] * 4
-    assert table['VBPR', 'CKD'][7].startswith('+33.3 % [')
-    assert table['VBPR', 'CKD'][9] == '1.5'
-    assert table['VBPR', 'CKD'][8] == '< 0.001'
-    assert float(table['VBPR', 'AGM'][8]) > 0.05
-    assert table['FREEDOM', 'CKD'][7:9] == ['not tested', '']
+    table = tables_of(page)
+    assert len(table) == 11
+    ckd = table['VBPR', 'CKD']
+    figures = ['Recall@10', 'Recall@20', 'NDCG@10', 'NDCG@20']
+    assert ckd['seeds'] == '2'
+    assert [ckd[name] for name in figures] == ['0.4000 ± 0.0000'] * 4
+    assert ckd['against base'].startswith('+33.3 % [')
+    assert ckd['p'] == '< 0.001'
+    assert ckd['minutes'] == '1.5'
+    assert float(table['VBPR', 'AGM']['p']) > 0.05
+    assert table['FREEDOM', 'CKD']['against base'] == 'not tested'
+    assert 'p' not in table['FREEDOM', 'CKD']  # nothing was tested there
     # What was cut short does not compete:
-    assert table['FREEDOM', 'UMT'][3] == '0.6000'
-    assert table['FREEDOM', 'UMT'][7] == 'cut short not tested'
-    assert table['FREEDOM', 'base'][3:7] == ['**0.5000**'] * 4
+    umt = table['FREEDOM', 'UMT']
+    assert umt['Recall@20'] == '0.6000'
+    assert umt['against base'] == 'cut short not tested'
+    base = table['FREEDOM', 'base']
+    assert [base[name] for name in figures] == ['**0.5000**'] * 4
     assert page.count('**0.') == 4
-    assert page.index('Nothing is sold.') < page.index('| backbone |')
+    assert page.index('Nothing is sold.') < page.index('| method |')
+    # Links lead to a backbone, or to all baselines:
+    titles = re.findall('^### (.*)$', page, re.MULTILINE)
+    assert titles == [
+        f'shop, {name}' for name in ('baselines', 'VBPR', 'FREEDOM', 'MGCN')
+    ]
 
 
 def table_of(page: str) -> dict[str, dict[str, str]]:
-    """Return the rows of the only table by method."""
-    lines = [line for line in page.split('\n') if line.startswith('|')]
-    head, _, *rows = (
-        [cell.strip() for cell in line.strip('|').split('|')] for line in lines
-    )
-    return {row[1]: dict(zip(head, row, strict=True)) for row in rows}
+    """Return the rows of the only backbone by method."""
+    return {method: row for (_, method), row in tables_of(page).items()}
 
 
 def test_gains_over_the_best_base(write):
