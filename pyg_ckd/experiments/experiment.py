@@ -40,6 +40,7 @@ from pyg_ckd.experiments.settings import Settings
 from pyg_ckd.experiments.store import Store
 from pyg_ckd.experiments.watcher import Watcher
 from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.graph import fingerprint as graph_fingerprint
 from pyg_ckd.inspect import knock_out
 from pyg_ckd.metrics import BEYOND, hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
@@ -434,7 +435,7 @@ class Experiment:
             model,
             data,
             objective_of(settings),
-            balance_of(settings['balance'], self.teachers(run)),
+            balance_of(settings['balance'], self._teachers_on(data, run)),
             keep=keep,
             **settings['train'],
         )
@@ -533,6 +534,17 @@ class Experiment:
             if set(others) == {full(names)}:
                 others = dict.fromkeys(keeps, others[full(names)])
         return {keep: others[keep].rescaled(spread[keep]) for keep in keeps}
+
+    def _teachers_on(self, data: HeteroData, run: Run) -> dict[Keep, Teacher]:
+        """Return the teachers of a run, as trained on its data.
+
+        All are of one data set, but some may have standardised features.
+        """
+        own = graph_fingerprint(data)
+        return {
+            keep: replace(teacher, data_fingerprint=own)
+            for keep, teacher in self.teachers(run).items()
+        }
 
     def _own_teachers(self, run: Run) -> dict[Keep, Teacher]:
         return self._teachers_of(run, run.backbone)

@@ -145,6 +145,17 @@ def test_standardized_features(experiment):
     assert not any(result.error for result in experiment.run(runs))
 
 
+def test_teachers_with_other_features(experiment):
+    """A baseline as it is teaches a backbone on standardised features."""
+    experiment.settings = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'standardize': True}}
+    )
+    for teacher in ('Popularity', 'LightGCN'):
+        taught = Method.student('CKD', teachers=teacher)
+        results = experiment.run(experiment.plan(['VBPR'], [taught], [0]))
+        assert [result.error for result in results] == [''] * len(results)
+
+
 def test_what_is_put_around_a_backbone(experiment):
     methods = [METHODS[name] for name in ('base', 'item-bias', 'nlgcl')]
     results = experiment.run(experiment.plan(['VBPR'], methods, seeds=[0]))
