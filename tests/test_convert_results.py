@@ -97,7 +97,13 @@ def test_all_that_a_line_says(main, tmp_path, capsys):
             Method.student('CKD', teachers='FREEDOM'),
             'CKD taught by FREEDOM',
         ),
-        ('base[standardized]', Method(name='standardized'), 'standardized'),
+        (
+            'base[standardized]',
+            Method(
+                changes={'extra': {'standardize': True}}, name='standardized'
+            ),
+            'standardized',
+        ),
         (
             'base[longer]',
             Method(changes={'fit': {'patience': 40}}, name='longer'),
