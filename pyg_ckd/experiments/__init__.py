@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .statistics import paired_test_seeds as paired_test_seeds
     from .statistics import paired_test_users as paired_test_users
     from .store import Store as Store
+    from .tables import bases_of as bases_of
+    from .tables import best_bases as best_bases
+    from .tables import best_bases_of as best_bases_of
     from .tables import comparisons as comparisons
     from .tables import current as current
     from .tables import summarize as summarize
@@ -50,6 +53,9 @@ _HOME = {
     'TuneWatcher': 'tuning',
     'Tuned': 'tuning',
     'Watcher': 'watcher',
+    'bases_of': 'tables',
+    'best_bases': 'tables',
+    'best_bases_of': 'tables',
     'bootstrap_interval': 'statistics',
     'compare': 'statistics',
     'comparisons': 'tables',

@@ -27,9 +27,8 @@ def bases_of(results: Iterable[Result]) -> dict[Key, list[Result]]:
 
     They are those of the same data set and backbone whose method is the
     :attr:`~pyg_ckd.experiments.Method.reference`, whatever it is called. Of
-    several versions it is the one that differs in nothing but the method, see
-    :func:`~pyg_ckd.experiments.statistics.unlike`, and has the most seeds in
-    common; where there is none, the current one.
+    several versions it is the one that differs in nothing but the method, and
+    has the most seeds in common; where there is none, the current one.
 
     Args:
         results: Results of runs, other versions included.
