@@ -25,6 +25,25 @@ class GenericLoss(nn.Module, ABC):
 
     Raises:
         ValueError: If ``weight`` is negative.
+
+    Example:
+        >>> import torch
+        >>> class SquaredMargins(GenericLoss):
+        ...     def draw(self) -> Batch:
+        ...         one, other = torch.randint(
+        ...             self.num_items, (2, len(self.users)))
+        ...         return self.users, one, other
+        ...
+        ...     def losses(self, step, places, teachers):
+        ...         student = step.random_triples.margin()[:, places]  # [N, T]
+        ...         taught = [t.margin(*step.random) for t in teachers]
+        ...         return (student - torch.stack(taught, 1)).square().mean(0)
+        ...
+        ...     def extra_repr(self) -> str:
+        ...         return f'weight={self.weight}'
+        >>> from pyg_ckd.balance import CKD
+        >>> CKD(on_random=SquaredMargins(weight=0.5)).on_random
+        SquaredMargins(weight=0.5)
     """
 
     def __init__(self, weight: float) -> None:

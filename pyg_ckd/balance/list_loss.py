@@ -39,6 +39,14 @@ class ListLoss(GenericLoss):
 
     Raises:
         ValueError: If ``weight`` is negative, or another is not positive.
+
+    Example:
+        >>> class CrossEntropy(ListLoss):
+        ...     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        ...         target = teacher.softmax(dim=1)
+        ...         return -(target * student.log_softmax(dim=1)).sum(dim=1)
+        >>> CrossEntropy(weight=1.0, num_users=64, tau=0.5)
+        CrossEntropy(weight=1.0, num_users=64, tau=0.5)
     """
 
     def __init__(self, weight: float, num_users: int, tau: float) -> None:

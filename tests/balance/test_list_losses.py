@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from pyg_ckd.balance import CKD, DCD, RCEKD, RRD
+from pyg_ckd.balance import CKD, DCD, RCEKD, RRD, GenericLoss
 from pyg_ckd.balance.list_loss import KNOWN
 from pyg_ckd.balance.rrd import ordered
 from pyg_ckd.graph import RATES
@@ -320,3 +320,25 @@ def test_of_the_full_view(random_teachers):
     task = Recommendation(PlainRecommender(data), data, balance=ckd)
     task.balance.begin(task.data)
     assert 'generic_full' in task.losses(batch_of(data)).scalars
+
+
+def test_a_generic_loss_of_ones_own(random_teachers):
+    """Whatever draws its own triples has their margins."""
+
+    class SquaredMargins(GenericLoss):
+        def draw(self):
+            one, other = torch.randint(self.num_items, (2, len(self.users)))
+            return self.users, one, other
+
+        def losses(self, step, places, teachers):
+            student = step.random_triples.margin()[:, places]
+            taught = [t.margin(*step.random) for t in teachers]
+            return (student - torch.stack(taught, 1)).square().mean(0)
+
+    data = fake_graph(num_users=30, num_items=40)
+    ckd = CKD(random_teachers(data), on_random=SquaredMargins(weight=0.5))
+    model = VBPR.from_data(data, dim=4)
+    task = fit(
+        Recommendation(model, data, balance=ckd), max_epochs=2, progress=False
+    )
+    assert task.history[0]['generic_text'] > 0
