@@ -705,6 +705,18 @@ def test_settings_that_differ_are_named_unless_meant():
     assert caveats(CKD, **l2) == ('other settings of objective',)
     assert caveats(Method(objective='Softmax'), **l2) == ()
     assert caveats(Method(changes={'BPR': {'l2': 1}}), **l2) == ()
+    extra = {'extra': {'standardize': True}}
+    assert caveats(CKD, **extra) == ('other settings of extra',)
+    assert caveats(Method(changes=extra), **extra) == ()
+    # Each objective may have settings of its own:
+    assert caveats(Method(objective='Softmax'), **wide, **extra) == ()
+
+
+def test_an_ensemble_has_no_settings_that_could_differ():
+    settings = {'model': {'dim': 8}, 'extra': {'standardize': True}}
+    base = run(BASE, 0, [0.1, 0.2], settings=settings)
+    ensemble = run(METHODS['ensemble'], 0, [0.2, 0.3], settings={})
+    assert compare([base], [ensemble]).unlike == ()
 
 
 def test_runs_of_other_data_are_not_compared():

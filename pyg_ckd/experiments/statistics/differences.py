@@ -39,7 +39,10 @@ def unlike(base: Run, other: Run) -> list[str]:
         names = ['maker']
     elif any(set(changes) & set(OBJECTIVES) for changes in meant):
         names.remove('objective')
-    settings = [{'extra': {}, **run.settings} for run in (base, other)]
+    settings = [  # an ensemble has none, others have what they leave out
+        {'extra': {}, **run.settings} if run.settings else {}
+        for run in (base, other)
+    ]
     differ = [
         name
         for name in names
