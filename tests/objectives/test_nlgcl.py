@@ -66,7 +66,7 @@ def cosine(x, y):
     return dot / math.hypot(*x) / math.hypot(*y)
 
 
-def nce(anchor, rows, positive, others, tau):
+def contrast(anchor, rows, positive, others, tau):
     """The negative logarithm of one fraction in the docstring."""
     exp = {j: math.exp(cosine(anchor, rows[j]) / tau) for j in others}
     return -math.log(exp[positive] / sum(exp.values()))
@@ -86,8 +86,8 @@ def naive(data, user, item, batch, tau, alpha, num_layers):
     total = 0.0
     for u, i in zip(batch[0].tolist(), batch[1].tolist(), strict=True):
         for before, after in pairwise(layers):
-            of_user = nce(after[1][i], before[0], u, users, tau)
-            of_item = nce(after[0][u], before[1], i, items, tau)
+            of_user = contrast(after[1][i], before[0], u, users, tau)
+            of_item = contrast(after[0][u], before[1], i, items, tau)
             total += alpha * of_user + (1 - alpha) * of_item
     return total
 
