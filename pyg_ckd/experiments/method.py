@@ -249,9 +249,22 @@ METHODS: dict[str, Method] = {
         changes={
             'CKD': {
                 'strength': 0.01,
-                'on_batch': {'name': 'Hinge'},
-                'on_random': {'name': 'SoftCrossEntropy', 'eps': 1e-8},
-                'weights': {'name': 'CounterfactualWeights'},
+                'on_batch': {'name': 'Hinge', 'selective': False},
+                'on_random': {
+                    'name': 'SoftCrossEntropy',
+                    'tau': 0.1,
+                    'num_pairs': 5000,
+                    'weight': 5.0,
+                    'group_size': 1,
+                    'eps': 1e-8,
+                    'relative': False,
+                    'band': None,
+                },
+                'weights': {
+                    'name': 'CounterfactualWeights',
+                    'reference': 'student',
+                    'effect': 'individual',
+                },
                 'gate': None,
             }
         },

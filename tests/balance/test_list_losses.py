@@ -42,6 +42,14 @@ def scores(num_users=6, num_items=40, known=5):
     )
 
 
+def assert_same(found, expected, student):
+    """Compare values and gradients."""
+    both = found, torch.stack(expected)
+    torch.testing.assert_close(*both)
+    grads = [torch.autograd.grad(x.sum(), student)[0] for x in both]
+    torch.testing.assert_close(*grads)
+
+
 def order_of(row):
     """Return unknown items, the best one first."""
     row = row.tolist()
@@ -72,13 +80,7 @@ def test_rrd(k):
     for s, t in zip(student, teacher, strict=True):
         unknown = order_of(t)
         expected.append(naive_list(s, unknown[:k], unknown))
-    found = RRD(k=k)(student, teacher)
-    torch.testing.assert_close(found, torch.stack(expected))
-    grads = [
-        torch.autograd.grad(loss.sum(), student)[0]
-        for loss in (found, torch.stack(expected))
-    ]
-    torch.testing.assert_close(*grads)
+    assert_same(RRD(k=k)(student, teacher), expected, student)
 
 
 def test_rrd_is_least_for_the_order_of_the_teacher():
@@ -100,8 +102,7 @@ def test_rce_kd_of_all_items():
         naive_cross_entropy(s, t, order_of(t))
         for s, t in zip(student, teacher, strict=True)
     ]  # both sets are all items, whatever the weight
-    found = loss(student, teacher)
-    torch.testing.assert_close(found, torch.stack(expected))
+    assert_same(loss(student, teacher), expected, student)
 
 
 def test_rce_kd(monkeypatch):
@@ -121,8 +122,7 @@ def test_rce_kd(monkeypatch):
         second = naive_cross_entropy(s, t, a + rest)
         w = math.exp(-beta * len(set(of_teacher) & set(a)) / k)
         expected.append((1 - w) * first + w * second)
-    found = loss(student, teacher)
-    torch.testing.assert_close(found, torch.stack(expected))
+    assert_same(loss(student, teacher), expected, student)
 
 
 def test_what_rce_kd_draws():
@@ -167,7 +167,7 @@ def test_dcd_teaches_the_order_of_the_teacher():
             for k, item in enumerate(order)
         ]
         expected.append(sum(terms) / 40)
-    torch.testing.assert_close(found, torch.stack(expected))
+    assert_same(found, expected, student)
 
 
 @pytest.mark.parametrize('loss', LOSSES)

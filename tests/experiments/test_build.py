@@ -125,9 +125,17 @@ def test_parts_by_name(data):
     settings = effective({'CKD': {'on_random': {'tau': 0.9}}}, method)
     made = balance_of(settings['balance'], teachers_of(data))
     assert repr(made.on_random) == repr(RRD())
-    published = effective(method=METHODS['ckd-published'])['balance']
-    made = balance_of(published, teachers_of(data))
-    assert repr(made) == repr(CKD.published())
+    changed = {
+        'strength': 0.5,
+        'on_batch': {'name': 'Hinge', 'selective': True},
+        'on_random': {'name': 'SoftCrossEntropy', 'tau': 0.9, 'band': 0.5},
+        'weights': {'name': 'CounterfactualWeights', 'effect': 'average'},
+        'gate': 'loss',
+    }
+    for sections in ({}, {'CKD': changed}):  # whatever a file says
+        published = effective(sections, METHODS['ckd-published'])['balance']
+        made = balance_of(published, teachers_of(data))
+        assert repr(made) == repr(CKD.published())
 
 
 @pytest.mark.parametrize('name', BALANCES)
