@@ -191,17 +191,20 @@ class CKD(Balance):
         """
         self.teachers.require('CKD')
         teachers = list(self.teachers.at_work.values())
-        taught = torch.stack([t.margin(*step.batch) for t in teachers], dim=-1)
         places = [step.place(keep) for keep in self.teachers]
-        student = step.margin[:, places]  # [B, T]
-        specific = torch.zeros_like(taught)  # [B, T]
-        if self.on_batch is not None:
-            specific = self.on_batch(student, taught)
-        generic, gamma = taught.new_zeros(len(teachers)), 0.0  # [T]
+        specific = teachers[0].user.new_zeros(1, len(teachers))  # [1, T]
+        weight = torch.ones_like(specific)  # [1, T]
+        if self.on_batch is not None or self._weighed:
+            margins = [teacher.margin(*step.batch) for teacher in teachers]
+            taught = torch.stack(margins, dim=-1)  # [B, T]
+            student = step.margin[:, places]  # [B, T]
+            if self.on_batch is not None:
+                specific = self.on_batch(student, taught)  # [B, T]
+            weight = self._weight(step, student, taught)  # [B, T]
+        generic, gamma = specific.new_zeros(len(teachers)), 0.0  # [T]
         if self.on_random is not None:
             generic = self.on_random.losses(step, places, teachers)
             gamma = self.on_random.weight
-        weight = self._weight(step, student, taught)  # [B, T]
         distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
         scalars: dict[str, Tensor] = {}
         for t, keep in enumerate(self.teachers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -25,7 +26,6 @@ class Step:
         batch (tuple[Tensor, Tensor, Tensor]): Training triples: users,
             positive and negative items, each of shape ``[B]``.
         triples (Triples): The embeddings of the batch.
-        margin (Tensor): The margins of the batch in each view, ``[B, V]``.
         random (tuple[Tensor, Tensor, Tensor], optional): Random triples that
             were asked for beside the batch, each of shape ``[G]``.
         random_triples (Triples, optional): Their embeddings.
@@ -36,9 +36,13 @@ class Step:
     views: Views
     batch: Batch
     triples: Triples
-    margin: Tensor
     random: Batch | None = None
     random_triples: Triples | None = None
+
+    @cached_property
+    def margin(self) -> Tensor:
+        """The margins of the batch in each view, ``[B, V]``."""
+        return self.triples.margin()
 
     def place(self, keep: Keep) -> int:
         """Return the position of a view."""

@@ -37,7 +37,7 @@ def step_of(
     """
     triples = views.triples(*batch)
     keeps = [full(modalities(data))] if keeps is None else keeps
-    return Step(data, keeps, views, batch, triples, triples.margin())
+    return Step(data, keeps, views, batch, triples)
 
 
 def batch_of(data: HeteroData, size: int = 16) -> Batch:

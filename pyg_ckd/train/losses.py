@@ -82,8 +82,7 @@ def _step(
     else:
         both = (torch.cat(pair) for pair in zip(batch, random, strict=True))
         triples, further = views.triples(*both).split(len(batch[0]))
-    margin = triples.margin()  # [B, V]
-    return Step(data, keeps, views, batch, triples, margin, random, further)
+    return Step(data, keeps, views, batch, triples, random, further)
 
 
 def _base(
