@@ -281,6 +281,9 @@ METHODS: dict[str, Method] = {
         changes={'CKD': {'on_random': {'band': 0.1}}},
         name='CKD, pairs alike in popularity',
     ),
+    'ckd-nlgcl': Method.student(
+        'CKD', changes={'extra': {'nlgcl': 1e-4}}, name='CKD, NLGCL'
+    ),
     'self-distilled': Method.student(
         'CKD', teachers='base', name='CKD, self-distilled'
     ),

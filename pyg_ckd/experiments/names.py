@@ -50,6 +50,7 @@ METHODS = (
     'ckd-rrd',
     'ckd-dcd',
     'ckd-band',
+    'ckd-nlgcl',
     'self-distilled',
     'second-generation',
     'born-again',

@@ -170,7 +170,15 @@ def test_what_is_put_around_a_backbone(experiment):
 
 
 @pytest.mark.parametrize(
-    'name', ['ckd-published', 'ckd-rce-kd', 'ckd-rrd', 'ckd-dcd', 'ckd-band']
+    'name',
+    [
+        'ckd-published',
+        'ckd-rce-kd',
+        'ckd-rrd',
+        'ckd-dcd',
+        'ckd-band',
+        'ckd-nlgcl',
+    ],
 )
 def test_named_variants_train(experiment, name):
     runs = experiment.plan(['LightGCN'], [METHODS[name]], seeds=[0])

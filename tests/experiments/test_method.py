@@ -19,6 +19,7 @@ def test_names_for_readers():
         'ckd-rrd': 'CKD, RRD',
         'ckd-dcd': 'CKD, DCD',
         'ckd-band': 'CKD, pairs alike in popularity',
+        'ckd-nlgcl': 'CKD, NLGCL',
         'self-distilled': 'CKD, self-distilled',
         'second-generation': 'CKD, self-distilled twice',
         'born-again': 'born again',
