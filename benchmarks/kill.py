@@ -34,7 +34,7 @@ DATA = FREEDOM.pre_transform(
 def task_of(kind: str) -> Recommendation:
     if kind == 'freedom':
         model = FREEDOM.from_data(DATA, dim=4, prune=0.5)
-        balance = CKD(gate='recall', strength=0.5)
+        balance = CKD(gate=True, strength=0.5)
     else:
         model, balance = VBPR.from_data(DATA, dim=4), AGM()
     return Recommendation(model, DATA, balance=balance, lr=0.02, batch_size=60)

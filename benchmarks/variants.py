@@ -31,8 +31,6 @@ CHANGES: dict[str, dict[str, Any]] = {
         }
         for tau in (0.1, 0.3, 1.0)
     },
-    'gate by loss': {'gate': 'loss'},
-    'gate by stacking': {'gate': 'stacking'},
     'hinge, selective': {'on_batch': {'selective': True}},
     'only specific, selective': {
         'on_batch': {'selective': True},

@@ -48,7 +48,7 @@ def failure_signs(
                 f"{level:.4f}, the student's own view {own:.4f}. "
                 f'There is nothing left to learn from it, and distillation '
                 f'may hold the student back. If the full view stops rising, '
-                f"try CKD(gate='recall'), a stronger teacher, such as a model "
+                f'try CKD(gate=True), a stronger teacher, such as a model '
                 f"that was trained without CKD, or a smaller 'strength'"
             )
     spreads = [

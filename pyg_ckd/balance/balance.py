@@ -89,27 +89,12 @@ class Balance(nn.Module, ABC):
     def after_backward(self) -> None:
         """Change the gradients of a step."""
 
-    def measure(
-        self, recommender: Recommender, data: HeteroData
-    ) -> dict[str, float]:
-        """Return what else an evaluation shall give, nothing by default.
-
-        Args:
-            recommender: What is trained.
-            data: The user-item graph.
-
-        Returns:
-            Numbers by name, which join the validation metrics.
-        """
-        return {}
-
     def validated(self, values: Mapping[str, float]) -> None:
         """Learn from an evaluation.
 
         Args:
             values: Validation metrics, such as ``val_recall@20`` and, of
-                :attr:`watched` views, ``val_recall@20/only(text)``, and what
-                :meth:`measure` gave.
+                :attr:`watched` views, ``val_recall@20/only(text)``.
         """
 
     def __repr__(self) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.balance._gate import leads
 from pyg_ckd.balance._settings import check_strength, own_part
 from pyg_ckd.balance.balance import Balance, Teach
 from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
@@ -23,8 +22,6 @@ from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.objectives.step import Batch, Step
 from pyg_ckd.views import Keep, full, only, view_name, without
-
-Gate = Literal['recall', 'loss', 'stacking']
 
 
 class CKD(Balance):
@@ -66,20 +63,15 @@ class CKD(Balance):
             (default: :class:`~pyg_ckd.balance.SoftCrossEntropy`)
         weights (CounterfactualWeights, optional): The weights :math:`w`.
             (default: :class:`~pyg_ckd.balance.CounterfactualWeights`)
-        gate (str, optional): By what a view is taught only as long as its
-            teacher is of use, each evaluation anew; it is taught throughout by
-            default. ``"recall"``: the teacher has the higher validation
-            Recall@20. ``"loss"``: it has the lower loss on validation
-            interactions, each side at the scale that suits it best.
-            ``"stacking"``: there is a weighted sum of both with a lower loss
-            than that of the view. This is not in the paper; it is for
-            backbones whose views overtake weak teachers.
-            (default: :obj:`None`)
+        gate (bool, optional): Whether a view is taught only as long as its
+            teacher has the higher validation Recall@20, each evaluation anew.
+            This is not in the paper; it is for backbones whose views overtake
+            weak teachers. (default: :obj:`False`)
 
     Raises:
         TypeError: If a part is of another class.
-        ValueError: If ``strength`` is negative, ``gate`` is unknown or
-            ``teachers`` is no such dictionary; and, once it is part of a task,
+        ValueError: If ``strength`` is negative or ``teachers`` is no such
+            dictionary; and, once it is part of a task,
             if there are fewer than two modalities that tell items apart, a
             teacher does not fit the data, or the model's scores do not depend
             on each modality.
@@ -103,7 +95,7 @@ class CKD(Balance):
         on_batch: nn.Module | None = Hinge(),
         on_random: GenericLoss | None = SoftCrossEntropy(),
         weights: CounterfactualWeights | None = CounterfactualWeights(),
-        gate: Gate | None = None,
+        gate: bool = False,
     ) -> None:
         super().__init__()
         #: The teachers by the view that each teaches.
@@ -113,11 +105,6 @@ class CKD(Balance):
         self.on_batch = own_part('on_batch', on_batch, nn.Module)
         self.on_random = own_part('on_random', on_random, GenericLoss)  # type: ignore[type-abstract]
         self.weights = own_part('weights', weights, CounterfactualWeights)
-        if gate is not None and gate not in get_args(Gate):
-            raise ValueError(
-                f"'gate' needs to be one of {get_args(Gate)} in 'CKD', or None "
-                f'(got {gate!r})'
-            )
         self.gate = gate
         self.names: list[str] = []
         #: Validation Recall@20 of each teacher, after an evaluation.
@@ -218,29 +205,13 @@ class CKD(Balance):
         opened = distillation * distillation.new_tensor(is_open)
         return self.strength * opened.sum(), scalars
 
-    def measure(
-        self, recommender: Recommender, data: HeteroData
-    ) -> dict[str, float]:
-        """Return by how much each teacher is ahead, as the gate sees it."""
-        if self.gate not in ('loss', 'stacking'):
-            return {}
-        found = leads(recommender, data, self.teachers.at_work, self.gate)
-        return {
-            f'val_lead/{view_name(keep, self.names)}': lead
-            for keep, lead in found.items()
-        }
-
     def validated(self, values: Mapping[str, float]) -> None:
         """Compare each view with its teacher, and set the gates."""
         if not self.teacher_level:
             self.teacher_level = self.teachers.level(self._data)
         for keep, level in self.teacher_level.items() if self.gate else ():
-            name = view_name(keep, self.names)
-            if self.gate == 'recall':
-                lead = level - values[f'val_recall@20/{name}']
-            else:
-                lead = values[f'val_lead/{name}']
-            self._open[keep] = lead > 0
+            own = values[f'val_recall@20/{view_name(keep, self.names)}']
+            self._open[keep] = level > own
 
     def _weight(self, step: Step, student: Tensor, taught: Tensor) -> Tensor:
         """Return the weight of each view that is taught, ``[B, T]``."""
@@ -283,5 +254,5 @@ class CKD(Balance):
         return (
             f'strength={self.strength}, on_batch={self.on_batch}, '
             f'on_random={self.on_random}, weights={self.weights}, '
-            f'gate={self.gate!r}'
+            f'gate={self.gate}'
         )

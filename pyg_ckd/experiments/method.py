@@ -74,7 +74,7 @@ class Method:
             second generation the student of the first one teaches, and so on.
             (default: :obj:`1`)
         changes (dict, optional): Settings that differ from those of the
-            backbone, by section, such as ``{'CKD': {'gate': 'recall'}}``.
+            backbone, by section, such as ``{'CKD': {'gate': True}}``.
             (default: :obj:`{}`)
         name (str, optional): What a reader calls it; by default made of the
             above. (default: :obj:`""`)
@@ -265,13 +265,13 @@ METHODS: dict[str, Method] = {
                     'reference': 'student',
                     'effect': 'individual',
                 },
-                'gate': None,
+                'gate': False,
             }
         },
         name='CKD, published',
     ),
     'ckd-gate': Method.student(
-        'CKD', changes={'CKD': {'gate': 'recall'}}, name='CKD, gate'
+        'CKD', changes={'CKD': {'gate': True}}, name='CKD, gate'
     ),
     'ckd-rce-kd': _with_list('RCEKD', 'RCE-KD'),
     'ckd-rrd': _with_list('RRD', 'RRD'),

@@ -236,10 +236,7 @@ class Recommendation(Resumable, Trained):
         """Return validation metrics, see :func:`validation`."""
         needed = () if self.balance is None else self.balance.watched
         watched = list(dict.fromkeys([*needed, *self.watched]))
-        values = validation(self.recommender, self.data, self.keep, watched)
-        if self.balance is not None:
-            values |= self.balance.measure(self.recommender, self.data)
-        return values
+        return validation(self.recommender, self.data, self.keep, watched)
 
     def _check_finite(self) -> None:
         view = view_name(self.keep, modalities(self.data))

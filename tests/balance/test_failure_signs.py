@@ -53,4 +53,4 @@ def test_what_teaches_the_full_view():
     entry = {**HEALTHY, 'val_recall@20/full': 0.09}
     assert failure_signs(entry, {'full': 0.1}) == {}
     (sign,) = failure_signs(entry, {'full': 0.08}).values()
-    assert "CKD(gate='recall')" in sign
+    assert 'CKD(gate=True)' in sign

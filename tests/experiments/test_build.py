@@ -130,7 +130,7 @@ def test_parts_by_name(data):
         'on_batch': {'name': 'Hinge', 'selective': True},
         'on_random': {'name': 'SoftCrossEntropy', 'tau': 0.9, 'band': 0.5},
         'weights': {'name': 'CounterfactualWeights', 'effect': 'average'},
-        'gate': 'loss',
+        'gate': True,
     }
     for sections in ({}, {'CKD': changed}):  # whatever a file says
         published = effective(sections, METHODS['ckd-published'])['balance']
@@ -153,7 +153,7 @@ def test_parts_of_ckd(data):
     sections = {
         'CKD': {
             'strength': 0.5,
-            'gate': 'recall',
+            'gate': True,
             'on_batch': {},
             'on_random': {'tau': 0.7, 'num_pairs': 9, 'group_size': 3},
             'weights': False,
@@ -164,7 +164,7 @@ def test_parts_of_ckd(data):
     direct = CKD(
         teachers,
         strength=0.5,
-        gate='recall',
+        gate=True,
         on_batch=Hinge(),
         on_random=SoftCrossEntropy(tau=0.7, num_pairs=9, group_size=3),
         weights=None,

@@ -38,7 +38,7 @@ def test_names_for_readers():
         Method.student('AGM', objective='Softmax', changes={'AGM': {}}),
         Method.student(
             'CKD',
-            changes={'CKD': {'gate': 'recall', 'on_random': {'tau': 0.2}}},
+            changes={'CKD': {'gate': True, 'on_random': {'tau': 0.2}}},
         ),
         Method.student('CKD', teachers='base', generation=3),
         Method.student('UMT', teachers='FREEDOM', taught='full'),
@@ -49,7 +49,7 @@ def test_names_for_readers():
         'text alone, cosine softmax',
         'CKD taught by LightGCN',
         'AGM, softmax, AGM {}',
-        'CKD, gate recall, tau 0.2',
+        'CKD, gate True, tau 0.2',
         'CKD taught by base, generation 3',
         'UMT taught by FREEDOM as a whole',
         'base, BPR',
@@ -85,9 +85,7 @@ def test_references():
 
 def test_same_as_looks_at_all_but_the_name():
     gate = METHODS['ckd-gate']
-    assert gate.same_as(
-        Method.student('CKD', changes={'CKD': {'gate': 'recall'}})
-    )
+    assert gate.same_as(Method.student('CKD', changes={'CKD': {'gate': True}}))
     assert not gate.same_as(METHODS['ckd'])
 
 

@@ -134,7 +134,7 @@ def test_each_variant_differs_from_each_other():
     [
         dict(method=Method.student('CKD', name='ours')),
         # Effective settings hold changes already:
-        dict(method=Method.student('CKD', changes={'CKD': {'gate': 'recall'}})),
+        dict(method=Method.student('CKD', changes={'CKD': {'gate': True}})),
         dict(settings={'model': {'dim': 4.0}}),
         dict(teachers=('b', 'a')),
     ],

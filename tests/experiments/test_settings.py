@@ -129,9 +129,9 @@ def test_settings_of_others_do_not_count():
     sections = {'Softmax': {'tau': 0.5}, 'AGM': {'alpha': 2.0}}
     assert key_of(sections) == key_of({})
     assert key_of(sections, METHODS['agm']) != key_of({}, METHODS['agm'])
-    assert key_of({'CKD': {'gate': 'recall'}}) != key_of({})
+    assert key_of({'CKD': {'gate': True}}) != key_of({})
     base = METHODS['base']
-    assert key_of({'CKD': {'gate': 'recall'}}, base) == key_of({}, base)
+    assert key_of({'CKD': {'gate': True}}, base) == key_of({}, base)
 
 
 def test_arguments_of_lightning():

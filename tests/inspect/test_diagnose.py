@@ -478,7 +478,7 @@ def test_gates(data, teachers, model):
     model = VBPR.from_data(data, dim=4)
     taught = own_teachers(model, data)
     # Nothing is ahead of its own view, so all gates are shut:
-    shut = diagnose(model, data, taught, balance=CKD(gate='recall'))
+    shut = diagnose(model, data, taught, balance=CKD(gate=True))
     assert shut.gradient_share == 0
     assert diagnose(model, data, taught).gradient_share > 0
 
@@ -541,7 +541,7 @@ def test_nothing_changes(data, teachers, model):
         for key, value in store.items():
             assert torch.as_tensor(value).equal(torch.as_tensor(other[key]))
     assert teachers == own
-    balance = CKD(teachers, gate='recall')
+    balance = CKD(teachers, gate=True)
     levels = dict(balance.teacher_level)
     diagnose(model, data, teachers, num_triples=100, balance=balance)
     assert balance.teacher_level == levels

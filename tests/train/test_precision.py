@@ -54,7 +54,7 @@ def ckd(data: HeteroData) -> CKD:
         )
         for m in ('image', 'text')
     }
-    return CKD(teachers, gate='recall')
+    return CKD(teachers, gate=True)
 
 
 def assert_trains(task: Recommendation, **kwargs: object) -> None:

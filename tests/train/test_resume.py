@@ -41,7 +41,7 @@ MAKE = {
     'lattice': lambda data: (LATTICE.from_data(data, dim=4), None),
     'ckd': lambda data: (
         FREEDOM.from_data(data, dim=4, prune=0.5),
-        CKD(gate='recall', strength=0.5),
+        CKD(gate=True, strength=0.5),
     ),
     'agm': lambda data: (VBPR.from_data(data, dim=4), AGM()),
     'umt': lambda data: (VBPR.from_data(data, dim=4), UMT()),
@@ -252,7 +252,7 @@ def assert_other(name, task, file, before='', now='', **kwargs):
     ('other', 'before', 'now'),
     [
         (CKD(strength=0.5), 'strength=0.01', 'strength=0.5'),
-        (CKD(gate='recall'), 'gate=None', "gate='recall'"),
+        (CKD(gate=True), 'gate=False', 'gate=True'),
         (CKD(weights=None), 'CounterfactualWeights', ''),
         (AGM(), 'CKD', 'AGM'),
         (None, 'CKD', 'None'),
