@@ -3,6 +3,7 @@
 from ._load import load, load_model
 from ._names import Name, Names
 from ._save import save
+from .new_items import with_new_items
 from .recommendations import Recommendations
 from .served import Served
 
@@ -14,4 +15,5 @@ __all__ = [
     'load',
     'load_model',
     'save',
+    'with_new_items',
 ]

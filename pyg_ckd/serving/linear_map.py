@@ -21,14 +21,14 @@ def linear_map(
     \mathbf{Z}`.
 
     Args:
-        user: User embeddings ``[num_users, d]``, dense or sparse.
+        user: Rows of users ``[num_users, c]``, such as their embeddings.
         item: Item embeddings ``[num_items, d]``.
         known: Sorted keys ``user * num_items + item`` of what users have,
             each once.
         strength: The strength :math:`\lambda`.
 
     Returns:
-        The map :math:`\mathbf{W}` of shape ``[d, d]``.
+        The map :math:`\mathbf{W}` of shape ``[d, c]``.
 
     Example:
         >>> item = torch.tensor([[1.0], [3.0]])
