@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import Foreign
 from pyg_ckd.serving._folder import read_json, read_manifest, read_tensors
-from pyg_ckd.serving._names import Name, Names
+from pyg_ckd.serving._names import Names
 from pyg_ckd.serving._plain_model import model_of
 from pyg_ckd.serving._save import (
     EMBEDDINGS,
     INTERACTIONS,
-    NAMES,
-    TITLES,
+    LISTS,
     WEIGHTS,
 )
 from pyg_ckd.serving._views_file import views_of
@@ -76,7 +75,8 @@ def load_model(
     try:
         path = _listed(folder, manifest, WEIGHTS)
         if module is None:
-            made = model_of(manifest.get('model'))
+            plain = {name: manifest.get(name) for name in ('class', 'arguments')}
+            made = model_of(plain)
             made.load_state_dict(read_tensors(path), assign=True)
             return made.eval()
         recommender = as_recommender(module)
@@ -92,10 +92,11 @@ def load_model(
 
 
 def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
-    sizes = [manifest.get(f'num_{node}s') for node in NAMES]
+    sizes = [manifest.get('num_users'), manifest.get('num_items')]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError(f'it has no numbers of users and items (got {sizes})')
     num_users, num_items = sizes
+    users, items, titles = (_list(folder, manifest, name) for name in LISTS)
     keeps = _keeps(manifest)
     views = views_of(
         read_tensors(_listed(folder, manifest, EMBEDDINGS)),
@@ -104,20 +105,13 @@ def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
         len(keeps),
     )
     known = read_tensors(_listed(folder, manifest, INTERACTIONS)).get('known')
-    users, items = (
-        Names(node, size, _strings(folder, manifest, NAMES[node], (str, int)))
-        for node, size in zip(NAMES, sizes, strict=True)
-    )
-    titles = _strings(folder, manifest, TITLES, (str,))
-    if titles is not None and len(titles) != num_items:
-        raise ValueError(f'it has {len(titles)} titles for {num_items} items')
     return Served(
         views,
         keeps,
         list(manifest['modalities']),
         _keys(known, num_users, num_items),
-        users,
-        items,
+        Names('user', num_users, users),
+        Names('item', num_items, items),
         titles,
         about={name: x for name, x in manifest.items() if name != 'files'},
     )
@@ -160,16 +154,13 @@ def _keys(known: Tensor | None, num_users: int, num_items: int) -> Tensor:
     return known
 
 
-def _strings(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    name: str,
-    kinds: tuple[type, ...],
-) -> list[Name] | None:
-    """Return the list of a JSON file, if there is one."""
+def _list(
+    folder: Path, manifest: Mapping[str, Any], name: str
+) -> list[Any] | None:
+    """Return the names in a JSON file, if there is one."""
     if name not in manifest['files']:
         return None
     values = read_json(folder / name)
-    if not isinstance(values, list) or {type(x) for x in values} - {*kinds}:
+    if not isinstance(values, list) or {*map(type, values)} - {str, int}:
         raise ValueError(f"'{name}' is no list of names")
     return values

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Name = str | int
+
+
+def named(names: Iterable[Any] | None) -> list[Name] | None:
+    """Return names that a file can hold, others than whole numbers as text."""
+    if names is None:
+        return None
+    return [name if type(name) is int else str(name) for name in names]
 
 
 class Names:

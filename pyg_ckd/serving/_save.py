@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file, save_model
@@ -13,42 +11,32 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd import __version__
-from pyg_ckd.graph import check, fingerprint, modalities, owned_keys
-from pyg_ckd.nn.door import (
-    Foreign,
-    as_recommender,
-    check_finite,
-    checked_embeddings,
-    default_view,
-    matched,
-)
-from pyg_ckd.nn.evaluating import evaluating
+from pyg_ckd.graph import RATES, check
+from pyg_ckd.nn.door import Foreign, as_recommender
+from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving._folder import write_json, write_manifest, written
-from pyg_ckd.serving._names import Names
 from pyg_ckd.serving._plain_model import plain_model
 from pyg_ckd.serving._views_file import tensors_of
-from pyg_ckd.views import distinct_views, view_name
+from pyg_ckd.serving.served import Served
 
 WEIGHTS = 'weights.safetensors'
 EMBEDDINGS = 'embeddings.safetensors'
 INTERACTIONS = 'interactions.safetensors'
-NAMES = {'user': 'users.json', 'item': 'items.json'}
-TITLES = 'titles.json'
+LISTS = ('users.json', 'items.json', 'titles.json')
 
 
 def save(
     model: nn.Module,
     data: HeteroData,
     folder: str | os.PathLike[str],
-    *,
-    metrics: Mapping[str, float] | None = None,
 ) -> None:
     """Save a model, and all that is needed to serve it.
 
     The folder holds
 
     - ``model.json``: the class and its arguments, modalities, views, the
-      fingerprint of the data, metrics, versions, and digests of the files;
+      fingerprint of the data, validation metrics, versions, and digests of the
+      other files;
     - ``weights.safetensors``: the parameters and buffers;
     - ``embeddings.safetensors``: the final embeddings of all views;
     - ``interactions.safetensors``: what users have, held out interactions
@@ -63,46 +51,40 @@ def save(
             task.
         data: The data it was trained on.
         folder: The folder to write.
-        metrics: Its validation metrics, for the record.
 
     Raises:
         FileExistsError: If there is anything but a saved model.
         ValueError: If the embeddings are not finite, or names do not fit.
     """
     data = check(data)
-    keep = default_view(model, data)
+    served = Served.from_model(model, data)
     recommender = as_recommender(model)
-    names = modalities(data)
-    keeps = list(dict.fromkeys([keep, *distinct_views(names)]))
-    known = owned_keys(data).cpu()
-    moved = matched(data, recommender)
-    with evaluating(recommender):
-        views = recommender.views(moved, keeps)
-        for place, each in enumerate(keeps):
-            label = f'{recommender.name} in the view {view_name(each, names)}'
-            pair = checked_embeddings(views.embedding(place), moved, label)
-            check_finite(*pair, label)
-        embeddings = tensors_of(views)
+    trained = recommender
+    if isinstance(recommender, Foreign):
+        trained = recommender.module
+    names = served.modalities
     with written(folder) as new:
-        trained = recommender
-        if isinstance(recommender, Foreign):
-            trained = recommender.module
         save_model(trained, str(new / WEIGHTS))
-        save_file(embeddings, new / EMBEDDINGS)
-        save_file({'known': known}, new / INTERACTIONS)
-        _write_names(new, data)
+        save_file(tensors_of(served.views), new / EMBEDDINGS)
+        save_file({'known': served.known}, new / INTERACTIONS)
+        lists = served.users.names, served.items.names, served.titles
+        for file, values in zip(LISTS, lists, strict=True):
+            if values is not None:
+                write_json(new / file, values)
         write_manifest(
             new,
             {
-                'model': plain_model(recommender),
-                'num_users': data['user'].num_nodes,
-                'num_items': data['item'].num_nodes,
+                **plain_model(recommender),
+                'num_users': served.users.size,
+                'num_items': served.items.size,
                 'modalities': {
                     m: data['item'][f'x_{m}'].size(1) for m in names
                 },
-                'views': [[m for m in names if m in k] for k in keeps],
-                'data': fingerprint(data),
-                'metrics': dict(metrics or {}),
+                'views': [
+                    [m for m in names if m in keep] for keep in served.keeps
+                ],
+                'data': served.about['data'],
+                'metrics': _metrics(model, data),
                 'versions': {
                     'pyg_ckd': __version__,
                     'torch': torch.__version__,
@@ -112,19 +94,8 @@ def save(
         )
 
 
-def _write_names(folder: Path, data: HeteroData) -> None:
-    for node, file in NAMES.items():
-        given = data[node].get('name')
-        if given is None:
-            continue
-        names = [name if type(name) is int else str(name) for name in given]
-        Names(node, data[node].num_nodes, names)  # checks them
-        write_json(folder / file, names)
-    titles = data['item'].get('title')
-    if titles is not None:
-        if len(titles) != data['item'].num_nodes:
-            raise ValueError(
-                f"data['item'].title needs a title for each of "
-                f'{data["item"].num_nodes} items (got {len(titles)})'
-            )
-        write_json(folder / TITLES, [str(title) for title in titles])
+def _metrics(model: nn.Module, data: HeteroData) -> dict[str, float]:
+    """Return validation metrics, if there is a validation split."""
+    if data[RATES].get('val_edge_label_index') is None:
+        return {}
+    return evaluate(model, data, split='val')

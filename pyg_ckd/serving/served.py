@@ -8,13 +8,24 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
 
+from pyg_ckd.graph import check, fingerprint, modalities, owned_keys
 from pyg_ckd.kernels.best_items import best_items, scores
 from pyg_ckd.kernels.topk import stable_topk
+from pyg_ckd.nn.door import (
+    as_recommender,
+    check_finite,
+    checked_embeddings,
+    default_view,
+    matched,
+)
+from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._explain import Explanation, explanation
 from pyg_ckd.ranking._rank import check_positive
-from pyg_ckd.serving._names import Name, Names
+from pyg_ckd.serving._names import Name, Names, named
+from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.linear_map import linear_map
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.views import Keep, Views, distinct_views, view_name
@@ -40,9 +51,11 @@ class Served:
         items (Names): What items are called.
         titles (list[str], optional): What people call the items.
             (default: :obj:`None`)
-        about (dict, optional): What is known of the model: its class, the
-            fingerprint of its data, metrics and versions.
-            (default: :obj:`{}`)
+        about (dict, optional): What else is known of the model, such as its
+            ``class``, metrics and versions. (default: :obj:`{}`)
+
+    Raises:
+        ValueError: If there is not a title for each item.
 
     Example:
         >>> import tempfile
@@ -74,14 +87,59 @@ class Served:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.views, self.keeps = views, list(keeps)
+        if titles is not None and len(titles) != items.size:
+            raise ValueError(
+                f'There are {len(titles)} titles for {items.size} items'
+            )
         self.modalities = list(modalities)
         self.known = known
         self.users, self.items = users, items
-        self.titles = titles
+        self.titles = None if titles is None else [*map(str, titles)]
         self.about = dict(about or {})
         self._sides: dict[int, _Items] = {}
         self._maps: dict[int, Tensor] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def from_model(cls, model: nn.Module, data: HeteroData) -> Served:
+        """Return what serves a model, without saving it.
+
+        Args:
+            model: Any recommender with ``user_emb, item_emb = model(data)``,
+                or a task.
+            data: The data it was trained on.
+
+        Raises:
+            ValueError: If the embeddings are not finite, or names do not fit.
+        """
+        data = check(data)
+        names = modalities(data)
+        keep = default_view(model, data)
+        keeps = list(dict.fromkeys([keep, *distinct_views(names)]))
+        recommender = as_recommender(model)
+        moved = matched(data, recommender)
+        with evaluating(recommender):
+            views = recommender.views(moved, keeps)
+            for place, each in enumerate(keeps):
+                label = f'{recommender.name} in {view_name(each, names)}'
+                pair = checked_embeddings(views.embedding(place), moved, label)
+                check_finite(*pair, label)
+            tensors = tensors_of(views)
+        sizes = {node: data[node].num_nodes for node in ('user', 'item')}
+        users, items = (
+            Names(node, size, named(data[node].get('name')))
+            for node, size in sizes.items()
+        )
+        return cls(
+            views_of(tensors, *sizes.values(), len(keeps)),
+            keeps,
+            names,
+            owned_keys(data).cpu(),
+            users,
+            items,
+            data['item'].get('title'),
+            about={'data': fingerprint(data), 'class': recommender.name},
+        )
 
     def recommend(
         self,
@@ -166,8 +224,7 @@ class Served:
         over the users of training is known in closed form, and the embedding
         of a new one is :math:`\mathbf{W}^{\top} \mathbf{z}`. With
         :math:`\lambda` a hundredth of the mean square of :math:`\mathbf{z}`
-        her recommendations are as good as those of a user who was trained, see
-        the `table of results <https://github.com>`_.
+        her recommendations are about as good as those of a user who was trained.
 
         Args:
             history: The items that she has, at least one.
@@ -249,10 +306,9 @@ class Served:
         return {view_name(keep, names): keep for keep in self.keeps}
 
     def __repr__(self) -> str:
-        model = self.about.get('model', {}).get('class', 'model')
         return (
-            f'Served({model}, {self.users.size} users, {self.items.size} '
-            f'items, views {list(self.view_names())})'
+            f"Served({self.about.get('class', 'model')}, {self.users.size} users, "
+            f'{self.items.size} items, views {list(self.view_names())})'
         )
 
     def _best(
