@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -89,6 +90,23 @@ class Names:
         if row is not None:
             return row
         raise ValueError(f'There is no {self.node} {name!r}{self._hint(name)}')
+
+    def find(self, text: str) -> Name:
+        """Return the name that is written so, the text itself if none is.
+
+        Requests have no types: ``'7'`` may be the text or the number.
+        """
+        if text in self or not text.isdecimal() or len(text) > 18:
+            return text
+        return int(text)
+
+    def search(self, text: str, most: int = 20) -> list[Name]:
+        """Return the first names that begin with a text."""
+        if self.names is None:
+            found: Iterable[Name] = range(self.size)
+        else:
+            found = self.names
+        return list(islice((x for x in found if str(x).startswith(text)), most))
 
     def __contains__(self, name: object) -> bool:
         if self.names is None:

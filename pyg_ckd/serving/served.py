@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -293,6 +294,34 @@ class Served:
             user=user,
             called=f'item {called}' if self.titles is None else repr(called),
         )
+
+    def history(self, user: Name) -> list[Name]:
+        """Return what a user has, held out interactions included.
+
+        Args:
+            user: The user.
+
+        Raises:
+            ValueError: If there is no such user.
+        """
+        known = self._known_of(self.users.rows([user]))
+        return self.items.of(known.tolist())
+
+    def search_items(self, text: str, most: int = 20) -> list[Name]:
+        """Return items whose name begins with a text, or whose title has it.
+
+        Args:
+            text: The text; in titles upper case counts as lower case.
+            most: How many.
+        """
+        found = self.items.search(text, most)
+        lower = text.lower()
+        titled = (
+            self.items.of([row])[0]
+            for row, title in enumerate(self.titles or ())
+            if lower in title.lower()
+        )
+        return list(dict.fromkeys([*found, *islice(titled, most)]))[:most]
 
     def title(self, item: Name) -> str:
         """Return what people call an item: its title, or else its name."""
