@@ -1,5 +1,6 @@
 """From a trained model to recommendations in a shop."""
 
+from ._export import export
 from ._load import load, load_model
 from ._names import Name, Names
 from ._save import save
@@ -12,6 +13,7 @@ __all__ = [
     'Names',
     'Recommendations',
     'Served',
+    'export',
     'load',
     'load_model',
     'save',

@@ -17,7 +17,8 @@ def plain_model(recommender: Recommender) -> dict[str, Any]:
     """Return the class and the arguments of a recommender.
 
     Arguments are :obj:`None` for a class that is not of this library, as
-    nobody but its author can make it anew.
+    nobody but its author can make it anew, and for one that is made of
+    embeddings.
 
     Args:
         recommender: The recommender.
@@ -36,6 +37,8 @@ def plain_model(recommender: Recommender) -> dict[str, Any]:
         return {'class': name, 'arguments': None}
     names = list(signature(cls).parameters)
     values = {name: getattr(recommender, name) for name in names}
+    if any(isinstance(value, torch.Tensor) for value in values.values()):
+        return {'class': cls.__name__, 'arguments': None}
     arguments = {
         name: plain_model(value) if isinstance(value, Recommender) else value
         for name, value in values.items()
@@ -66,7 +69,7 @@ def model_of(plain: Any) -> Recommender:
     name, arguments = plain['class'], plain['arguments']
     if arguments is None:
         raise ValueError(
-            f"'{name}' is no class of this library: pass a module of that "
+            f"'{name}' cannot be made by its name: pass a module of that "
             f'class, made as it was when it was saved'
         )
     cls = vars(library).get(name)

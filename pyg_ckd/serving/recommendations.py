@@ -53,19 +53,21 @@ class Recommendations(Shown):
     def __repr__(self) -> str:
         return str(self)
 
+    def rows(self) -> Iterator[tuple[Name, int, Name, float]]:
+        """Yield a user, a rank from 1, an item and a score for each item."""
+        for user, found in zip(self.users, self, strict=True):
+            for rank, (item, score) in enumerate(found, 1):
+                yield user, rank, item, score
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table with ``user``, ``rank``, ``item`` and ``score``."""
-        rows = [
-            (user, rank, item, score)
-            for user, found in zip(self.users, self, strict=True)
-            for rank, (item, score) in enumerate(found, 1)
-        ]
-        return pd.DataFrame(rows, columns=['user', 'rank', 'item', 'score'])
+        columns = ['user', 'rank', 'item', 'score']
+        return pd.DataFrame(self.rows(), columns=columns)
 
     def _shown(self) -> Iterator[Block]:
         rows = [
-            [Cell(str(user)), Cell(str(rank)), Cell(str(item)), Cell(f'{x:.4f}')]
-            for user, rank, item, x in self.to_frame().itertuples(index=False)
+            [*map(Cell, (str(user), str(rank), str(item), f'{score:.4f}'))]
+            for user, rank, item, score in self.rows()
         ]
         head = ['user', 'rank', 'item', 'score']
         yield Table(head, rows, words=(0, 2), merged=1)
