@@ -23,7 +23,7 @@ class LightGCNOfIDs(LightGCN):
     """LightGCN without modalities, the published one."""
 
     @classmethod
-    def from_data(
+    def from_data(  # type: ignore[override]
         cls, data: HeteroData, use: Sequence[str] | None = (), **kwargs: Any
     ) -> LightGCN:
         """Create a LightGCN with no modality, unless some are named."""

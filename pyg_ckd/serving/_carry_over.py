@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
-from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._rows import Side
 from pyg_ckd.serving.linear_map import linear_map
 
@@ -49,7 +48,7 @@ class Rows(NamedTuple):
 
 def carry_over(
     learned: Learned,
-    recommender: Recommender,
+    model: nn.Module,
     data: HeteroData,
     rows: Rows,
     sides: Mapping[str, Side],
@@ -63,7 +62,7 @@ def carry_over(
 
     Args:
         learned: What was learned.
-        recommender: The new model, of the same class and settings; it is
+        model: The new model, of the same class and settings; it is
             changed.
         data: The new data.
         rows: Where users and items of it were before.
@@ -72,11 +71,11 @@ def carry_over(
     Raises:
         ValueError: If the models differ in more than users and items.
     """
-    new = recommender.state_dict()
+    new, called = model.state_dict(), model.__class__.__name__
     if new.keys() != learned.state.keys():
         differing = sorted(new.keys() ^ learned.state.keys())
         raise ValueError(
-            f"'{recommender.name}' has other parameters than the model that "
+            f"'{called}' has other parameters than the model that "
             f'was saved: {differing}'
         )
     tables = _Tables(learned, data, rows) if sides else None
@@ -87,7 +86,7 @@ def carry_over(
             taken = tables.carried(old, sides[name])
         if taken.shape != value.shape:
             raise ValueError(
-                f"'{name}' of '{recommender.name}' has the shape "
+                f"'{name}' of '{called}' has the shape "
                 f'{list(value.shape)}, that of the model that was saved '
                 f'{list(old.shape)}: make the model with the settings of then'
             )

@@ -87,7 +87,7 @@ def writer_of(path: Path) -> Writer:
     }
     if path.suffix not in writers:
         raise ValueError(
-            f"A file of recommendations ends with {', '.join(writers)} (got "
+            f'A file of recommendations ends with {", ".join(writers)} (got '
             f"'{path}')"
         )
     if path.suffix == '.parquet':

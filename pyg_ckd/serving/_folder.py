@@ -114,11 +114,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     values = read_json(path)
     if not isinstance(values, dict) or values.get('format') != FORMAT:
         raise ValueError(f"'{path}' is of another format than '{FORMAT}'")
-    if values.get('format_version') != FORMAT_VERSION:
+    number = values.get('format_version')
+    if number != FORMAT_VERSION:
         raise ValueError(
-            f"'{path}' has the format version {values.get('format_version')!r}, "
-            f'this version of pyg_ckd reads {FORMAT_VERSION}: save the model '
-            f'again'
+            f"'{path}' has the format version {number!r}, this version of "
+            f'pyg_ckd reads {FORMAT_VERSION}: save the model again'
         )
     files = values.get('files')
     if not isinstance(files, dict):

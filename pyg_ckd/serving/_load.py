@@ -12,7 +12,7 @@ from safetensors.torch import load_model as load_into
 from torch import Tensor, nn
 
 from pyg_ckd.nn import as_recommender
-from pyg_ckd.nn.door import Foreign
+from pyg_ckd.nn.door import module_of
 from pyg_ckd.serving._folder import read_json, read_manifest, read_tensors
 from pyg_ckd.serving._names import Names
 from pyg_ckd.serving._plain_model import model_of
@@ -75,15 +75,12 @@ def load_model(
     try:
         path = _listed(folder, manifest, WEIGHTS)
         if module is None:
-            plain = {name: manifest.get(name) for name in ('class', 'arguments')}
-            made = model_of(plain)
+            made = model_of(
+                {x: manifest.get(x) for x in ('class', 'arguments')}
+            )
             made.load_state_dict(read_tensors(path), assign=True)
             return made.eval()
-        recommender = as_recommender(module)
-        if isinstance(recommender, Foreign):
-            load_into(recommender.module, path)
-        else:
-            load_into(recommender, path)
+        load_into(module_of(as_recommender(module)), path)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"the model of '{folder}' cannot be made anew: {error}"
@@ -91,11 +88,15 @@ def load_model(
     return module.eval()
 
 
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a saved model by name."""
+    manifest = read_manifest(folder)
+    return read_tensors(_listed(folder, manifest, WEIGHTS))
+
+
 def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
-    sizes = [manifest.get('num_users'), manifest.get('num_items')]
-    if not all(type(size) is int and size > 0 for size in sizes):
-        raise ValueError(f'it has no numbers of users and items (got {sizes})')
-    num_users, num_items = sizes
+    num_users = _size(manifest, 'num_users')
+    num_items = _size(manifest, 'num_items')
     users, items, titles = (_list(folder, manifest, name) for name in LISTS)
     keeps = _keeps(manifest)
     views = views_of(
@@ -115,6 +116,13 @@ def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
         titles,
         about={name: x for name, x in manifest.items() if name != 'files'},
     )
+
+
+def _size(manifest: Mapping[str, Any], name: str) -> int:
+    size = manifest.get(name)
+    if type(size) is not int or size < 1:
+        raise ValueError(f"its '{name}' is no positive number (got {size!r})")
+    return size
 
 
 def _listed(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
@@ -146,7 +154,7 @@ def _keys(known: Tensor | None, num_users: int, num_items: int) -> Tensor:
     if known is None or known.dim() != 1 or known.dtype != torch.long:
         raise ValueError(f"'{INTERACTIONS}' holds no list of whole numbers")
     if len(known) and not (
-        0 <= int(known[0])
+        int(known[0]) >= 0
         and int(known[-1]) < num_users * num_items
         and bool((known[1:] > known[:-1]).all())
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -55,8 +56,7 @@ class Names:
                 f'{len(self.names)} names were given for {size} {node}s'
             )
         if len(self._row) != size:
-            seen: set[Name] = set()
-            twice = next(x for x in self.names if x in seen or seen.add(x))
+            twice = Counter(self.names).most_common(1)[0][0]
             raise ValueError(f'Two {node}s have the name {twice!r}')
 
     @cached_property
@@ -70,7 +70,9 @@ class Names:
         Raises:
             ValueError: If one is unknown.
         """
-        return torch.tensor([self.row(name) for name in names], dtype=torch.long)
+        return torch.tensor(
+            [self.row(name) for name in names], dtype=torch.long
+        )
 
     def row(self, name: Name) -> int:
         """Return the row of a name.

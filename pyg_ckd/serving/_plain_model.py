@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pyg_ckd import nn as library
+import pyg_ckd.nn as library
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.door import Foreign
 

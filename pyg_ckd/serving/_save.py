@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
-import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd import __version__
 from pyg_ckd.graph import RATES, check
-from pyg_ckd.nn.door import Foreign, as_recommender
+from pyg_ckd.nn.door import as_recommender, module_of
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving._folder import write_json, write_manifest, written
 from pyg_ckd.serving._plain_model import plain_model
@@ -22,6 +20,8 @@ from pyg_ckd.serving.served import Served
 WEIGHTS = 'weights.safetensors'
 EMBEDDINGS = 'embeddings.safetensors'
 INTERACTIONS = 'interactions.safetensors'
+#: Packages whose versions are recorded.
+PACKAGES = ('pyg_ckd', 'torch', 'torch_geometric')
 LISTS = ('users.json', 'items.json', 'titles.json')
 
 
@@ -59,12 +59,9 @@ def save(
     data = check(data)
     served = Served.from_model(model, data)
     recommender = as_recommender(model)
-    trained = recommender
-    if isinstance(recommender, Foreign):
-        trained = recommender.module
     names = served.modalities
     with written(folder) as new:
-        save_model(trained, str(new / WEIGHTS))
+        save_model(module_of(recommender), str(new / WEIGHTS))
         save_file(tensors_of(served.views), new / EMBEDDINGS)
         save_file({'known': served.known}, new / INTERACTIONS)
         lists = served.users.names, served.items.names, served.titles
@@ -85,11 +82,7 @@ def save(
                 ],
                 'data': served.about['data'],
                 'metrics': _metrics(model, data),
-                'versions': {
-                    'pyg_ckd': __version__,
-                    'torch': torch.__version__,
-                    'torch_geometric': version('torch_geometric'),
-                },
+                'versions': {name: version(name) for name in PACKAGES},
             },
         )
 

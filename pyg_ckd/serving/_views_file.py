@@ -33,7 +33,10 @@ def tensors_of(views: Views) -> dict[str, Tensor]:
 
 
 def views_of(
-    tensors: Mapping[str, Tensor], num_users: int, num_items: int, num_views: int
+    tensors: Mapping[str, Tensor],
+    num_users: int,
+    num_items: int,
+    num_views: int,
 ) -> Views:
     """Return the views that :func:`tensors_of` was given.
 

@@ -118,9 +118,7 @@ def _with_items(
     }
     sizes = {m: data['item'][f'x_{m}'].size(1) for m in wanted}
     num_new = len(x[wanted[0]])
-    if num_new == 0 or any(
-        x[m].shape != (num_new, sizes[m]) for m in wanted
-    ):
+    if num_new == 0 or any(x[m].shape != (num_new, sizes[m]) for m in wanted):
         shapes = {m: list(x[m].shape) for m in wanted}
         raise ValueError(
             f"'features' needs one row for each new item, of the widths "

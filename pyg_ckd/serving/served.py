@@ -126,13 +126,12 @@ class Served:
                 pair = checked_embeddings(views.embedding(place), moved, label)
                 check_finite(*pair, label)
             tensors = tensors_of(views)
-        sizes = {node: data[node].num_nodes for node in ('user', 'item')}
         users, items = (
-            Names(node, size, named(data[node].get('name')))
-            for node, size in sizes.items()
+            Names(node, data[node].num_nodes, named(data[node].get('name')))
+            for node in ('user', 'item')
         )
         return cls(
-            views_of(tensors, *sizes.values(), len(keeps)),
+            views_of(tensors, users.size, items.size, len(keeps)),
             keeps,
             names,
             owned_keys(data).cpu(),
@@ -225,7 +224,8 @@ class Served:
         over the users of training is known in closed form, and the embedding
         of a new one is :math:`\mathbf{W}^{\top} \mathbf{z}`. With
         :math:`\lambda` a hundredth of the mean square of :math:`\mathbf{z}`
-        her recommendations are about as good as those of a user who was trained.
+        her recommendations are about as good as those of a user who was
+        trained.
 
         Args:
             history: The items that she has, at least one.
@@ -295,6 +295,20 @@ class Served:
             called=f'item {called}' if self.titles is None else repr(called),
         )
 
+    def embeddings(self, view: Keep | None = None) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and of all items.
+
+        Args:
+            view: See :meth:`recommend`.
+
+        Returns:
+            Tensors of shape ``[num_users, d]`` and ``[num_items, d]``.
+
+        Raises:
+            ValueError: If the view is unknown.
+        """
+        return self.views.embedding(self._place(view))
+
     def history(self, user: Name) -> list[Name]:
         """Return what a user has, held out interactions included.
 
@@ -335,9 +349,10 @@ class Served:
         return {view_name(keep, names): keep for keep in self.keeps}
 
     def __repr__(self) -> str:
+        called = self.about.get('class', 'model')
         return (
-            f"Served({self.about.get('class', 'model')}, {self.users.size} users, "
-            f'{self.items.size} items, views {list(self.view_names())})'
+            f'Served({called}, {self.users.size} users, {self.items.size} '
+            f'items, views {list(self.view_names())})'
         )
 
     def _best(
@@ -436,10 +451,8 @@ class Served:
         side = self._side(place)
         with self._lock:
             if place not in self._maps:
-                rows = torch.arange(self.users.size)
-                self._maps[place] = linear_map(
-                    self._users(place, rows), side.item, self.known
-                )
+                user_emb, _ = self.views.embedding(place)
+                self._maps[place] = linear_map(user_emb, side.item, self.known)
             return self._maps[place]
 
 

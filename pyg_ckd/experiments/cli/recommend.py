@@ -16,10 +16,10 @@ examples:
       --user 0 1 2 -k 5 --json
   pyg-ckd recommend --model models/shop --user ann
 
-It reads what `pyg-ckd run` has trained, or a saved model, and trains nothing. Items that a user
-has are left out, those held out for validation and test included. Users and
-items are named where the data set has names, otherwise they are numbers,
-counted from 0.
+It reads what `pyg-ckd run` has trained, or a saved model, and trains nothing.
+Items that a user has are left out, those held out for validation and test
+included. Users and items are named where the data set has names, otherwise
+they are numbers, counted from 0.
 """
 
 

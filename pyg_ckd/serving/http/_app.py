@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
-import torch
 from fastapi import FastAPI, HTTPException, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from pyg_ckd import __version__
 from pyg_ckd.serving._names import Name
 from pyg_ckd.serving.http.live import Live
 from pyg_ckd.serving.http.pictures import Pictures
@@ -83,7 +82,9 @@ def create_app(
         yield
         live.stop()
 
-    app = FastAPI(title='pyg_ckd', version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title='pyg_ckd', version=version('pyg_ckd'), lifespan=lifespan
+    )
     app.add_middleware(SizeLimit, most=longest)
     app.state.live = live
 
@@ -232,7 +233,7 @@ def _view(served: Served, name: str) -> frozenset[str] | None:
 def _listed(
     served: Served,
     users: Sequence[Name | None],
-    lists: Sequence[Sequence[tuple[Name, float]]],
+    lists: Iterable[list[tuple[Name, float]]],
 ) -> list[dict[str, Any]]:
     return [
         {'user': user, 'items': [_entry(served, *pair) for pair in found]}

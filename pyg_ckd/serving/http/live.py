@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pyg_ckd.serving._folder import MANIFEST
 from pyg_ckd.serving._load import load
-from pyg_ckd.serving.served import Served
 
 logger = logging.getLogger('pyg_ckd.serving')
 
