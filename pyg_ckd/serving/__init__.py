@@ -1,20 +1,23 @@
 """From a trained model to recommendations in a shop."""
 
-from ._export import export
+from ._export import export, export_items
 from ._load import load, load_model
 from ._names import Name, Names
 from ._save import save
 from ._warm_start import warm_start
+from .faiss_index import FaissIndex
 from .new_items import with_new_items
 from .recommendations import Recommendations
 from .served import Served
 
 __all__ = [
+    'FaissIndex',
     'Name',
     'Names',
     'Recommendations',
     'Served',
     'export',
+    'export_items',
     'load',
     'load_model',
     'save',

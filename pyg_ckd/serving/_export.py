@@ -11,13 +11,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.serving.served import Served
 from pyg_ckd.views import Keep
 
 #: Users are taken in blocks of so many, to bound memory.
 BLOCK = 1024
+#: How files of items end.
+VECTORS = ('.npy', '.faiss')
 COLUMNS = ('user', 'rank', 'item', 'score')
 Writer = Callable[[IO[bytes], Iterable[Recommendations]], None]
 
@@ -71,6 +76,43 @@ def export(
     with open_atomic(path) as file:
         write(file, blocks())
     return written
+
+
+def export_items(
+    served: Served,
+    path: str | os.PathLike[str],
+    *,
+    view: Keep | None = None,
+) -> int:
+    """Write the embeddings of all items to a file, for other programs.
+
+    Args:
+        served: The model.
+        path: A file that ends with ``.npy``, for a matrix with a row for each
+            item in the order of ``served.items``, or with ``.faiss``, for an
+            approximate index of them.
+        view: See :meth:`~pyg_ckd.serving.Served.recommend`.
+
+    Returns:
+        The number of items.
+
+    Raises:
+        ValueError: If the name ends otherwise, or ``view`` is unknown.
+        ImportError: If it is an index, and ``faiss`` is missing.
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in VECTORS:
+        raise ValueError(
+            f"A file of items ends with {', '.join(VECTORS)} (got '{path}')"
+        )
+    _, item_emb = served.embeddings(view)
+    if path.suffix == '.faiss':
+        FaissIndex(item_emb).save(path)
+    else:
+        with open_atomic(path) as file:
+            np.save(file, item_emb.to_dense().numpy(), allow_pickle=False)
+    return served.items.size
 
 
 def writer_of(path: Path) -> Writer:

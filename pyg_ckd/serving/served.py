@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -27,6 +28,7 @@ from pyg_ckd.ranking._explain import Explanation, explanation
 from pyg_ckd.ranking._rank import check_positive
 from pyg_ckd.serving._names import Name, Names, named
 from pyg_ckd.serving._views_file import tensors_of, views_of
+from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.linear_map import linear_map
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.views import Keep, Views, distinct_views, view_name
@@ -97,9 +99,26 @@ class Served:
         self.users, self.items = users, items
         self.titles = None if titles is None else [*map(str, titles)]
         self.about = dict(about or {})
+        #: What finds the best items of the trained view without looking at all.
+        self.index: FaissIndex | None = None
         self._sides: dict[int, _Items] = {}
         self._maps: dict[int, Tensor] = {}
         self._lock = threading.Lock()
+
+    def approximate(self, probe: int = 32) -> Served:
+        """Return the same with an approximate index of the trained view.
+
+        Other views, and requests with candidates, stay exact.
+
+        Args:
+            probe: See :class:`FaissIndex`.
+
+        Raises:
+            ImportError: If ``faiss`` is missing.
+        """
+        other = copy.copy(self)
+        other.index = FaissIndex(self._side(0).item, probe)
+        return other
 
     @classmethod
     def from_model(cls, model: nn.Module, data: HeteroData) -> Served:
@@ -378,14 +397,17 @@ class Served:
             allowed = self.items.rows(candidates).unique()
             if not len(allowed):
                 raise ValueError("'candidates' needs at least one item")
-        index, score = best_items(
-            user_emb,
-            self._side(place).item,
-            torch.arange(len(user_emb)),
-            k,
-            known,
-            allowed,
-        )
+        if self.index is not None and place == 0 and allowed is None:
+            index, score = self.index.best(user_emb, k, known)
+        else:
+            index, score = best_items(
+                user_emb,
+                self._side(place).item,
+                torch.arange(len(user_emb)),
+                k,
+                known,
+                allowed,
+            )
         names, values = [], []
         for items, of in zip(index.tolist(), score.tolist(), strict=True):
             num = items.index(-1) if -1 in items else len(items)

@@ -39,7 +39,8 @@ def add_to(commands: Any) -> None:
         required=True,
         type=Path,
         metavar='FILE',
-        help='a file that ends with .csv, .jsonl or .parquet',
+        help='a file that ends with .csv, .jsonl or .parquet; or with .npy or '
+        '.faiss, for the embeddings of the items',
     )
     add_json(parser, 'its path and its size')
     parser.set_defaults(call=call)
@@ -47,9 +48,16 @@ def add_to(commands: Any) -> None:
 
 def call(args: Namespace) -> int:
     """Write the file."""
-    from pyg_ckd.serving import export
-    from pyg_ckd.serving._export import writer_of
+    from pyg_ckd.serving import export, export_items
+    from pyg_ckd.serving._export import VECTORS, writer_of
 
+    if args.out.suffix in VECTORS:
+        items = export_items(stored(args), args.out)
+        if args.json:
+            write_json({'file': str(args.out), 'items': items})
+        else:
+            print(f'{args.out}: {items:,} items')
+        return 0
     writer_of(args.out)  # before anything is read
     served = stored(args)
     written = export(served, args.out, args.k)
