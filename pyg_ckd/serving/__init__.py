@@ -6,6 +6,7 @@ from ._names import Name, Names
 from ._save import save
 from ._warm_start import warm_start
 from .faiss_index import FaissIndex
+from .hub import from_pretrained, push_to_hub
 from .new_items import with_new_items
 from .recommendations import Recommendations
 from .served import Served
@@ -18,8 +19,10 @@ __all__ = [
     'Served',
     'export',
     'export_items',
+    'from_pretrained',
     'load',
     'load_model',
+    'push_to_hub',
     'save',
     'warm_start',
     'with_new_items',

@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_file(folder: Path, name: str, known: Any) -> None:
     path = folder / name
-    if name != path.name or path.is_symlink() or not path.is_file():
+    if name != path.name or not path.is_file():
         raise ValueError(f"'{folder}' has no file {name!r} of its own")
     wanted = known.get('sha256') if isinstance(known, dict) else None
     size = known.get('bytes') if isinstance(known, dict) else None

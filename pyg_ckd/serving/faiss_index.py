@@ -99,7 +99,9 @@ class FaissIndex:
         none = torch.empty(0, dtype=torch.long)
         found, _ = self.best(user_emb, k, none)
         hits = 0
-        for user, items in zip(user_emb.split(256), found.split(256)):
+        for user, items in zip(
+            user_emb.split(256), found.split(256), strict=True
+        ):
             exact = (user @ item_emb.t()).topk(items.size(1)).indices
             match = items.unsqueeze(2) == exact.unsqueeze(1)
             hits += int(match.any(dim=2).sum())
