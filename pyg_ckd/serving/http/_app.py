@@ -41,6 +41,7 @@ def create_app(
     folder: str | os.PathLike[str],
     *,
     pictures: str | os.PathLike[str] | None = None,
+    probe: int | None = None,
     every: float = 5.0,
     longest: int = 2**20,
 ) -> FastAPI:
@@ -53,6 +54,8 @@ def create_app(
     Args:
         folder: A saved model, or a folder of them, see :class:`Live`.
         pictures: A folder with a picture for each item, named by it.
+        probe: The number of cells to search, see
+            :class:`~pyg_ckd.serving.FaissIndex`; all items by default.
         every: How many seconds pass until it looks for a newer model.
         longest: The largest body of a request, in bytes.
 
@@ -73,7 +76,7 @@ def create_app(
         >>> len(client.get('/recommend', params={'user': 7, 'k': 3}).json())
         1
     """
-    live = Live(folder, every)
+    live = Live(folder, every, probe)
     shown = None if pictures is None else Pictures(pictures)
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pyg_ckd.serving._folder import MANIFEST
 from pyg_ckd.serving._load import load
+from pyg_ckd.serving.served import Served
 
 logger = logging.getLogger('pyg_ckd.serving')
 
@@ -26,6 +27,9 @@ class Live:
             one that was saved last counts.
         every (float, optional): How many seconds pass between two looks.
             (default: :obj:`5.0`)
+        probe (int, optional): The number of cells to search, see
+            :class:`~pyg_ckd.serving.FaissIndex`; all items by default.
+            (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If there is no saved model.
@@ -33,12 +37,16 @@ class Live:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], every: float = 5.0
+        self,
+        folder: str | os.PathLike[str],
+        every: float = 5.0,
+        probe: int | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.every = every
+        self.probe = probe
         #: The model.
-        self.served = load(self.newest())
+        self.served = self._loaded()
         #: When it was loaded, in seconds since 1970.
         self.since = time.time()
         self._seen = self._stamp()
@@ -70,7 +78,7 @@ class Live:
             stamp = self._stamp()
             if stamp == self._seen:
                 return False
-            served = load(self.newest())
+            served = self._loaded()
         except (OSError, ValueError) as error:
             logger.error('The former model is kept: %s', error)
             return False
@@ -85,6 +93,10 @@ class Live:
     def stop(self) -> None:
         """Look no more."""
         self._over.set()
+
+    def _loaded(self) -> Served:
+        served = load(self.newest())
+        return served if self.probe is None else served.approximate(self.probe)
 
     def _stamp(self) -> tuple[str, int, int]:
         """Return what changes when another model is there."""
