@@ -92,6 +92,8 @@ def write_manifest(folder: Path, values: Mapping[str, Any]) -> None:
     }
     head = {'format': FORMAT, 'format_version': FORMAT_VERSION}
     write_json(folder / MANIFEST, {**head, **values, 'files': files}, indent=2)
+    for name in files:  # safetensors writes for its owner alone
+        shutil.copymode(folder / MANIFEST, folder / name)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

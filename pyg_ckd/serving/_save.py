@@ -71,6 +71,7 @@ def save(
         write_manifest(
             new,
             {
+                'name': recommender.name,
                 **plain_model(recommender),
                 'num_users': served.users.size,
                 'num_items': served.items.size,

@@ -55,7 +55,7 @@ class Served:
         titles (list[str], optional): What people call the items.
             (default: :obj:`None`)
         about (dict, optional): What else is known of the model, such as its
-            ``class``, metrics and versions. (default: :obj:`{}`)
+            ``name``, metrics and versions. (default: :obj:`{}`)
 
     Raises:
         ValueError: If there is not a title for each item.
@@ -157,7 +157,7 @@ class Served:
             users,
             items,
             data['item'].get('title'),
-            about={'data': fingerprint(data), 'class': recommender.name},
+            about={'data': fingerprint(data), 'name': recommender.name},
         )
 
     def recommend(
@@ -368,7 +368,7 @@ class Served:
         return {view_name(keep, names): keep for keep in self.keeps}
 
     def __repr__(self) -> str:
-        called = self.about.get('class', 'model')
+        called = self.about.get('name', 'model')
         return (
             f'Served({called}, {self.users.size} users, {self.items.size} '
             f'items, views {list(self.view_names())})'

@@ -97,7 +97,7 @@ def create_app(
         served = live.served
         return {
             'status': 'ok',
-            'model': served.about.get('class'),
+            'model': served.about.get('name'),
             'data': served.about.get('data'),
             'metrics': served.about.get('metrics'),
             'users': served.users.size,
