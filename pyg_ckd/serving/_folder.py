@@ -177,7 +177,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        # Copies, since a file that is mapped may be cut while it is used, and
+        # products of unaligned rows differ in the last bit:
+        return {name: x.clone() for name, x in load_file(path).items()}
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(
             f"'{path}' is no file of safetensors ({error})"

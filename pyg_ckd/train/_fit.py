@@ -124,6 +124,11 @@ def fit(
             f"'monitor' is maximised, and needs to be a validation metric in "
             f"'fit', such as 'val_recall@20' (got '{monitor}')"
         )
+    if None not in (ckpt_path, warm_start):
+        raise ValueError(
+            "'warm_start' and 'ckpt_path' exclude each other in 'fit': a "
+            'training either begins anew or goes on'
+        )
     if ckpt_path is not None:
         _check_file(ckpt_path)
     check(task.data, splits=('val',))
@@ -147,11 +152,6 @@ def fit(
             line.close(0)
         return task.eval()
     if warm_start is not None:
-        if ckpt_path is not None:
-            raise ValueError(
-                "'warm_start' and 'ckpt_path' exclude each other in 'fit': a "
-                'training either begins anew or goes on'
-            )
         begin_from(task.model, task.data, warm_start)
     if ckpt_path is None:
         warn_of_scales(task)
