@@ -5,6 +5,7 @@ from ._load import load, load_model
 from ._names import Name, Names
 from ._save import save
 from ._warm_start import warm_start
+from .cold_items import ColdItems
 from .faiss_index import FaissIndex
 from .hub import from_pretrained, push_to_hub
 from .new_items import with_new_items
@@ -12,6 +13,7 @@ from .recommendations import Recommendations
 from .served import Served
 
 __all__ = [
+    'ColdItems',
     'FaissIndex',
     'Name',
     'Names',

@@ -61,15 +61,12 @@ class Served:
         ValueError: If there is not a title for each item.
 
     Example:
-        >>> import tempfile
         >>> from pyg_ckd import from_interactions
         >>> from pyg_ckd.nn import Popularity
         >>> data = from_interactions(
         ...     ['ann', 'ann', 'bob', 'eve'], ['tea', 'cup', 'tea', 'pot'],
         ...     split=['train', 'train', 'train', 'train'])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Popularity.from_data(data), data, f'{folder}/shop')
-        ...     served = load(f'{folder}/shop')
+        >>> served = Served.from_model(Popularity.from_data(data), data)
         >>> served.recommend(['bob', 'eve'], k=2)
         user  rank  item   score
         bob      1  cup   1.0000
