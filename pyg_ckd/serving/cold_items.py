@@ -112,10 +112,13 @@ class ColdItems:
             ValueError: See :func:`with_new_items`.
         """
         data = self.warm if warm is None else warm
-        named = data['item'].get('name') is not None
         names = [f'cold {place}' for place in range(len(self.item))]
         bigger, grown = with_new_items(
-            model, data, self.features, names if named else None
+            model,
+            data,
+            self.features,
+            names if 'name' in data['item'] else None,
+            names if 'title' in data['item'] else None,
         )
         first = data['item'].num_nodes
         user, place = self.test

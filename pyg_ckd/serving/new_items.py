@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ def with_new_items(
     data: HeteroData,
     features: Mapping[str, Any],
     names: Sequence[str | int] | None = None,
+    titles: Sequence[str] | None = None,
 ) -> tuple[Recommender, HeteroData]:
     """Return a model and a graph that have further items, sold to nobody yet.
 
@@ -43,6 +43,7 @@ def with_new_items(
             ``[num_new, num_features]``, brought into the same form as those of
             the others, such as by standardising.
         names: What the new items are called, if the others have names.
+        titles: What people call them, if the others have titles.
 
     Returns:
         A new model, in evaluation mode, and a new graph with its item graphs.
@@ -66,7 +67,7 @@ def with_new_items(
     """
     data = check(data)
     recommender = as_recommender(model)
-    grown = _with_items(data, features, names)
+    grown = _with_items(data, features, {'name': names, 'title': titles})
     num_new = grown['item'].num_nodes - data['item'].num_nodes
     if isinstance(recommender, Foreign):
         raise ValueError(
@@ -103,7 +104,7 @@ def with_new_items(
 def _with_items(
     data: HeteroData,
     features: Mapping[str, Any],
-    names: Sequence[str | int] | None,
+    texts: Mapping[str, Sequence[str | int] | None],
 ) -> HeteroData:
     """Return a graph with further items, and without item graphs."""
     wanted = modalities(data)
@@ -124,29 +125,27 @@ def _with_items(
             f"'features' needs one row for each new item, of the widths "
             f'{sizes} (got the shapes {shapes})'
         )
-    known = data['item'].get('name')
-    if (known is None) != (names is None) or (
-        names is not None and len(names) != num_new
-    ):
-        given = 'none' if names is None else len(names)
-        raise ValueError(
-            f"'names' needs a name for each of {num_new} new items if the "
-            f'others have names, and none otherwise (got {given})'
-        )
     grown = HeteroData()
     grown['user'].num_nodes = data['user'].num_nodes
     if 'name' in data['user']:
         grown['user'].name = data['user'].name
     grown['item'].num_nodes = data['item'].num_nodes + num_new
-    if known is not None and names is not None:
-        grown['item'].name = [*known, *names]
+    for kind, given in texts.items():
+        known, number = data['item'].get(kind), len(given or ())
+        if number != (0 if known is None else num_new):
+            raise ValueError(
+                f"'{kind}s' needs a {kind} for each of {num_new} new items if "
+                f'the others have {kind}s, and none otherwise (got {number})'
+            )
+        if known is not None:
+            grown['item'][kind] = [*known, *(given or ())]
     for m in wanted:
         grown['item'][f'x_{m}'] = torch.cat([data['item'][f'x_{m}'], x[m]])
         has = data['item'].get(f'has_{m}')
         if has is not None:
             one = has.new_ones(num_new)
             grown['item'][f'has_{m}'] = torch.cat([has, one])
-    for kind in (RATES, RATED_BY):
-        if kind in data.edge_types:
-            grown[kind].update(copy.copy(data[kind].to_dict()))
+    for edge_type in (RATES, RATED_BY):
+        if edge_type in data.edge_types:
+            grown[edge_type].update(data[edge_type].to_dict())
     return check(grown)

@@ -83,9 +83,11 @@ def test_settings_of_graphs_are_kept(plain):
 
 def test_names_titles_and_what_is_missing(shop, tmp_path):
     shop['item'].has_image = torch.arange(30) > 3
-    del shop['item'].title
     model = VBPR.from_data(shop, dim=4)
-    bigger, grown = with_new_items(model, shop, twins(shop), ['a', 'b', 'c'])
+    bigger, grown = with_new_items(
+        model, shop, twins(shop), ['a', 'b', 'c'], ['A', 'B', 'C']
+    )
+    assert grown['item'].title[29:] == ['Item “29”', 'A', 'B', 'C']
     assert grown['item'].name[29:] == ['i29', 'a', 'b', 'c']
     assert grown['item'].has_image.tolist() == [*[False] * 4, *[True] * 29]
     save(bigger, grown, tmp_path / 'model')
@@ -112,6 +114,8 @@ def test_features_that_do_not_fit(plain, change, match):
 
 def test_names_that_do_not_fit(plain, shop):
     model = VBPR.from_data(plain, dim=4)
+    with pytest.raises(ValueError, match="'titles' needs a title for each"):
+        with_new_items(model, shop, twins(shop), ['a', 'b', 'c'])
     for data, names in ((plain, ['a', 'b', 'c']), (shop, None), (shop, ['a'])):
         with pytest.raises(ValueError, match="'names' needs a name for each"):
             with_new_items(model, data, twins(data), names)
