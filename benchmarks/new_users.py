@@ -5,9 +5,9 @@
 
 A share of the users is left out of training. Who is left out is served by
 `recommend_new` from her training items; beside it stands a model that was
-trained with her. It ends with a table of Recall@20 of these users on their test
-items. Results are kept in folders of their own, `whole` and `without`, and models with
-them.
+trained with her. It ends with a table of Recall@20 of these users on their
+test items. Results are kept in folders of their own, `whole` and `without`,
+and models with them.
 """
 
 from __future__ import annotations
