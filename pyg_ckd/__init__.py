@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyg_ckd import nn as nn
     from pyg_ckd import objectives as objectives
     from pyg_ckd import ranking as ranking
+    from pyg_ckd import serving as serving
     from pyg_ckd import train as train
     from pyg_ckd import transforms as transforms
     from pyg_ckd import views as views
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from pyg_ckd.ranking import evaluate_views as evaluate_views
     from pyg_ckd.ranking import rank as rank
     from pyg_ckd.ranking import recommend as recommend
+    from pyg_ckd.serving import Served as Served
+    from pyg_ckd.serving import load as load
+    from pyg_ckd.serving import save as save
     from pyg_ckd.train import Recommendation as Recommendation
     from pyg_ckd.train import fit as fit
     from pyg_ckd.train import fit_teachers as fit_teachers
@@ -67,7 +71,10 @@ _HOME = {
     'knock_out': 'inspect',
     'only': 'views',
     'rank': 'ranking',
+    'Served': 'serving',
+    'load': 'serving',
     'recommend': 'ranking',
+    'save': 'serving',
     'without': 'views',
 }
 # `pyg_ckd.testing` is imported by name only, as it needs pytest:
@@ -82,6 +89,7 @@ _SUBPACKAGES = (
     'nn',
     'objectives',
     'ranking',
+    'serving',
     'train',
     'transforms',
     'views',

@@ -19,6 +19,7 @@ LAYERS = (
     ('metrics', 'ranking', '_ranking'),
     ('objectives',),
     ('balance',),
+    ('serving',),
     ('train',),
     ('inspect',),
     ('experiments',),

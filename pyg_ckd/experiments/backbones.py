@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
-from typing_extensions import Self
 
 from pyg_ckd import nn as library
 from pyg_ckd.experiments import names
@@ -24,11 +23,11 @@ class LightGCNOfIDs(LightGCN):
     """LightGCN without modalities, the published one."""
 
     @classmethod
-    def from_data(
+    def from_data(  # type: ignore[override]
         cls, data: HeteroData, use: Sequence[str] | None = (), **kwargs: Any
-    ) -> Self:
-        """Create a model that uses no modality, unless some are named."""
-        return super().from_data(data, use, **kwargs)
+    ) -> LightGCN:
+        """Create a LightGCN with no modality, unless some are named."""
+        return LightGCN.from_data(data, use, **kwargs)
 
 
 #: Every backbone by name, baselines first.

@@ -45,6 +45,7 @@ from pyg_ckd.inspect import knock_out
 from pyg_ckd.metrics import BEYOND, hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import Ranking, evaluate, rank_views
+from pyg_ckd.serving import save
 from pyg_ckd.train import Recommendation, SaveLast, WatchViews, fit
 from pyg_ckd.views import Keep, full, only, view_name
 
@@ -71,6 +72,8 @@ class Experiment:
             (default: :obj:`"auto"`)
         test (bool, optional): Whether runs are tested; those of a search for
             settings are not. (default: :obj:`True`)
+        save (bool, optional): Whether the models of bases and students are
+            saved to be served. (default: :obj:`False`)
 
     Raises:
         ValueError: If settings are of other data sets, or of no backbone.
@@ -101,6 +104,7 @@ class Experiment:
         max_epochs: int = 1000,
         device: str = 'auto',
         test: bool = True,
+        save: bool = False,
     ) -> None:
         self.dataset = dataset
         self.open = open
@@ -110,6 +114,7 @@ class Experiment:
         self.max_epochs = max_epochs
         self.device = device
         self.test = test
+        self.save = save
         settings.check(dataset, dict.fromkeys([*backbones, *BACKBONES]))
         self._graphs: dict[bytes, HeteroData] = {}
         # Taken once, as code may be edited, and makers change, meanwhile:
@@ -322,6 +327,8 @@ class Experiment:
                 return True
             if self.test and not result.test:
                 return False
+            if self._saves(run) and not self.store.model(run.key).exists():
+                return False
             teaches = any(
                 run.key in other.teachers and not is_over(other)
                 for other in left.values()
@@ -499,7 +506,12 @@ class Experiment:
             model, data, keep, {'run': str(run), 'key': run.key}
         )
         teacher.save(self.store.embeddings(run.key))
+        if self._saves(run):
+            save(model, data, self.store.model(run.key))
         return result
+
+    def _saves(self, run: Run) -> bool:
+        return self.save and run.method.kind in ('base', 'student')
 
     @staticmethod
     def _device_of(model: nn.Module) -> torch.device:

@@ -131,6 +131,10 @@ class Store:
         """Return where the embeddings of a run are, as a teacher's file."""
         return self.folder / 'embeddings' / f'{key}.pt'
 
+    def model(self, key: str) -> Path:
+        """Return where the model of a run is, if it is saved to be served."""
+        return self.folder / 'models' / key
+
     def clear(self, key: str) -> None:
         """Remove what a run needed while it was trained."""
         checkpoint = self.checkpoint(key)

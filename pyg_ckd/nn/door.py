@@ -129,6 +129,13 @@ def as_recommender(module: nn.Module) -> Recommender:
     return Foreign(module)
 
 
+def module_of(recommender: Recommender) -> nn.Module:
+    """Return what :func:`as_recommender` was given."""
+    if isinstance(recommender, Foreign):
+        return recommender.module
+    return recommender
+
+
 def checked_embeddings(
     out: Any, data: HeteroData, name: str
 ) -> tuple[Tensor, Tensor]:
@@ -282,4 +289,5 @@ __all__ = [
     'checked_embeddings',
     'default_view',
     'matched',
+    'module_of',
 ]

@@ -54,6 +54,7 @@ class ItemBias(Wrapper):
         super().__init__(recommender)
         if num_items is None:
             num_items = self._known_num_items()
+        self.num_items = num_items
         self.bias = nn.Parameter(torch.empty(num_items))
         self.reset_parameters()
 

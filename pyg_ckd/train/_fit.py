@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from pyg_ckd.balance import CKD
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.nn import Recommender
+from pyg_ckd.serving import warm_start as begin_from
 from pyg_ckd.train.checks import described
 from pyg_ckd.train.failure_signs import FailureSigns
 from pyg_ckd.train.keep_best import KeepBest, monitored
@@ -38,6 +39,7 @@ def fit(
     monitor: str = 'val_recall@20',
     progress: bool = True,
     ckpt_path: str | Path | None = None,
+    warm_start: str | Path | None = None,
     **kwargs: Unpack[TrainerOptions],
 ) -> Recommendation:
     """Train until validation Recall@20 stops rising, keep the best weights.
@@ -85,6 +87,9 @@ def fit(
             (default: :obj:`True`)
         ckpt_path (str or Path, optional): The file of a checkpoint to resume.
             (default: :obj:`None`)
+        warm_start (str or Path, optional): The folder of a saved model, from
+            whose weights training begins, see
+            :func:`~pyg_ckd.serving.warm_start`. (default: :obj:`None`)
         **kwargs (optional): Further arguments of
             :class:`pytorch_lightning.Trainer`, such as ``accelerator``,
             ``precision``, ``max_time``, ``callbacks`` or ``logger``.
@@ -119,6 +124,11 @@ def fit(
             f"'monitor' is maximised, and needs to be a validation metric in "
             f"'fit', such as 'val_recall@20' (got '{monitor}')"
         )
+    if None not in (ckpt_path, warm_start):
+        raise ValueError(
+            "'warm_start' and 'ckpt_path' exclude each other in 'fit': a "
+            'training either begins anew or goes on'
+        )
     if ckpt_path is not None:
         _check_file(ckpt_path)
     check(task.data, splits=('val',))
@@ -141,6 +151,8 @@ def fit(
         if progress:
             line.close(0)
         return task.eval()
+    if warm_start is not None:
+        begin_from(task.model, task.data, warm_start)
     if ckpt_path is None:
         warn_of_scales(task)
     task.eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyg_ckd.train.trainer_options import TrainerOptions
 
 
@@ -13,3 +15,4 @@ class FitOptions(TrainerOptions, total=False):
     monitor: str
     patience: int
     progress: bool
+    warm_start: str | Path | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, final
@@ -16,9 +17,10 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.balance import Balance
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.nn import as_recommender
-from pyg_ckd.nn.door import Foreign, Trained, check_output, matched
+from pyg_ckd.nn.door import Trained, check_output, matched, module_of
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import recommend
+from pyg_ckd.serving import save
 from pyg_ckd.train.checks import check_dense, check_one_process, check_parts
 from pyg_ckd.train.losses import Losses, compute_losses
 from pyg_ckd.train.resumable import Resumable
@@ -126,9 +128,7 @@ class Recommendation(Resumable, Trained):
     @property
     def model(self) -> nn.Module:
         """The module that is trained, as it was passed."""
-        if isinstance(self.recommender, Foreign):
-            return self.recommender.module
-        return self.recommender
+        return module_of(self.recommender)
 
     #: What tells its data from others.
     fingerprint = cached_property(lambda self: digest(self._home))
@@ -244,6 +244,10 @@ class Recommendation(Resumable, Trained):
         self.means.check_finite(where, self.current_epoch + 1)
 
     # Use ####################################################################
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Do what :func:`pyg_ckd.serving.save` does."""
+        save(self, self._home, folder)
 
     def recommend(
         self,

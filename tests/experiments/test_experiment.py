@@ -35,6 +35,7 @@ from pyg_ckd.experiments.method import OFF
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR, Recommender
 from pyg_ckd.ranking import Ranking, evaluate
+from pyg_ckd.serving import load
 from pyg_ckd.testing import PlainRecommender
 from pyg_ckd.views import only
 
@@ -433,6 +434,30 @@ def test_second_time_nothing_is_trained(everything):
     )
     notes = Notes()
     other.run(runs, notes)
+    assert notes.begun == []
+
+
+def test_models_are_saved_where_they_are_wanted(make):
+    experiment = make()
+    methods = [BASE, METHODS['teachers'], CKD, METHODS['ensemble']]
+    runs = experiment.plan(['VBPR'], methods, seeds=[0])
+    before = experiment.run(runs)
+    assert not (experiment.store.folder / 'models').exists()
+    experiment.save = True
+    notes = Notes()
+    after = experiment.run(runs, notes)
+    assert notes.begun == ['VBPR base 0', 'VBPR CKD 0']
+    for one, other in zip(after, before, strict=True):
+        assert_same(one, other)
+    folder = experiment.store.folder / 'models'
+    assert len(list(folder.iterdir())) == 2
+    for result in after:
+        if result.run.method in (BASE, CKD):
+            served = load(experiment.store.model(result.run.key))
+            teacher = teacher_of(experiment, result)
+            assert torch.equal(served.embeddings()[0], teacher.user)
+    notes = Notes()
+    experiment.run(runs, notes)
     assert notes.begun == []
 
 

@@ -20,6 +20,7 @@ from pyg_ckd.experiments.cli import (
     recommend,
     report,
     run,
+    serve,
     tune,
 )
 
@@ -105,7 +106,7 @@ def _parser() -> ArgumentParser:
         '--version', action='version', version=f'pyg-ckd {__version__}'
     )
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    for command in (run, tune, report, describe, recommend, export):
+    for command in (run, tune, report, describe, recommend, export, serve):
         command.add_to(commands)
     return parser
 

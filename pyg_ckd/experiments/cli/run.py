@@ -107,6 +107,13 @@ def add_to(commands: Any) -> None:
         action='store_true',
         help='train cells again that failed before, or lost their embeddings',
     )
+    add(
+        '--save',
+        action='store_true',
+        help='save the models of bases and students, for `pyg-ckd serve '
+        'FOLDER/NAME/models/KEY`; cells that were finished without are trained '
+        'again',
+    )
     add_json(parser, 'the table, all runs and the path of the page')
     parser.set_defaults(call=call)
 
@@ -120,6 +127,7 @@ def call(args: Namespace) -> int:
 
     console, store = messages(), store_of(args)
     experiment = experiment_of(args, store)
+    experiment.save = args.save
     backbones = sorted(args.backbone, key=lambda name: name not in BASELINES)
     methods = [method_of(name, args.objective) for name in args.method]
     runs = experiment.plan(backbones, methods, args.seed)

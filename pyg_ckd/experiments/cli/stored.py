@@ -1,4 +1,4 @@
-"""The recommender that a finished run has left."""
+"""The recommender that a finished run has left, or a saved one."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from pyg_ckd.experiments.cli.output import messages
 from pyg_ckd.experiments.names import BACKBONES, METHODS
 
 if TYPE_CHECKING:
-    from torch_geometric.data import HeteroData
-
     from pyg_ckd.experiments import Experiment, Result
-    from pyg_ckd.nn import FixedEmbeddings
+    from pyg_ckd.serving import Served
 
 
 def add_stored(parser: ArgumentParser) -> None:
     """Add the arguments that say which run, and how many items."""
     add = parser.add_argument
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        '--model',
+        metavar='FOLDER',
+        help='a saved model, in place of a run',
+    )
     add_dataset(parser)
     add_folder(parser)
-    add(
+    which.add_argument(
         '--backbone',
-        required=True,
         choices=BACKBONES,
         metavar='NAME',
         help=f'one of {", ".join(BACKBONES)}',
@@ -63,8 +66,8 @@ def add_stored(parser: ArgumentParser) -> None:
     )
 
 
-def stored(args: Namespace) -> tuple[FixedEmbeddings, HeteroData]:
-    """Return the recommender of a run, and its graph.
+def stored(args: Namespace) -> Served:
+    """Return what serves a saved model, or the recommender of a run.
 
     Of several runs that differ in settings, the one that was finished last
     counts.
@@ -74,18 +77,16 @@ def stored(args: Namespace) -> tuple[FixedEmbeddings, HeteroData]:
     """
     from pyg_ckd.balance import Teacher
     from pyg_ckd.nn import FixedEmbeddings
+    from pyg_ckd.serving import Served, load
 
+    if args.model:
+        return load(args.model)
     experiment = experiment_of(args, store_of(args))
     data = experiment.data()
     result = _latest(args, experiment)
     teacher = Teacher.load(experiment.store.embeddings(result.run.key))
-    return FixedEmbeddings(teacher.user, teacher.item), data
-
-
-def names_of(data: HeteroData, node: str) -> list[str] | None:
-    """Return the names of users or items, if the data set has any."""
-    names = data[node].get('name')
-    return None if names is None else [str(name) for name in names]
+    model = FixedEmbeddings(teacher.user, teacher.item)
+    return Served.from_model(model, data)
 
 
 def _latest(args: Namespace, experiment: Experiment) -> Result:

@@ -131,6 +131,11 @@ class Backbone(Recommender):
         return [self.offset[modality]] if modality in self.offset else []
 
     @property
+    def train_features(self) -> bool:
+        """Whether offsets to the features are learned."""
+        return len(self.offset) > 0
+
+    @property
     def num_nodes(self) -> int:
         """The number of users and items together."""
         return self.num_users + self.num_items

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from pyg_ckd.datasets import MMRecFolder
-from pyg_ckd.experiments.cli import export
-from pyg_ckd.experiments.cli.export import blocks
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import recommend
+from pyg_ckd.serving import _export, save
 
 USAGE = ('--dataset', 'corner', '--backbone', 'VBPR')
 
@@ -36,7 +35,7 @@ def wanted(call, place):
 
 @pytest.fixture(autouse=True)
 def several_blocks(monkeypatch):
-    monkeypatch.setattr(export, 'BLOCK', 7)
+    monkeypatch.setattr(_export, 'BLOCK', 7)
 
 
 def check(rows, wanted):
@@ -95,15 +94,19 @@ def test_parquet_needs_a_package(call, place, monkeypatch, tmp_path):
     assert not path.exists()
 
 
-def test_names(shops, tmp_path):
+def test_of_a_saved_model(call, shops, tmp_path):
     data = MMRecFolder(shops, 'corner', processed_root=tmp_path)[0]
     data['user'].name = [f'user {number}' for number in range(30)]
     data['item'].name = [f'item {number}' for number in range(25)]
     model = FixedEmbeddings(torch.rand(30, 4), torch.rand(25, 4))
-    rows = [row for block in blocks(model, data, 2) for row in block]
+    save(model, data, tmp_path / 'model')
+    path = tmp_path / 'all.jsonl'
+    usage = ('--model', tmp_path / 'model', '-k', 2, '--out', path)
+    assert call('export', *usage)[0] == 0
+    rows = [*map(json.loads, path.read_text().splitlines())]
     items, _ = recommend(model, data, range(30), 2)
-    assert [user for user, _, _ in rows] == data['user'].name
-    assert [found for _, found, _ in rows] == [
+    assert [row['user'] for row in rows] == data['user'].name
+    assert [row['items'] for row in rows] == [
         [f'item {item}' for item in found] for found in items.tolist()
     ]
 
@@ -135,7 +138,7 @@ def test_unknown_formats(call, place, tmp_path, name):
     path = tmp_path / name
     status, out, err = call('export', *USAGE, *place, '--out', path)
     assert (status, out) == (2, '')
-    assert f"end with .csv, .jsonl, .parquet (got '{path}')" in err
+    assert f"ends with .csv, .jsonl, .parquet (got '{path}')" in err
 
 
 def test_a_file_is_whole_or_as_it_was(call, place, tmp_path):

@@ -7,8 +7,10 @@ import torch
 from pyg_ckd.balance import Teacher
 from pyg_ckd.datasets import MMRecFolder
 from pyg_ckd.experiments import Store
-from pyg_ckd.experiments.cli.recommend import numbers
 from pyg_ckd.graph import RATES
+from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.ranking import recommend
+from pyg_ckd.serving import save
 
 USAGE = ('--dataset', 'corner', '--backbone', 'VBPR')
 
@@ -84,14 +86,35 @@ def test_unknown_users(call, results, shops, user):
     place = ('--root', shops, '--results', results)
     status, out, err = call('recommend', *USAGE, *place, f'--user={user}')
     assert (status, out) == (2, '')
-    assert f"a number from 0 to 29 (got '{user}')" in err
+    assert 'they are numbers from 0 to 29' in err
 
 
-def test_users_with_names(data):
+def test_of_a_saved_model(call, data, tmp_path):
     data['user'].name = [f'user {number}' for number in range(30)]
-    assert numbers(data, ['user 7', 'user 0']) == [7, 0]
-    with pytest.raises(ValueError, match='such as user 0'):
-        numbers(data, ['7'])
+    data['item'].name = [f'item {number}' for number in range(25)]
+    model = FixedEmbeddings(torch.rand(30, 4), torch.rand(25, 4))
+    save(model, data, tmp_path / 'model')
+    usage = ('recommend', '--model', tmp_path / 'model', '-k', 2)
+    status, out, _ = call(*usage, '--user', 'user 7', '--json')
+    assert status == 0
+    items, scores = recommend(model, data, 7, 2)
+    assert json.loads(out) == [
+        {
+            'user': 'user 7',
+            'items': [
+                {'item': f'item {item}', 'score': score}
+                for item, score in zip(
+                    items[0].tolist(), scores[0].tolist(), strict=True
+                )
+            ],
+        }
+    ]
+    status, _, err = call(*usage, '--user', '7')
+    assert (status, err.count('\n')) == (2, 1)
+    assert "no user 7; the first of 30 is 'user 0'" in err
+    status, _, err = call(*usage, '--user', 'user 7', '--backbone', 'VBPR')
+    assert status == 2
+    assert 'not allowed with' in err
 
 
 def test_of_no_run(call, results, shops):

@@ -17,8 +17,8 @@ from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
-from pyg_ckd.ranking import embeddings
-from pyg_ckd.views import distinct_views, view_name, without
+from pyg_ckd.ranking._rank import embeddings
+from pyg_ckd.views import Keep, distinct_views, view_name, without
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +29,7 @@ class Explanation(Shown):
     notebook shows.
 
     Args:
-        user (int): The user.
+        user (int or str): The user.
         item (int): The item.
         name (str): What to call the item.
         score (dict[str, float]): The score in each view by its name, relative
@@ -41,7 +41,7 @@ class Explanation(Shown):
         known (bool): Whether the user has the item, in training or held out.
     """
 
-    user: int
+    user: int | str
     item: int
     name: str
     score: Mapping[str, float]
@@ -193,30 +193,61 @@ def explain(
         raise ValueError('The items have no modality to explain by')
 
     keys = owned_keys(data)
-    unseen = torch.ones(num_items, dtype=torch.bool, device=keys.device)
-    unseen[keys[keys // num_items == user] % num_items] = False
-    is_known = not bool(unseen[item])
-    unseen[item] = True
-
     keeps = distinct_views(known)
-    score, rank = {}, {}
+    row = torch.tensor([user], device=keys.device)
     with evaluating(model):
         pairs = embeddings(model, data, keeps)
-        for keep, (user_emb, item_emb) in zip(keeps, pairs, strict=True):
-            row = torch.tensor([user], device=user_emb.device)
-            of_user = scores(user_emb, item_emb, row)[0].double()  # [num_items]
-            view = view_name(keep, known)
-            score[view] = float(of_user[item] - of_user.mean())
-            rank[view] = _rank(of_user, item, unseen)
+        of_views = [scores(*pair, row)[0] for pair in pairs]
+    return explanation(
+        dict(zip(keeps, of_views, strict=True)),
+        known,
+        item,
+        owned=keys[keys // num_items == user] % num_items,
+        user=user,
+        called=f'item {item}' if names is None else repr(str(names[item])),
+    )
+
+
+def explanation(
+    score_of: Mapping[Keep, Tensor],
+    names: Sequence[str],
+    item: int,
+    *,
+    owned: Tensor,
+    user: int | str,
+    called: str,
+) -> Explanation:
+    """Return the explanation of one recommendation, by the scores of views.
+
+    Args:
+        score_of: The scores of all items for the user in each view that
+            :func:`~pyg_ckd.views.distinct_views` names, ``[num_items]``.
+        names: The modalities.
+        item: The item.
+        owned: The items that the user has.
+        user: The user, as the explanation calls her.
+        called: What the explanation calls the item.
+    """
+    num_items = len(next(iter(score_of.values())))
+    unseen = torch.ones(num_items, dtype=torch.bool, device=owned.device)
+    unseen[owned] = False
+    is_known = not bool(unseen[item])
+    unseen[item] = True
+    score, rank = {}, {}
+    for keep, of_user in score_of.items():
+        of_user = of_user.double()
+        view = view_name(keep, names)
+        score[view] = float(of_user[item] - of_user.mean())
+        rank[view] = _rank(of_user, item, unseen)
     return Explanation(
         user=user,
         item=item,
-        name=f'item {item}' if names is None else repr(str(names[item])),
+        name=called,
         score=score,
         rank=rank,
         effect={
-            m: score['full'] - score[view_name(without(known, m), known)]
-            for m in known
+            m: score['full'] - score[view_name(without(names, m), names)]
+            for m in names
         },
         num_ranked=int(unseen.sum()),
         known=is_known,

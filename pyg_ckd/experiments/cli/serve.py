@@ -1,0 +1,87 @@
+"""``pyg-ckd serve``: recommendations by HTTP."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from pyg_ckd.experiments.cli.arguments import add_parser, positive_number
+from pyg_ckd.experiments.cli.output import messages
+
+EPILOG = """\
+examples:
+  pyg-ckd serve models/shop
+  pyg-ckd serve models --port 80 --host 0.0.0.0 --pictures pictures
+
+FOLDER is a saved model, or a folder of them, of which the one that was saved
+last is served. Another one is taken up as soon as it is there. `/` is a page
+to look at, and `/docs` describes each request. It needs the extra `serve`.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = add_parser(
+        commands,
+        'serve',
+        help='answer requests for recommendations by HTTP',
+        description='Answer requests for recommendations by HTTP.',
+        epilog=EPILOG,
+    )
+    add = parser.add_argument
+    add('folder', metavar='FOLDER', type=Path, help='where models are saved')
+    add(
+        '--host',
+        default='127.0.0.1',
+        help='the address to listen at; 0.0.0.0 for all (default: 127.0.0.1, '
+        'for this machine alone)',
+    )
+    add(
+        '--port',
+        default=8000,
+        type=positive_number,
+        metavar='N',
+        help='(default: 8000)',
+    )
+    add(
+        '--pictures',
+        type=Path,
+        metavar='FOLDER',
+        help='a folder with a picture for each item, named by it',
+    )
+    add(
+        '--probe',
+        type=positive_number,
+        metavar='N',
+        help='search N cells of an approximate index, for catalogues of a '
+        'hundred thousand items and more; needs the extra `faiss` (default: '
+        'look at all items)',
+    )
+    parser.set_defaults(call=call)
+
+
+def call(args: Namespace) -> int:
+    """Serve until it is stopped."""
+    try:
+        import uvicorn
+
+        from pyg_ckd.serving.http import create_app
+    except ImportError as error:
+        raise ImportError(
+            f"'pyg-ckd serve' needs {error.name}; `pip install "
+            f"'pyg_ckd[serve]'`"
+        ) from error
+    import torch
+
+    # Requests run side by side, each in a thread of its own:
+    torch.set_num_threads(1)
+    app = create_app(args.folder, pictures=args.pictures, probe=args.probe)
+    messages().print(
+        f'Serves {app.state.live.served} at http://{args.host}:{args.port}',
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    uvicorn.run(app, host=args.host, port=args.port, log_level='warning')
+    return 0

@@ -1,0 +1,130 @@
+"""What users and items are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Name = str | int
+
+
+def named(names: Iterable[Any] | None) -> list[Name] | None:
+    """Return names that a file can hold, others than whole numbers as text."""
+    if names is None:
+        return None
+    return [name if type(name) is int else str(name) for name in names]
+
+
+class Names:
+    """The names of the rows of a table, both ways.
+
+    Args:
+        node (str): What the rows are, ``'user'`` or ``'item'``, for messages.
+        size (int): The number of rows.
+        names (list, optional): Their names, each once; by default they are
+            numbers, counted from 0. (default: :obj:`None`)
+
+    Raises:
+        ValueError: If there is not one name for each row, or two are equal.
+
+    Example:
+        >>> names = Names('item', 2, ['tea', 'cup'])
+        >>> names.rows(['cup']), names.of([0])
+        (tensor([1]), ['tea'])
+        >>> names.rows(['cups'])
+        Traceback (most recent call last):
+            ...
+        ValueError: There is no item 'cups', the nearest of 2 is 'cup'
+    """
+
+    def __init__(
+        self, node: str, size: int, names: Sequence[Name] | None = None
+    ) -> None:
+        self.node, self.size = node, size
+        self.names = None if names is None else list(names)
+        if self.names is None:
+            return
+        if len(self.names) != size:
+            raise ValueError(
+                f'{len(self.names)} names were given for {size} {node}s'
+            )
+        if len(self._row) != size:
+            twice = Counter(self.names).most_common(1)[0][0]
+            raise ValueError(f'Two {node}s have the name {twice!r}')
+
+    @cached_property
+    def _row(self) -> dict[Name, int]:
+        assert self.names is not None
+        return {name: row for row, name in enumerate(self.names)}
+
+    def rows(self, names: Iterable[Name]) -> Tensor:
+        """Return the rows of some names, ``[N]``.
+
+        Raises:
+            ValueError: If one is unknown.
+        """
+        return torch.tensor(
+            [self.row(name) for name in names], dtype=torch.long
+        )
+
+    def row(self, name: Name) -> int:
+        """Return the row of a name.
+
+        Raises:
+            ValueError: If it is unknown.
+        """
+        if self.names is None:
+            known = type(name) is int and 0 <= name < self.size
+            if known:
+                return int(name)
+            raise ValueError(
+                f'There is no {self.node} {name!r}: they are numbers from 0 to '
+                f'{self.size - 1}'
+            )
+        row = self._row.get(name)
+        if row is not None:
+            return row
+        raise ValueError(f'There is no {self.node} {name!r}{self._hint(name)}')
+
+    def find(self, text: str) -> Name:
+        """Return the name that is written so, the text itself if none is.
+
+        Requests have no types: ``'7'`` may be the text or the number.
+        """
+        if text in self or not text.isdecimal() or len(text) > 18:
+            return text
+        return int(text)
+
+    def search(self, text: str, most: int = 20) -> list[Name]:
+        """Return the first names that begin with a text."""
+        if self.names is None:
+            found: Iterable[Name] = range(self.size)
+        else:
+            found = self.names
+        return list(islice((x for x in found if str(x).startswith(text)), most))
+
+    def __contains__(self, name: object) -> bool:
+        if self.names is None:
+            return type(name) is int and 0 <= name < self.size
+        return name in self._row
+
+    def of(self, rows: Iterable[int]) -> list[Name]:
+        """Return the names of some rows."""
+        if self.names is None:
+            return list(rows)
+        return [self.names[row] for row in rows]
+
+    def _hint(self, name: Name) -> str:
+        assert self.names is not None
+        few = map(str, self.names[:10_000])
+        near = get_close_matches(str(name), few, n=1)
+        if near:
+            return f', the nearest of {self.size} is {near[0]!r}'
+        return f'; the first of {self.size} is {self.names[0]!r}'

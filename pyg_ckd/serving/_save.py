@@ -1,0 +1,95 @@
+"""From a trained model to a folder that serves it."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+from safetensors.torch import save_file, save_model
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import RATES, check
+from pyg_ckd.nn.door import as_recommender, module_of
+from pyg_ckd.ranking import evaluate
+from pyg_ckd.serving._folder import write_json, write_manifest, written
+from pyg_ckd.serving._plain_model import plain_model
+from pyg_ckd.serving._views_file import tensors_of
+from pyg_ckd.serving.served import Served
+
+WEIGHTS = 'weights.safetensors'
+EMBEDDINGS = 'embeddings.safetensors'
+INTERACTIONS = 'interactions.safetensors'
+#: Packages whose versions are recorded.
+PACKAGES = ('pyg_ckd', 'torch', 'torch_geometric')
+LISTS = ('users.json', 'items.json', 'titles.json')
+
+
+def save(
+    model: nn.Module,
+    data: HeteroData,
+    folder: str | os.PathLike[str],
+) -> None:
+    """Save a model, and all that is needed to serve it.
+
+    The folder holds
+
+    - ``model.json``: the class and its arguments, modalities, views, the
+      fingerprint of the data, validation metrics, versions, and digests of the
+      other files;
+    - ``weights.safetensors``: the parameters and buffers;
+    - ``embeddings.safetensors``: the final embeddings of all views;
+    - ``interactions.safetensors``: what users have, held out interactions
+      included, so that it is not recommended again;
+    - ``users.json``, ``items.json``, ``titles.json``: ``data['user'].name``,
+      ``data['item'].name`` and ``data['item'].title``, where there are any.
+
+    A saved model that is there is replaced as a whole.
+
+    Args:
+        model: Any recommender with ``user_emb, item_emb = model(data)``, or a
+            task.
+        data: The data it was trained on.
+        folder: The folder to write.
+
+    Raises:
+        FileExistsError: If there is anything but a saved model.
+        ValueError: If the embeddings are not finite, or names do not fit.
+    """
+    data = check(data)
+    served = Served.from_model(model, data)
+    recommender = as_recommender(model)
+    names = served.modalities
+    with written(folder) as new:
+        save_model(module_of(recommender), str(new / WEIGHTS))
+        save_file(tensors_of(served.views), new / EMBEDDINGS)
+        save_file({'known': served.known}, new / INTERACTIONS)
+        lists = served.users.names, served.items.names, served.titles
+        for file, values in zip(LISTS, lists, strict=True):
+            if values is not None:
+                write_json(new / file, values)
+        write_manifest(
+            new,
+            {
+                'name': recommender.name,
+                **plain_model(recommender),
+                'num_users': served.users.size,
+                'num_items': served.items.size,
+                'modalities': {
+                    m: data['item'][f'x_{m}'].size(1) for m in names
+                },
+                'views': [
+                    [m for m in names if m in keep] for keep in served.keeps
+                ],
+                'data': served.about['data'],
+                'metrics': _metrics(model, data),
+                'versions': {name: version(name) for name in PACKAGES},
+            },
+        )
+
+
+def _metrics(model: nn.Module, data: HeteroData) -> dict[str, float]:
+    """Return validation metrics, if there is a validation split."""
+    if data[RATES].get('val_edge_label_index') is None:
+        return {}
+    return evaluate(model, data, split='val')

@@ -1,0 +1,253 @@
+"""The service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pyg_ckd.serving._names import Name
+from pyg_ckd.serving.http.live import Live
+from pyg_ckd.serving.http.pictures import Pictures
+from pyg_ckd.serving.http.size_limit import SizeLimit
+from pyg_ckd.serving.served import Served
+
+Answer = TypeVar('Answer')
+#: Names as requests may have them.
+Asked = Annotated[str, Field(max_length=500)] | int
+
+
+class Request(BaseModel):
+    """Whom to recommend to: known users, or people with a history."""
+
+    model_config = ConfigDict(extra='forbid')
+
+    users: list[Asked] = Field(default=[], max_length=1000)
+    histories: list[list[Asked]] = Field(default=[], max_length=1000)
+    k: int = Field(default=10, ge=1, le=1000)
+    candidates: list[Asked] | None = Field(default=None, max_length=100_000)
+    exclude_known: bool = True
+    view: list[str] | None = Field(default=None, max_length=100)
+
+
+def create_app(
+    folder: str | os.PathLike[str],
+    *,
+    pictures: str | os.PathLike[str] | None = None,
+    probe: int | None = None,
+    every: float = 5.0,
+    longest: int = 2**20,
+) -> FastAPI:
+    """Return the application, for any ASGI server.
+
+    Answers are JSON. ``GET /`` is a page for people, ``GET /docs`` describes
+    each request. Whatever a request says is looked up among the names of users
+    and items; no path, no code and no view is made of it.
+
+    Args:
+        folder: A saved model, or a folder of them, see :class:`Live`.
+        pictures: A folder with a picture for each item, named by it.
+        probe: The number of cells to search, see
+            :class:`~pyg_ckd.serving.FaissIndex`; all items by default.
+        every: How many seconds pass until it looks for a newer model.
+        longest: The largest body of a request, in bytes.
+
+    Raises:
+        FileNotFoundError: If there is no saved model.
+        ValueError: If it cannot be loaded.
+
+    Example:
+        >>> from fastapi.testclient import TestClient
+        >>> import tempfile
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import Popularity
+        >>> from pyg_ckd.serving import save
+        >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Popularity.from_data(data), data, f'{folder}/shop')
+        ...     client = TestClient(create_app(f'{folder}/shop'))
+        >>> len(client.get('/recommend', params={'user': 7, 'k': 3}).json())
+        1
+    """
+    live = Live(folder, every, probe)
+    shown = None if pictures is None else Pictures(pictures)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        live.start()
+        yield
+        live.stop()
+
+    app = FastAPI(
+        title='pyg_ckd', version=version('pyg_ckd'), lifespan=lifespan
+    )
+    app.add_middleware(SizeLimit, most=longest)
+    app.state.live = live
+
+    @app.get('/health')
+    def health() -> dict[str, Any]:
+        """Say what is served, and since when."""
+        served = live.served
+        return {
+            'status': 'ok',
+            'model': served.about.get('name'),
+            'data': served.about.get('data'),
+            'metrics': served.about.get('metrics'),
+            'users': served.users.size,
+            'items': served.items.size,
+            'views': list(served.view_names()),
+            'since': live.since,
+        }
+
+    @app.get('/recommend')
+    def recommend_some(
+        user: Annotated[list[str], Query(min_length=1, max_length=100)],
+        k: Annotated[int, Query(ge=1, le=1000)] = 10,
+        view: str = '',
+        exclude_known: bool = True,
+    ) -> list[dict[str, Any]]:
+        """Return the best items of some users."""
+        served = live.served
+        keep = _view(served, view)
+        users = [served.users.find(text) for text in user]
+        found = _or_404(
+            lambda: served.recommend(
+                users, k, exclude_known=exclude_known, view=keep
+            )
+        )
+        return _listed(served, found.users, found)
+
+    @app.post('/recommend')
+    def recommend_many(request: Request) -> list[dict[str, Any]]:
+        """Return the best items of users, or of people with a history."""
+        served = live.served
+        options: dict[str, Any] = {
+            'candidates': request.candidates,
+            'exclude_known': request.exclude_known,
+            'view': request.view,
+        }
+        known = _or_404(
+            lambda: served.recommend(request.users, request.k, **options)
+        )
+        new = _or_404(
+            lambda: served.recommend_new(
+                request.histories, request.k, **options
+            )
+        )
+        lists = _listed(served, known.users, known)
+        return lists + _listed(served, [None] * len(new), new)
+
+    @app.get('/similar')
+    def similar(
+        item: str,
+        k: Annotated[int, Query(ge=1, le=1000)] = 10,
+        modality: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the items that are most like another one."""
+        served = live.served
+        found = _or_404(
+            lambda: served.similar_items(
+                served.items.find(item), k, modality=modality
+            )
+        )
+        return [_entry(served, *pair) for pair in found]
+
+    @app.get('/explain')
+    def explain(user: str, item: str) -> dict[str, Any]:
+        """Say what a recommendation owes to each modality."""
+        served = live.served
+        found = _or_404(
+            lambda: served.explain(
+                served.users.find(user), served.items.find(item)
+            )
+        )
+        return {
+            'user': found.user,
+            'item': served.items.find(item),
+            'title': served.title(served.items.find(item)),
+            'score': found.score,
+            'rank': found.rank,
+            'effect': found.effect,
+            'num_ranked': found.num_ranked,
+            'known': found.known,
+            'sentence': found.sentence,
+        }
+
+    @app.get('/history')
+    def history(user: str) -> list[dict[str, Any]]:
+        """Return what a user has."""
+        served = live.served
+        items = _or_404(lambda: served.history(served.users.find(user)))
+        return [_entry(served, item, None) for item in items[:1000]]
+
+    @app.get('/search')
+    def search(
+        text: Annotated[str, Query(max_length=500)] = '',
+        node: Annotated[str, Query(pattern='^(user|item)$')] = 'user',
+    ) -> list[dict[str, Any]]:
+        """Return users or items whose name or title begins so, or has it."""
+        served = live.served
+        if node == 'user':
+            return [{'name': x} for x in served.users.search(text)]
+        return [_entry(served, x, None) for x in served.search_items(text)]
+
+    @app.get('/picture')
+    def picture(item: str) -> Response:
+        """Return the picture of an item."""
+        found = None if shown is None else shown.read(item)
+        if found is None:
+            raise HTTPException(404, f'There is no picture of {item!r}')
+        body, kind = found
+        head = {'cache-control': 'max-age=3600'}
+        return Response(body, media_type=kind, headers=head)
+
+    @app.get('/', response_class=HTMLResponse, include_in_schema=False)
+    def page() -> str:
+        """Return the page for people."""
+        place = files('pyg_ckd.serving.http') / 'page.html'
+        return place.read_text('utf-8')
+
+    return app
+
+
+def _or_404(call: Callable[[], Answer]) -> Answer:
+    """Return what is asked for, or say what is not there."""
+    try:
+        return call()
+    except (ValueError, TypeError) as error:
+        raise HTTPException(404, str(error)) from error
+
+
+def _view(served: Served, name: str) -> frozenset[str] | None:
+    """Return the view of a name, the trained one if there is no name."""
+    views = served.view_names()
+    if name and name not in views:
+        raise HTTPException(404, f"'view' needs to be one of {list(views)}")
+    return views.get(name)
+
+
+def _listed(
+    served: Served,
+    users: Sequence[Name | None],
+    lists: Iterable[list[tuple[Name, float]]],
+) -> list[dict[str, Any]]:
+    return [
+        {'user': user, 'items': [_entry(served, *pair) for pair in found]}
+        for user, found in zip(users, lists, strict=True)
+    ]
+
+
+def _entry(served: Served, item: Name, score: float | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {'item': item}
+    if score is not None:
+        entry['score'] = score
+    if served.titles is not None:
+        entry['title'] = served.title(item)
+    return entry

@@ -1,0 +1,151 @@
+"""Items that nobody has bought yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import RATED_BY, RATES, check, modalities, owned_keys
+from pyg_ckd.nn.door import Foreign, as_recommender, matched
+from pyg_ckd.nn.evaluating import evaluating
+from pyg_ckd.nn.recommender import Recommender
+from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
+from pyg_ckd.serving._plain_model import model_of, plain_model
+from pyg_ckd.serving._rows import resized, sides_of
+
+
+def with_new_items(
+    model: nn.Module,
+    data: HeteroData,
+    features: Mapping[str, Any],
+    names: Sequence[str | int] | None = None,
+    titles: Sequence[str] | None = None,
+) -> tuple[Recommender, HeteroData]:
+    """Return a model and a graph that have further items, sold to nobody yet.
+
+    What a model has learned of an item itself, its ID, is unknown for a new
+    one, and starts as the mean of the ten items that are most like it in
+    content. All else follows from its features, as for any item: projections,
+    and neighbours in item graphs. Items that were there keep what the model
+    has learned of them.
+
+    Save both by :func:`save`, and the new items are recommended with the
+    others.
+
+    Args:
+        model: A trained recommender of this library, or a task.
+        data: The data it was trained on.
+        features: For each modality of the data the features of the new items,
+            ``[num_new, num_features]``, brought into the same form as those of
+            the others, such as by standardising.
+        names: What the new items are called, if the others have names.
+        titles: What people call them, if the others have titles.
+
+    Returns:
+        A new model, in evaluation mode, and a new graph with its item graphs.
+
+    Raises:
+        ValueError: If the model is of another library, a modality is missing,
+            or features or names do not fit.
+
+    Example:
+        >>> from pyg_ckd.datasets import FakeMultimodal
+        >>> from pyg_ckd.nn import VBPR
+        >>> from pyg_ckd.ranking import recommend
+        >>> data = FakeMultimodal(num_users=20, num_items=30)[0]
+        >>> model = VBPR.from_data(data, dim=4)
+        >>> image, text = data['item'].x_image[:2], data['item'].x_text[:2]
+        >>> model, data = with_new_items(
+        ...     model, data, {'image': image, 'text': text})
+        >>> item, _ = recommend(model, data, 7, candidates=[30, 31])
+        >>> sorted(item[0, :2].tolist())
+        [30, 31]
+    """
+    data = check(data)
+    recommender = as_recommender(model)
+    grown = _with_items(data, features, {'name': names, 'title': titles})
+    num_new = grown['item'].num_nodes - data['item'].num_nodes
+    if isinstance(recommender, Foreign):
+        raise ValueError(
+            f"'{recommender.name}' is no model of this library, whose rows are "
+            f'known: make it anew for the new graph, and train it with '
+            f'fit(..., warm_start=folder)'
+        )
+    plain = plain_model(recommender)
+    bigger = model_of(resized(plain, num_items=grown['item'].num_nodes))
+    state = recommender.state_dict()
+    like = next(iter(state.values()), torch.empty(0))
+    bigger.to_empty(device=like.device)
+    for transform in (
+        recommender.pre_transform,
+        recommender.adjacency,
+        recommender.neighbors,
+    ):
+        grown = grown if transform is None else transform(grown)
+    with evaluating(recommender):
+        moved = matched(data, recommender)
+        user_emb, item_emb = recommender(moved)
+    row = torch.arange(grown['item'].num_nodes)
+    row[-num_new:] = -1
+    carry_over(
+        Learned(state, user_emb, item_emb, owned_keys(data)),
+        bigger,
+        grown,
+        Rows(torch.arange(grown['user'].num_nodes), row),
+        sides_of(recommender),
+    )
+    return bigger.eval(), grown
+
+
+def _with_items(
+    data: HeteroData,
+    features: Mapping[str, Any],
+    texts: Mapping[str, Sequence[str | int] | None],
+) -> HeteroData:
+    """Return a graph with further items, and without item graphs."""
+    wanted = modalities(data)
+    if set(features) != set(wanted) or not wanted:
+        raise ValueError(
+            f"'features' needs those of the modalities {wanted} for new items "
+            f'(got {sorted(features)})'
+        )
+    x = {
+        m: torch.as_tensor(features[m]).to(data['item'][f'x_{m}'])
+        for m in wanted
+    }
+    sizes = {m: data['item'][f'x_{m}'].size(1) for m in wanted}
+    num_new = len(x[wanted[0]])
+    if num_new == 0 or any(x[m].shape != (num_new, sizes[m]) for m in wanted):
+        shapes = {m: list(x[m].shape) for m in wanted}
+        raise ValueError(
+            f"'features' needs one row for each new item, of the widths "
+            f'{sizes} (got the shapes {shapes})'
+        )
+    grown = HeteroData()
+    grown['user'].num_nodes = data['user'].num_nodes
+    if 'name' in data['user']:
+        grown['user'].name = data['user'].name
+    grown['item'].num_nodes = data['item'].num_nodes + num_new
+    for kind, given in texts.items():
+        known, number = data['item'].get(kind), len(given or ())
+        if number != (0 if known is None else num_new):
+            raise ValueError(
+                f"'{kind}s' needs a {kind} for each of {num_new} new items if "
+                f'the others have {kind}s, and none otherwise (got {number})'
+            )
+        if known is not None:
+            grown['item'][kind] = [*known, *(given or ())]
+    for m in wanted:
+        grown['item'][f'x_{m}'] = torch.cat([data['item'][f'x_{m}'], x[m]])
+        has = data['item'].get(f'has_{m}')
+        if has is not None:
+            one = has.new_ones(num_new)
+            grown['item'][f'has_{m}'] = torch.cat([has, one])
+    for edge_type in (RATES, RATED_BY):
+        if edge_type in data.edge_types:
+            grown[edge_type].update(data[edge_type].to_dict())
+    return check(grown)
