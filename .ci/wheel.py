@@ -25,9 +25,13 @@ DATA = (
     'pyg_ckd/experiments/spaces.toml',
     'pyg_ckd/experiments/_report/page.css',
     'pyg_ckd/experiments/_report/page.html.jinja',
+    'pyg_ckd/serving/http/page.html',
 )
 #: Those of users; `sparse` is built against the torch that is installed.
-EXTRAS = ('all', 'features', 'parquet', 'testing', 'tune')
+EXTRAS = (
+    *('all', 'faiss', 'features', 'hub'),
+    *('parquet', 'serve', 'testing', 'tune'),
+)
 NAMES = """
 import importlib, pkgutil, pyg_ckd
 assert 'site-packages' in pyg_ckd.__file__, pyg_ckd.__file__
