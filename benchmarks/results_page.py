@@ -109,15 +109,20 @@ class Study:
         yield 'Cut short', self._cut_short()
 
     def _which_backbone(self) -> str:
-        if not self.bases:
+        bases: dict[str, Key] = {}  # the best of each backbone
+        for key, runs in self.rows.items():
+            if runs[0].run.method.kind == 'base':
+                best = bases.setdefault(key[1], key)
+                bases[key[1]] = max(best, key, key=self._val)
+        if not bases:
             return ''
-        first, *others = sorted(self.bases, key=self._val, reverse=True)
-        text = f'{first[1]} {self._figure(first)}'
+        first, *others = sorted(bases.values(), key=self._val, reverse=True)
+        text = self._called(first)
         for key in others[:2]:
-            text += f', then {key[1]} {self._figure(key)}'
+            text += f', then {self._called(key)}'
         text += '; backbones are not tested against each other.'
-        trained = [key for key in self.bases if self.rows[key][0].epochs]
-        simple = [key for key in self.bases if key not in trained]
+        trained = [key for key in bases.values() if self.rows[key][0].epochs]
+        simple = [key for key in bases.values() if key not in trained]
         if trained and simple:
             most = max(simple, key=self._val)
             passed = [k for k in trained if self._val(k) < self._val(most)]
@@ -252,6 +257,11 @@ class Study:
 
     def _test(self, key: Key) -> float:
         return fmean(values_of(self.rows[key], METRIC))
+
+    def _called(self, key: Key) -> str:
+        """Return a base by its backbone, its name if need be, and its figure."""
+        name = '' if key[2] == 'base' else f' (`{key[2]}`)'
+        return f'{key[1]}{name} {self._figure(key)}'
 
     def _figure(self, key: Key) -> str:
         number = len(self.rows[key])
