@@ -259,7 +259,7 @@ class Study:
         return fmean(values_of(self.rows[key], METRIC))
 
     def _called(self, key: Key) -> str:
-        """Return a base by its backbone, its name if need be, and its figure."""
+        """Return what a base is called, and its figure."""
         name = '' if key[2] == 'base' else f' (`{key[2]}`)'
         return f'{key[1]}{name} {self._figure(key)}'
 
