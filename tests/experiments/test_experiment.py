@@ -369,7 +369,7 @@ def test_every_method_runs(everything):
     assert notes.ended == [(name, '') for name in notes.begun]
     assert notes.problems == []
     assert [r.run for r in results] == runs
-    assert len(runs) == 29
+    assert len(runs) == 30
     for result in results:
         assert result.epochs == (result.run.method.kind != 'ensemble')
         assert result.tested == result.test[result.trained_view]

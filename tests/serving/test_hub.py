@@ -127,6 +127,7 @@ def hub(tmp_path):
         **os.environ,
         'HF_ENDPOINT': f'http://127.0.0.1:{server.server_port}',
         'HF_HOME': str(tmp_path / 'cache'),
+        'HF_HUB_OFFLINE': '0',
         'HF_HUB_DISABLE_XET': '1',
         'HF_HUB_DISABLE_TELEMETRY': '1',
     }
