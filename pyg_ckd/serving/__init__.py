@@ -8,6 +8,7 @@ from ._warm_start import warm_start
 from .cold_items import ColdItems
 from .faiss_index import FaissIndex
 from .hub import from_pretrained, push_to_hub
+from .linear_map import LinearMap
 from .new_items import with_new_items
 from .recommendations import Recommendations
 from .served import Served
@@ -15,6 +16,7 @@ from .served import Served
 __all__ = [
     'ColdItems',
     'FaissIndex',
+    'LinearMap',
     'Name',
     'Names',
     'Recommendations',

@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.serving._rows import Side
-from pyg_ckd.serving.linear_map import linear_map
+from pyg_ckd.serving.linear_map import LinearMap
 
 #: The number of known items that a new one is like.
 NEIGHBORS = 10
@@ -58,7 +58,7 @@ def carry_over(
     Rows of users and items that were there before are taken over, and
     everything that has no rows. A new item starts with the mean of the items
     that are most like it in content, and a new user where the linear map of
-    :func:`linear_map` puts who has such items.
+    :class:`LinearMap` puts who has such items.
 
     Args:
         learned: What was learned.
@@ -71,7 +71,15 @@ def carry_over(
     Raises:
         ValueError: If the models differ in more than users and items.
     """
-    new, called = model.state_dict(), model.__class__.__name__
+    called = model.__class__.__name__
+    every = model.state_dict()
+    # Of a tensor under several names, files hold one:
+    held = {every[name].data_ptr() for name in every.keys() & learned.state}
+    new = {
+        name: value
+        for name, value in every.items()
+        if name in learned.state or value.data_ptr() not in held
+    }
     if new.keys() != learned.state.keys():
         differing = sorted(new.keys() ^ learned.state.keys())
         raise ValueError(
@@ -79,6 +87,7 @@ def carry_over(
             f'was saved: {differing}'
         )
     tables = _Tables(learned, data, rows) if sides else None
+    taken_over = []
     for name, value in new.items():
         old = learned.state[name].to(value.device, value.dtype)
         taken = old
@@ -90,6 +99,8 @@ def carry_over(
                 f'{list(value.shape)}, that of the model that was saved '
                 f'{list(old.shape)}: make the model with the settings of then'
             )
+        taken_over.append((value, taken))
+    for value, taken in taken_over:  # all or none
         value.copy_(taken)
 
 
@@ -134,8 +145,8 @@ class _Tables:
     def users(self, old: Tensor) -> Tensor:
         """Return a table of users; new ones are where the map puts them."""
         flat = old.reshape(len(old), -1)
-        to_table = linear_map(flat, self.learned.item, self.learned.known)
-        guess = (self.mean @ to_table).view(-1, *old.shape[1:])
+        to_table = LinearMap.fitted(flat, self.learned.item, self.learned.known)
+        guess = to_table(self.mean).to(old).view(-1, *old.shape[1:])
         return _rows_of(old, self.rows.user, guess)
 
 

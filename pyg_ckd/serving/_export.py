@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 
 from pyg_ckd.datasets.files import open_atomic
 from pyg_ckd.serving.faiss_index import FaissIndex
@@ -24,7 +25,10 @@ BLOCK = 1024
 #: How files of items end.
 VECTORS = ('.npy', '.faiss')
 COLUMNS = ('user', 'rank', 'item', 'score')
-Writer = Callable[[IO[bytes], Iterable[Recommendations]], None]
+#: Writes blocks; told whether users, and items, are whole numbers.
+Writer = Callable[
+    [IO[bytes], Iterable[Recommendations], tuple[bool, bool]], None
+]
 
 
 def export(
@@ -74,7 +78,7 @@ def export(
             yield block
 
     with open_atomic(path) as file:
-        write(file, blocks())
+        write(file, blocks(), (served.users.are_whole, served.items.are_whole))
     return written
 
 
@@ -111,7 +115,9 @@ def export_items(
         FaissIndex(item_emb).save(path)
     else:
         with open_atomic(path) as file:
-            np.save(file, item_emb.to_dense().numpy(), allow_pickle=False)
+            item = item_emb.to_dense()
+            item = item.float() if item.dtype == torch.bfloat16 else item
+            np.save(file, item.numpy(), allow_pickle=False)
     return served.items.size
 
 
@@ -137,7 +143,11 @@ def writer_of(path: Path) -> Writer:
     return writers[path.suffix]
 
 
-def write_csv(file: IO[bytes], blocks: Iterable[Recommendations]) -> None:
+def write_csv(
+    file: IO[bytes],
+    blocks: Iterable[Recommendations],
+    whole: tuple[bool, bool],
+) -> None:
     """Write a line for each user and item."""
     text = io.TextIOWrapper(file, 'utf-8', newline='')
     lines = csv.writer(text, lineterminator='\n')
@@ -148,7 +158,11 @@ def write_csv(file: IO[bytes], blocks: Iterable[Recommendations]) -> None:
     text.detach()
 
 
-def write_jsonl(file: IO[bytes], blocks: Iterable[Recommendations]) -> None:
+def write_jsonl(
+    file: IO[bytes],
+    blocks: Iterable[Recommendations],
+    whole: tuple[bool, bool],
+) -> None:
     """Write a line for each user."""
     for block in blocks:
         lists = zip(block.users, block.items, block.scores, strict=True)
@@ -157,18 +171,30 @@ def write_jsonl(file: IO[bytes], blocks: Iterable[Recommendations]) -> None:
             file.write(json.dumps(line).encode() + b'\n')
 
 
-def write_parquet(file: IO[bytes], blocks: Iterable[Recommendations]) -> None:
+def write_parquet(
+    file: IO[bytes],
+    blocks: Iterable[Recommendations],
+    whole: tuple[bool, bool],
+) -> None:
     """Write a row for each user and item."""
     pa, pq = pyarrow()
-    writer = None
-    for block in blocks:
-        columns = list(zip(*block.rows(), strict=True)) or [(), (), (), ()]
-        table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
-        if writer is None:
-            writer = pq.ParquetWriter(file, table.schema)
-        writer.write_table(table.cast(writer.schema))
-    assert writer is not None
-    writer.close()
+    names, integers = (
+        pa.int64() if is_whole else pa.string() for is_whole in whole
+    )
+    types = names, pa.int64(), integers, pa.float64()
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    with pq.ParquetWriter(file, schema) as writer:
+        for block in blocks:
+            rows = [
+                (u if whole[0] else str(u), rank, i if whole[1] else str(i), x)
+                for u, rank, i, x in block.rows()
+            ]
+            columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+            arrays = [
+                pa.array(column, kind)
+                for column, kind in zip(columns, types, strict=True)
+            ]
+            writer.write_table(pa.table(arrays, schema=schema))
 
 
 def pyarrow() -> tuple[Any, Any]:

@@ -18,6 +18,15 @@ from torch import Tensor
 MANIFEST = 'model.json'
 FORMAT = 'pyg_ckd'
 FORMAT_VERSION = 1
+#: The other files that a saved model may have.
+FILES = (
+    'weights.safetensors',
+    'embeddings.safetensors',
+    'interactions.safetensors',
+    'users.json',
+    'items.json',
+    'titles.json',
+)
 #: No manifest is longer than that, in bytes.
 LONGEST = 2**20
 
@@ -36,7 +45,7 @@ def written(folder: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileExistsError: If something else is there.
     """
-    target = Path(folder)
+    target = Path(folder).resolve()
     check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f'.{target.name}.{uuid4().hex}')
@@ -68,15 +77,25 @@ def check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     if folder.is_dir():
-        if (folder / MANIFEST).is_file() or not any(folder.iterdir()):
+        others = {path.name for path in folder.iterdir()} - {MANIFEST, *FILES}
+        path = folder / MANIFEST
+        if not others and (not path.exists() or _is_ours(path)):
             return
-        found = 'other files are in it'
+        found = f"it holds '{min(others, default=MANIFEST)}'"
     else:
         found = 'it is a file'
     raise FileExistsError(
         f"'{folder}' is no saved model that could be replaced: {found}. Choose "
         f'another folder'
     )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        values = read_json(path)
+    except ValueError:
+        return False
+    return isinstance(values, dict) and values.get('format') == FORMAT
 
 
 def write_manifest(folder: Path, values: Mapping[str, Any]) -> None:
@@ -145,7 +164,7 @@ def _check_file(folder: Path, name: str, known: Any) -> None:
 
 def write_json(path: Path, values: Any, indent: int | None = None) -> None:
     """Write plain values to a JSON file."""
-    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    text = json.dumps(values, indent=indent, default=_number)
     path.write_text(f'{text}\n', 'utf-8')
 
 
@@ -193,6 +212,13 @@ def digest(path: Path) -> str:
         while block := file.read(2**20):
             found.update(block)
     return found.hexdigest()
+
+
+def _number(value: Any) -> Any:
+    """Return a number of NumPy or torch as one of Python."""
+    if hasattr(value, 'item'):
+        return value.item()
+    raise TypeError(f'{value!r} is no value of JSON')
 
 
 def _refuse(constant: str) -> Any:

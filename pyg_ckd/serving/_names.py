@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -19,7 +21,11 @@ def named(names: Iterable[Any] | None) -> list[Name] | None:
     """Return names that a file can hold, others than whole numbers as text."""
     if names is None:
         return None
-    return [name if type(name) is int else str(name) for name in names]
+    if hasattr(names, 'tolist'):  # an array or a tensor
+        names = names.tolist()
+    return [
+        int(name) if isinstance(name, Integral) else str(name) for name in names
+    ]
 
 
 class Names:
@@ -80,9 +86,10 @@ class Names:
         Raises:
             ValueError: If it is unknown.
         """
+        if isinstance(name, Integral) and not isinstance(name, bool):
+            name = int(name)
         if self.names is None:
-            known = type(name) is int and 0 <= name < self.size
-            if known:
+            if name in self:
                 return int(name)
             raise ValueError(
                 f'There is no {self.node} {name!r}: they are numbers from 0 to '
@@ -93,14 +100,18 @@ class Names:
             return row
         raise ValueError(f'There is no {self.node} {name!r}{self._hint(name)}')
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether all are whole numbers."""
+        return self.names is None or all(type(x) is int for x in self.names)
+
     def find(self, text: str) -> Name:
         """Return the name that is written so, the text itself if none is.
 
         Requests have no types: ``'7'`` may be the text or the number.
         """
-        if text in self or not text.isdecimal() or len(text) > 18:
-            return text
-        return int(text)
+        is_number = re.fullmatch('0|-?[1-9][0-9]{0,17}', text)
+        return int(text) if is_number and text not in self else text
 
     def search(self, text: str, most: int = 20) -> list[Name]:
         """Return the first names that begin with a text."""

@@ -18,7 +18,7 @@ def plain_model(recommender: Recommender) -> dict[str, Any]:
 
     Arguments are :obj:`None` for a class that is not of this library, as
     nobody but its author can make it anew, and for one that is made of
-    embeddings.
+    embeddings or has graphs of its own.
 
     Args:
         recommender: The recommender.
@@ -35,6 +35,8 @@ def plain_model(recommender: Recommender) -> dict[str, Any]:
     if vars(library).get(cls.__name__) is not cls:
         name = f'{cls.__module__}.{cls.__qualname__}'
         return {'class': name, 'arguments': None}
+    if vars(recommender).keys() & {'adjacency', 'neighbors', 'companions'}:
+        return {'class': cls.__name__, 'arguments': None}
     names = list(signature(cls).parameters)
     values = {name: getattr(recommender, name) for name in names}
     if any(isinstance(value, torch.Tensor) for value in values.values()):

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._plain_model import model_of, plain_model
@@ -68,32 +68,46 @@ def sides_of(recommender: Recommender) -> dict[str, Side]:
 
 
 def sides_by_size(
-    state: Mapping[str, Tensor], num_users: int, num_items: int, name: str
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    num_users: int,
+    num_items: int,
 ) -> dict[str, Side]:
-    """Return which tensors have as many rows as there are users or items.
+    """Return which tables have as many rows as there are users or items.
 
-    It is for models of other libraries, whose arguments are not known.
+    It is for models of other libraries, whose arguments are not known. Tables
+    are embeddings, and what belongs to no layer of torch.
 
     Args:
-        state: The tensors by name.
-        num_users: The number of users.
-        num_items: The number of items.
-        name: What messages call the model.
+        module: The model.
+        state: Its tensors as they were saved.
+        num_users: The number of users then.
+        num_items: The number of items then.
 
     Raises:
         ValueError: If there are as many users as items.
     """
     if num_users == num_items:
+        name = module.__class__.__name__
         raise ValueError(
             f"'{name}' is not of this library, and there are as many users as "
             f'items, so that nobody can tell which of its tensors are whose'
         )
-    side_of: dict[int, Side] = {num_users: 'user', num_items: 'item'}
-    return {
-        key: side_of[len(value)]
-        for key, value in state.items()
-        if value.dim() and len(value) in side_of
+    side_of: dict[int, Side] = {
+        num_users: 'user',
+        num_items: 'item',
+        num_users + num_items: 'node',
     }
+    layers = dict(module.named_modules())
+    found: dict[str, Side] = {}
+    for key, value in state.items():
+        owner = layers[key.rpartition('.')[0]]
+        is_table = isinstance(
+            owner, nn.Embedding | nn.ParameterDict | nn.ParameterList
+        ) or not type(owner).__module__.startswith('torch.nn')
+        if is_table and value.dim() and len(value) in side_of:
+            found[key] = side_of[len(value)]
+    return found
 
 
 def _size(plain: Mapping[str, Any], name: str) -> int:

@@ -12,17 +12,19 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES, check
 from pyg_ckd.nn.door import as_recommender, module_of
 from pyg_ckd.ranking import evaluate
-from pyg_ckd.serving._folder import write_json, write_manifest, written
+from pyg_ckd.serving._folder import (
+    FILES,
+    write_json,
+    write_manifest,
+    written,
+)
 from pyg_ckd.serving._plain_model import plain_model
 from pyg_ckd.serving._views_file import tensors_of
 from pyg_ckd.serving.served import Served
 
-WEIGHTS = 'weights.safetensors'
-EMBEDDINGS = 'embeddings.safetensors'
-INTERACTIONS = 'interactions.safetensors'
+WEIGHTS, EMBEDDINGS, INTERACTIONS, *LISTS = FILES
 #: Packages whose versions are recorded.
 PACKAGES = ('pyg_ckd', 'torch', 'torch_geometric')
-LISTS = ('users.json', 'items.json', 'titles.json')
 
 
 def save(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._contract.interactions import LABELS
+from pyg_ckd.graph import RATES
 from pyg_ckd.nn.door import Foreign, as_recommender, module_of
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._load import load, weights_of
 from pyg_ckd.serving._names import Names, named
 from pyg_ckd.serving._rows import sides_by_size, sides_of
+from pyg_ckd.serving.served import Served
 
 
 def warm_start(
@@ -26,6 +30,10 @@ def warm_start(
     names, the same number. A new item begins with the mean of the ten items
     that are most like it in content, and a new user where
     :meth:`~pyg_ckd.serving.Served.fold_in` would put her.
+
+    An earlier model has learned from interactions that a split which is drawn
+    anew may hold out. A warning says how many; with a split by time there are
+    none.
 
     Args:
         model: The new model, of the class and the settings of then, made for
@@ -46,7 +54,7 @@ def warm_start(
     recommender = as_recommender(model)
     if isinstance(recommender, Foreign):
         sides = sides_by_size(
-            state, served.users.size, served.items.size, recommender.name
+            recommender.module, state, served.users.size, served.items.size
         )
     else:
         sides = sides_of(recommender)
@@ -60,10 +68,34 @@ def warm_start(
             f"are known to the model that was saved in '{folder}': it is one "
             f'of another shop'
         )
+    _warn_of_leaks(served, data, rows)
     user_emb, item_emb = served.embeddings()
     learned = Learned(state, user_emb, item_emb, served.known)
     carry_over(learned, module_of(recommender), data, rows, sides)
     return known[0], known[1]
+
+
+def _warn_of_leaks(served: Served, data: HeteroData, rows: Rows) -> None:
+    """Say so if the earlier model knew what is held out now."""
+    pairs = [
+        data[RATES][name]
+        for name in LABELS.values()
+        if data[RATES].get(name) is not None
+    ]
+    if not pairs:
+        return
+    user, item = torch.cat(pairs, dim=1).unique(dim=1).cpu()
+    before = rows.user[user] * served.items.size + rows.item[item]
+    there = (rows.user[user] >= 0) & (rows.item[item] >= 0)
+    number = int(torch.isin(before[there], served.known).sum())
+    if number:
+        warnings.warn(
+            f'{number} of the {len(user)} interactions that are held out now '
+            f'were in the data of the earlier model, which may have learned '
+            f'them: validation and test are too good. Hold out by time, so '
+            f'that what was known before stays in training',
+            stacklevel=3,
+        )
 
 
 def _former(data: HeteroData, node: str, names: Names) -> Tensor:

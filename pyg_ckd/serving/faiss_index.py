@@ -115,7 +115,9 @@ class FaissIndex:
 
 def _rows(emb: Tensor) -> np.ndarray:
     """Return embeddings as faiss takes them."""
-    return np.ascontiguousarray(emb.to_dense().numpy(), dtype=np.float32)
+    return np.ascontiguousarray(
+        emb.to_dense().float().numpy(), dtype=np.float32
+    )
 
 
 def _faiss() -> Any:

@@ -10,12 +10,13 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities, owned_keys
-from pyg_ckd.nn.door import Foreign, as_recommender, matched
+from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._plain_model import model_of, plain_model
 from pyg_ckd.serving._rows import resized, sides_of
+from pyg_ckd.views import full
 
 
 def with_new_items(
@@ -49,8 +50,9 @@ def with_new_items(
         A new model, in evaluation mode, and a new graph with its item graphs.
 
     Raises:
-        ValueError: If the model is of another library, a modality is missing,
-            or features or names do not fit.
+        ValueError: If the model is of another library, has graphs of its own or
+            was trained in one view, a modality is missing, or features or
+            names do not fit.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -69,17 +71,24 @@ def with_new_items(
     recommender = as_recommender(model)
     grown = _with_items(data, features, {'name': names, 'title': titles})
     num_new = grown['item'].num_nodes - data['item'].num_nodes
-    if isinstance(recommender, Foreign):
-        raise ValueError(
-            f"'{recommender.name}' is no model of this library, whose rows are "
-            f'known: make it anew for the new graph, and train it with '
-            f'fit(..., warm_start=folder)'
-        )
     plain = plain_model(recommender)
+    if plain['arguments'] is None:
+        raise ValueError(
+            f"'{recommender.name}' is not made by its arguments alone, as "
+            f'models of this library are: make it anew for the new graph, and '
+            f'train it with fit(..., warm_start=folder)'
+        )
+    if default_view(model, data) != full(modalities(data)):
+        raise ValueError(
+            f"'{recommender.name}' was trained in one view alone: train it on "
+            f'data that has no other modalities, so that new items need none'
+        )
     bigger = model_of(resized(plain, num_items=grown['item'].num_nodes))
     state = recommender.state_dict()
     like = next(iter(state.values()), torch.empty(0))
     bigger.to_empty(device=like.device)
+    if like.is_floating_point():
+        bigger.to(like.dtype)
     for transform in (
         recommender.pre_transform,
         recommender.adjacency,

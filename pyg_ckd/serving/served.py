@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -29,7 +29,7 @@ from pyg_ckd.ranking._rank import check_positive
 from pyg_ckd.serving._names import Name, Names, named
 from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.faiss_index import FaissIndex
-from pyg_ckd.serving.linear_map import linear_map
+from pyg_ckd.serving.linear_map import LinearMap
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.views import Keep, Views, distinct_views, view_name
 
@@ -91,15 +91,18 @@ class Served:
             raise ValueError(
                 f'There are {len(titles)} titles for {items.size} items'
             )
+        for row, title in enumerate(titles or ()):
+            if not isinstance(title, str):
+                raise ValueError(f'Title {row} is no text (got {title!r})')
         self.modalities = list(modalities)
         self.known = known
         self.users, self.items = users, items
-        self.titles = None if titles is None else [*map(str, titles)]
+        self.titles = None if titles is None else list(titles)
         self.about = dict(about or {})
         #: What finds the best items of the trained view without looking at all.
         self.index: FaissIndex | None = None
         self._sides: dict[int, _Items] = {}
-        self._maps: dict[int, Tensor] = {}
+        self._maps: dict[int, LinearMap] = {}
         self._lock = threading.Lock()
 
     def approximate(self, probe: int = 32) -> Served:
@@ -182,12 +185,13 @@ class Served:
         """
         if isinstance(users, str | int):
             raise TypeError(f"'users' needs to be a list, such as [{users!r}]")
+        users = list(users)
         rows = self.users.rows(users)
         known = self._known_of(rows) if exclude_known else self.known[:0]
         place = self._place(view)
         user_emb = self._users(place, rows)
         found = self._best(user_emb, k, known, candidates, place)
-        return Recommendations(list(users), *found)
+        return Recommendations(users, *found)
 
     def recommend_new(
         self,
@@ -231,17 +235,8 @@ class Served:
 
         Whatever the model, users and items lie in one space, and where a user
         lies follows from what she has. With :math:`\mathbf{z}_u` the mean
-        embedding of her items, the best linear map from one to the other,
-
-        .. math::
-            \mathbf{W} = \arg \min \sum_u \|\mathbf{u}_u - \mathbf{W}^{\top}
-            \mathbf{z}_u\|^2 + \lambda \|\mathbf{W}\|^2
-
-        over the users of training is known in closed form, and the embedding
-        of a new one is :math:`\mathbf{W}^{\top} \mathbf{z}`. With
-        :math:`\lambda` a hundredth of the mean square of :math:`\mathbf{z}`
-        her recommendations are about as good as those of a user who was
-        trained.
+        embedding of her items, the best linear map from one to the other over
+        the users of training is known in closed form, see :class:`LinearMap`.
 
         Args:
             history: The items that she has, at least one.
@@ -388,7 +383,10 @@ class Served:
             candidates: The only items that may be listed.
             place: The view.
         """
+        if type(k) is not int:
+            raise TypeError(f"'k' needs to be a whole number (got {k!r})")
         check_positive(k=k)
+        k = min(k, self.items.size)
         allowed = None
         if candidates is not None:
             allowed = self.items.rows(candidates).unique()
@@ -415,12 +413,13 @@ class Served:
     def _place(self, view: Iterable[str] | None) -> int:
         if view is None:
             return 0
-        if isinstance(view, str) or frozenset(view) not in self.keeps:
+        keep = None if isinstance(view, str) else frozenset(view)
+        if keep not in self.keeps:
             raise ValueError(
                 f"'view' needs to be one of {list(self.view_names())}, a set "
                 f'of modalities (got {view!r})'
             )
-        return self.keeps.index(frozenset(view))
+        return self.keeps.index(keep)
 
     def _side(self, place: int) -> _Items:
         """Return the items of a view, computed once."""
@@ -450,7 +449,11 @@ class Served:
     # New users ##############################################################
 
     def _history(self, history: Sequence[Name]) -> Tensor:
-        if isinstance(history, str) or not len(history):
+        if not isinstance(history, Collection) or isinstance(history, str):
+            raise TypeError(
+                f'A history needs to be a list of items (got {history!r})'
+            )
+        if not history:
             raise ValueError(
                 f'A history needs to be a list of at least one item (got '
                 f'{history!r})'
@@ -463,15 +466,17 @@ class Served:
         mean = [item.index_select(0, row).to_dense().mean(0) for row in rows]
         if not mean:
             return item.new_empty(0, item.size(1))
-        return torch.stack(mean) @ self._map(place)
+        return self._map(place)(torch.stack(mean))
 
-    def _map(self, place: int) -> Tensor:
-        """Return the map from items that users have to users, ``[d, d]``."""
+    def _map(self, place: int) -> LinearMap:
+        """Return the map from items that users have to users."""
         side = self._side(place)
         with self._lock:
             if place not in self._maps:
                 user_emb, _ = self.views.embedding(place)
-                self._maps[place] = linear_map(user_emb, side.item, self.known)
+                self._maps[place] = LinearMap.fitted(
+                    user_emb, side.item, self.known
+                )
             return self._maps[place]
 
 

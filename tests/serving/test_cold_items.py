@@ -93,7 +93,7 @@ def test_shares(plain, share):
 def test_models_and_data_without_features(plain):
     cold = ColdItems.of(plain)
     model = FixedEmbeddings(torch.rand(40, 2), torch.rand(24, 2))
-    with pytest.raises(ValueError, match='cannot be made'):
+    with pytest.raises(ValueError, match='not made by its arguments'):
         cold.evaluate(model)
     bare = plain.clone()
     del bare['item'].x_text, bare['item'].x_image

@@ -122,5 +122,5 @@ def test_names_that_do_not_fit(plain, shop):
 
 
 def test_foreign_models(plain):
-    with pytest.raises(ValueError, match='no model of this library'):
+    with pytest.raises(ValueError, match='not made by its arguments'):
         with_new_items(PlainRecommender(plain), plain, twins(plain))

@@ -178,7 +178,7 @@ def test_an_earlier_model_is_replaced_as_a_whole(plain, shop, tmp_path):
 def test_what_is_no_model_is_not_replaced(plain, tmp_path):
     model = Popularity.from_data(plain)
     (tmp_path / 'letter.txt').write_text('Dear')
-    with pytest.raises(FileExistsError, match='other files are in it'):
+    with pytest.raises(FileExistsError, match=r"it holds 'letter\.txt'"):
         save(model, plain, tmp_path)
     with pytest.raises(FileExistsError, match='it is a file'):
         save(model, plain, tmp_path / 'letter.txt')

@@ -215,9 +215,10 @@ def test_new_users_in_a_view(served):
     assert text.shape == (8,)
 
 
-@pytest.mark.parametrize('history', [[], 'i3', ['tea']])
+@pytest.mark.parametrize('history', [[], 'i3', ['tea'], 7])
 def test_histories_that_are_none(served, history):
-    with pytest.raises(ValueError, match=r'at least one item|no item'):
+    match = r'at least one item|no item|needs to be a list of items'
+    with pytest.raises((TypeError, ValueError), match=match):
         served.recommend_new([history])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -10,8 +11,9 @@ from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt
 
 from pyg_ckd.serving._names import Name
 from pyg_ckd.serving.http.live import Live
@@ -21,7 +23,7 @@ from pyg_ckd.serving.served import Served
 
 Answer = TypeVar('Answer')
 #: Names as requests may have them.
-Asked = Annotated[str, Field(max_length=500)] | int
+Asked = Annotated[str, Strict(), Field(max_length=500)] | StrictInt
 
 
 class Request(BaseModel):
@@ -90,6 +92,19 @@ def create_app(
     )
     app.add_middleware(SizeLimit, most=longest)
     app.state.live = live
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(request: object, error: RequestValidationError) -> Response:
+        """Say what is wrong, without the values, which may be anything."""
+        told = [
+            {'loc': one['loc'], 'msg': one['msg'], 'type': one['type']}
+            for one in error.errors()
+        ]
+        return _json({'detail': told}, 422)
+
+    @app.exception_handler(HTTPException)
+    def fail(request: object, error: HTTPException) -> Response:
+        return _json({'detail': error.detail}, error.status_code)
 
     @app.get('/health')
     def health() -> dict[str, Any]:
@@ -215,6 +230,12 @@ def create_app(
         return place.read_text('utf-8')
 
     return app
+
+
+def _json(values: dict[str, Any], status: int) -> Response:
+    """Return an answer whose text may hold anything that was asked for."""
+    text = json.dumps(values, default=str)
+    return Response(text, status, media_type='application/json')
 
 
 def _or_404(call: Callable[[], Answer]) -> Answer:

@@ -45,11 +45,11 @@ class Live:
         self.folder = Path(folder)
         self.every = every
         self.probe = probe
+        self._seen = self._stamp()
         #: The model.
         self.served = self._loaded()
         #: When it was loaded, in seconds since 1970.
         self.since = time.time()
-        self._seen = self._stamp()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
