@@ -234,3 +234,25 @@ def test_the_version_is_one() -> None:
     )
     assert cited and released
     assert cited[1] == released[1] == pyg_ckd.__version__
+
+
+def test_findings_stand_in_their_tables() -> None:
+    """Each figure of the findings is in the part that it is linked to."""
+    page = REPOSITORY / 'docs' / 'findings.md'
+    results = read(REPOSITORY / 'benchmarks' / 'RESULTS.md')
+    parts = re.split(r'^#+ (.+)$', results, flags=re.M)
+    tables = {
+        re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-'): text
+        for title, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    linked = re.findall(
+        r'\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\.\./benchmarks/RESULTS\.md#([\w-]+)\)',
+        read(page),
+    )
+    assert len(linked) > 20
+    for text, anchor in linked:
+        for figure in re.findall(r'[+-]?\d+\.\d+', text):
+            found = re.search(
+                rf'(?<![\d.+-]){re.escape(figure)}(?!\d)', tables[anchor]
+            )
+            assert found, f"{figure} is not in '{anchor}'"
