@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import torch
 from common import add_arguments, experiment_of, run_shown, status
+from new_users import left_out
 from pytorch_lightning import seed_everything
 from rich import box
 from rich.table import Table
@@ -58,12 +59,7 @@ class Earlier(BaseTransform):
         if not self.share:
             return data
         data = ColdItems.of(data, self.share).warm
-        num_users = data['user'].num_nodes
-        order = torch.randperm(
-            num_users, generator=torch.Generator().manual_seed(0)
-        )
-        kept = torch.zeros(num_users, dtype=torch.bool)
-        kept[order[round(self.share * num_users) :]] = True
+        kept = ~left_out(data, self.share)
         number = kept.cumsum(0) - 1
         rates = data[RATES]
         for name, pairs in list(rates.items()):

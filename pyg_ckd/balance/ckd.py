@@ -69,12 +69,11 @@ class CKD(Balance):
             weak teachers. (default: :obj:`False`)
 
     Raises:
-        TypeError: If a part is of another class.
+        TypeError: If a part is of another class, or ``gate`` is no Boolean.
         ValueError: If ``strength`` is negative or ``teachers`` is no such
-            dictionary; and, once it is part of a task,
-            if there are fewer than two modalities that tell items apart, a
-            teacher does not fit the data, or the model's scores do not depend
-            on each modality.
+            dictionary; and, once it is part of a task, if there are fewer than
+            two modalities that tell items apart, a teacher does not fit the
+            data, or the model's scores do not depend on each modality.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -105,6 +104,10 @@ class CKD(Balance):
         self.on_batch = own_part('on_batch', on_batch, nn.Module)
         self.on_random = own_part('on_random', on_random, GenericLoss)  # type: ignore[type-abstract]
         self.weights = own_part('weights', weights, CounterfactualWeights)
+        if not isinstance(gate, bool):
+            raise TypeError(
+                f"'gate' needs to be True or False in 'CKD' (got {gate!r})"
+            )
         self.gate = gate
         self.names: list[str] = []
         #: Validation Recall@20 of each teacher, after an evaluation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -56,9 +57,9 @@ def carry_over(
     """Give a new model what another one has learned.
 
     Rows of users and items that were there before are taken over, and
-    everything that has no rows. A new item starts with the mean of the items
-    that are most like it in content, and a new user where the linear map of
-    :class:`LinearMap` puts who has such items.
+    everything that has no rows. A new item starts with a mean of the items
+    that are most like it in content, or of all if there is no content, and a
+    new user where :class:`LinearMap` puts who has such items.
 
     Args:
         learned: What was learned.
@@ -72,6 +73,7 @@ def carry_over(
         ValueError: If the models differ in more than users and items.
     """
     called = model.__class__.__name__
+    data = copy.copy(data).cpu()
     every = model.state_dict()
     # Of a tensor under several names, files hold one:
     held = {every[name].data_ptr() for name in every.keys() & learned.state}
@@ -89,7 +91,7 @@ def carry_over(
     tables = _Tables(learned, data, rows) if sides else None
     taken_over = []
     for name, value in new.items():
-        old = learned.state[name].to(value.device, value.dtype)
+        old = learned.state[name].to('cpu', value.dtype)
         taken = old
         if tables is not None and name in sides:
             taken = tables.carried(old, sides[name])
@@ -114,7 +116,7 @@ class _Tables:
     """
 
     def __init__(self, learned: Learned, data: HeteroData, rows: Rows) -> None:
-        self.learned, self.rows = learned, rows
+        self.learned, self.data, self.rows = learned, data, rows
         self.new = (rows.item < 0).nonzero().flatten()
         self.weight, self.near = _nearest(data, self.new, rows.item)
         self.mean = _means(data, self.items(learned.item))  # [num_users, d]
@@ -136,6 +138,9 @@ class _Tables:
 
     def items(self, old: Tensor) -> Tensor:
         """Return a table of items; new ones are like those near to them."""
+        if not modalities(self.data):  # nothing to tell what is near
+            every = old.mean(dim=0).expand(len(self.rows.item), *old.shape[1:])
+            return _rows_of(old, self.rows.item, every)
         near = old.reshape(len(old), -1)[self.near]  # [num_new, k, c]
         guess = (self.weight.unsqueeze(-1).to(near) * near).sum(dim=1)
         every = old.new_zeros(len(self.rows.item), *old.shape[1:])

@@ -43,8 +43,8 @@ def export(
 
     A line of ``.csv``, and a row of ``.parquet``, is a user, a rank from 1, an
     item and its score. A line of ``.jsonl`` is a user with all items and
-    scores. The file is either whole or not there, and takes no more memory
-    than a block of users.
+    scores. The file is either whole or not there, and written in blocks of
+    users.
 
     Args:
         served: The model.

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._plain_model import model_of, plain_model
 
+#: Layers of these have weights, but for embeddings no tables.
+LIBRARIES = ('torch', 'torch_geometric')
 #: `node` stands for users above items.
 Side = Literal['user', 'item', 'node']
 
@@ -76,7 +78,7 @@ def sides_by_size(
     """Return which tables have as many rows as there are users or items.
 
     It is for models of other libraries, whose arguments are not known. Tables
-    are embeddings, and what belongs to no layer of torch.
+    are embeddings, and what belongs to no layer of torch or PyG.
 
     Args:
         module: The model.
@@ -102,9 +104,12 @@ def sides_by_size(
     found: dict[str, Side] = {}
     for key, value in state.items():
         owner = layers[key.rpartition('.')[0]]
-        is_table = isinstance(
-            owner, nn.Embedding | nn.ParameterDict | nn.ParameterList
-        ) or not type(owner).__module__.startswith('torch.nn')
+        is_table = (
+            isinstance(
+                owner, nn.Embedding | nn.ParameterDict | nn.ParameterList
+            )
+            or type(owner).__module__.split('.')[0] not in LIBRARIES
+        )
         if is_table and value.dim() and len(value) in side_of:
             found[key] = side_of[len(value)]
     return found

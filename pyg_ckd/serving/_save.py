@@ -92,6 +92,7 @@ def save(
 
 def _metrics(model: nn.Module, data: HeteroData) -> dict[str, float]:
     """Return validation metrics, if there is a validation split."""
-    if data[RATES].get('val_edge_label_index') is None:
+    held_out = data[RATES].get('val_edge_label_index')
+    if held_out is None or not held_out.numel():
         return {}
     return evaluate(model, data, split='val')

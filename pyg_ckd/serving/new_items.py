@@ -101,7 +101,7 @@ def with_new_items(
     row = torch.arange(grown['item'].num_nodes)
     row[-num_new:] = -1
     carry_over(
-        Learned(state, user_emb, item_emb, owned_keys(data)),
+        Learned(state, user_emb.cpu(), item_emb.cpu(), owned_keys(data).cpu()),
         bigger,
         grown,
         Rows(torch.arange(grown['user'].num_nodes), row),

@@ -108,7 +108,8 @@ class Served:
     def approximate(self, probe: int = 32) -> Served:
         """Return the same with an approximate index of the trained view.
 
-        Other views, and requests with candidates, stay exact.
+        Other views, and requests with candidates, stay exact. Lists may be
+        shorter than ``k`` where too few items are in the cells searched.
 
         Args:
             probe: See :class:`FaissIndex`.
@@ -255,7 +256,8 @@ class Served:
         Args:
             item: The item.
             k: How many.
-            modality: The modality to compare by; all by default.
+            modality: The modality to compare by; those the model was trained
+                with by default.
 
         Returns:
             Items and the cosines of their embeddings, the nearest first.
@@ -392,8 +394,12 @@ class Served:
             allowed = self.items.rows(candidates).unique()
             if not len(allowed):
                 raise ValueError("'candidates' needs at least one item")
+        if not len(user_emb):
+            return [], []
         if self.index is not None and place == 0 and allowed is None:
-            index, score = self.index.best(user_emb, k, known)
+            size = self.items.size
+            gone = torch.stack([known // size, known % size])
+            score, index = self.index.search(user_emb.float(), k, gone)
         else:
             index, score = best_items(
                 user_emb,

@@ -139,9 +139,10 @@ def fit(
         own.insert(0, FailureSigns())
     trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
     if not any(p.requires_grad for p in task.recommender.parameters()):
-        if ckpt_path is not None:
+        if warm_start is not None or ckpt_path is not None:
+            name = 'ckpt_path' if warm_start is None else 'warm_start'
             raise ValueError(
-                f"'ckpt_path' needs a training to go on with, but "
+                f"'{name}' needs a training to go on with, but "
                 f"'{task.recommender.name}' has no parameters to train: leave "
                 f'it out'
             )

@@ -607,6 +607,19 @@ def test_parts_of_another_class(name, part, wanted):
         CKD(**{name: part})
 
 
+@pytest.mark.parametrize('gate', ['recall', 'stacking', None, 1])
+def test_gates_that_are_no_booleans(gate):
+    with pytest.raises(TypeError, match="'gate' needs to be True or False"):
+        CKD(gate=gate)
+
+
+def test_random_triples_alone(data, random_teachers):
+    """No margins of the batch are computed, and nothing else changes."""
+    ckd = CKD(random_teachers(data), 0.5, on_batch=None, weights=None)
+    task = Recommendation(PlainRecommender(data), data, BPR(), ckd)
+    assert_naive(task, batch_of(data, 5))
+
+
 def test_published():
     """It has the form of the authors' code, whatever the defaults become."""
     ckd = CKD.published()

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch_geometric.nn import Linear
 
 from pyg_ckd import from_interactions
-from pyg_ckd.nn import BPRMF, VBPR, FixedEmbeddings, ItemBias, LightGCN
+from pyg_ckd.nn import (
+    BPRMF,
+    VBPR,
+    FixedEmbeddings,
+    ItemBias,
+    LightGCN,
+    Popularity,
+)
 from pyg_ckd.serving import (
     LinearMap,
     Served,
@@ -21,7 +29,8 @@ from pyg_ckd.serving import (
     warm_start,
     with_new_items,
 )
-from pyg_ckd.train import Recommendation
+from pyg_ckd.serving._rows import sides_by_size
+from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.transforms import NormalizedAdjacency
 from pyg_ckd.views import only
 
@@ -232,6 +241,42 @@ def test_tables_of_foreign_models(shop, tmp_path):
     parts = model.nodes.weight.split([40, 30])
     wanted = torch.cat([part.flip(0) for part in parts])
     assert torch.equal(new.nodes.weight, wanted)
+
+
+def test_layers_are_no_tables(shop):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.user = nn.Embedding(40, 4)
+            self.own = nn.Parameter(torch.zeros(30, 4))
+            self.layer = nn.Linear(30, 30)
+            self.of_pyg = Linear(30, 40)
+
+    model = Model()
+    found = sides_by_size(model, model.state_dict(), 40, 30)
+    assert found == {'own': 'item', 'user.weight': 'user'}
+
+
+def test_without_content_new_items_are_the_mean(tmp_path):
+    before = from_interactions(
+        ['u', 'v', 'w'], ['a', 'b', 'c'], split=['train'] * 3
+    )
+    model = BPRMF.from_data(before, dim=2)
+    save(model, before, tmp_path / 'model')
+    after = from_interactions(
+        ['u', 'v', 'w'], ['a', 'b', 'd'], split=['train'] * 3
+    )
+    new = BPRMF.from_data(after, dim=2)
+    warm_start(new, after, tmp_path / 'model')
+    mean = model.item.weight.mean(dim=0)
+    torch.testing.assert_close(new.item.weight[2], mean)
+
+
+def test_a_warm_start_of_nothing(shop, tmp_path):
+    save(Popularity.from_data(shop), shop, tmp_path / 'model')
+    task = Recommendation(Popularity.from_data(shop), shop)
+    with pytest.raises(ValueError, match="'warm_start' needs a training"):
+        fit(task, warm_start=tmp_path / 'model', progress=False)
 
 
 def test_refused_models_stay_as_they_are(shop, tmp_path):

@@ -276,7 +276,8 @@ def test_an_index_of_many_items():
     assert many.recall(user, item) > 0.9
     best = (user @ item.t()).argmax(dim=1)
     known = (torch.arange(50) * 20_000 + best).sort().values
-    index, score = many.best(user, 10, known)
+    gone = torch.stack([known // 20_000, known % 20_000])
+    score, index = many.search(user, 10, gone)
     assert not (index == best.unsqueeze(1)).any()
     assert (score.diff(dim=1) <= 0).all()
     with pytest.raises(ValueError, match="'probe' needs to be positive"):

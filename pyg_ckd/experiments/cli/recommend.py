@@ -59,5 +59,7 @@ def call(args: Namespace) -> int:
             ]
         )
     else:
-        tables().print(str(found), markup=False, highlight=False)
+        tables().print(
+            str(found), markup=False, highlight=False, soft_wrap=True
+        )
     return 0

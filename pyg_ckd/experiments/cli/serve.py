@@ -54,8 +54,8 @@ def add_to(commands: Any) -> None:
         '--probe',
         type=positive_number,
         metavar='N',
-        help='search N cells of an approximate index, for catalogues of a '
-        'hundred thousand items and more; needs the extra `faiss` (default: '
+        help='search N cells of an approximate index, for large '
+        'catalogues; needs the extra `faiss` (default: '
         'look at all items)',
     )
     parser.set_defaults(call=call)

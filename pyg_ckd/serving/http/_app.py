@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt
@@ -26,7 +26,7 @@ Answer = TypeVar('Answer')
 Asked = Annotated[str, Strict(), Field(max_length=500)] | StrictInt
 
 
-class Request(BaseModel):
+class Many(BaseModel):
     """Whom to recommend to: known users, or people with a history."""
 
     model_config = ConfigDict(extra='forbid')
@@ -88,7 +88,10 @@ def create_app(
         live.stop()
 
     app = FastAPI(
-        title='pyg_ckd', version=version('pyg_ckd'), lifespan=lifespan
+        title='pyg_ckd',
+        version=version('pyg_ckd'),
+        lifespan=lifespan,
+        dependencies=[Depends(_check_names)],
     )
     app.add_middleware(SizeLimit, most=longest)
     app.state.live = live
@@ -140,7 +143,7 @@ def create_app(
         return _listed(served, found.users, found)
 
     @app.post('/recommend')
-    def recommend_many(request: Request) -> list[dict[str, Any]]:
+    def recommend_many(request: Many) -> list[dict[str, Any]]:
         """Return the best items of users, or of people with a history."""
         served = live.served
         options: dict[str, Any] = {
@@ -230,6 +233,16 @@ def create_app(
         return place.read_text('utf-8')
 
     return app
+
+
+def _check_names(request: Request) -> None:
+    """Refuse parameters that a request does not have."""
+    asked = request.scope['route'].dependant.query_params
+    known = {parameter.alias for parameter in asked}
+    for name in request.query_params.keys() - known:
+        raise HTTPException(
+            422, f'There is no parameter {name!r}, but {sorted(known)}'
+        )
 
 
 def _json(values: dict[str, Any], status: int) -> Response:
