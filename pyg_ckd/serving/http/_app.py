@@ -237,7 +237,8 @@ def create_app(
 
 def _check_names(request: Request) -> None:
     """Refuse parameters that a request does not have."""
-    asked = request.scope['route'].dependant.query_params
+    route = request.scope['route']
+    asked = route.dependant.query_params  # codespell:ignore dependant
     known = {parameter.alias for parameter in asked}
     for name in request.query_params.keys() - known:
         raise HTTPException(
