@@ -31,6 +31,7 @@ from pyg_ckd.experiments import METHODS
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.nn import FeatureKNN
 from pyg_ckd.serving import ColdItems, load_model
+from pyg_ckd.transforms import StandardizeModality
 
 
 class OnlyWarm(BaseTransform):
@@ -91,14 +92,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def met(cold: ColdItems, warm: HeteroData) -> ColdItems:
     """Return cold items whose features have the form of those of training."""
-    features = {}
-    for m, x in cold.features.items():
-        raw, used = cold.warm['item'][f'x_{m}'], warm['item'][f'x_{m}']
-        if not torch.equal(raw, used):  # they are standardised
-            std, mean = torch.std_mean(raw, dim=0, correction=0)
-            x = torch.where(std > 0, (x - mean) / std, 0.0)
-        features[m] = x
-    return replace(cold, features=features)
+    standardised = [
+        m
+        for m in cold.features
+        if not torch.equal(cold.warm['item'][f'x_{m}'], warm['item'][f'x_{m}'])
+    ]
+    if not standardised:
+        return cold
+    scale = StandardizeModality(*standardised)
+    return replace(cold, features=scale.as_in(cold.warm, cold.features))
 
 
 def both(

@@ -30,6 +30,8 @@ class ColdItems:
         features (dict[str, Tensor]): The features of the cold items by
             modality, ``[num_cold, num_features]``.
         item (Tensor): Their ids in the whole data, ``[num_cold]``.
+        has (dict[str, Tensor]): Which of them have a modality, for modalities
+            that some items lack, ``[num_cold]``.
         test (Tensor): Users, and the places in ``item`` of what they have,
             ``[2, num_pairs]``; users who have no other item are left out.
 
@@ -47,6 +49,7 @@ class ColdItems:
 
     warm: HeteroData
     features: Mapping[str, Tensor]
+    has: Mapping[str, Tensor]
     item: Tensor
     test: Tensor
 
@@ -86,6 +89,11 @@ class ColdItems:
         return cls(
             warm,
             {m: data['item'][f'x_{m}'][cold] for m in modalities(data)},
+            {
+                m: data['item'][f'has_{m}'][cold]
+                for m in modalities(data)
+                if f'has_{m}' in data['item']
+            },
             cold,
             torch.stack([user[kept], place[item[kept]]]),
         )
@@ -119,6 +127,7 @@ class ColdItems:
             self.features,
             names if 'name' in data['item'] else None,
             names if 'title' in data['item'] else None,
+            has=self.has,
         )
         first = data['item'].num_nodes
         user, place = self.test

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities, owned_keys
@@ -25,6 +26,8 @@ def with_new_items(
     features: Mapping[str, Any],
     names: Sequence[str | int] | None = None,
     titles: Sequence[str] | None = None,
+    *,
+    has: Mapping[str, Any] | None = None,
 ) -> tuple[Recommender, HeteroData]:
     """Return a model and a graph that have further items, sold to nobody yet.
 
@@ -35,24 +38,30 @@ def with_new_items(
     has learned of them.
 
     Save both by :func:`save`, and the new items are recommended with the
-    others.
+    others. What the library does not know of items, attributes of your own, is
+    left out of the new graph, with a warning.
 
     Args:
         model: A trained recommender of this library, or a task.
         data: The data it was trained on.
         features: For each modality of the data the features of the new items,
             ``[num_new, num_features]``, brought into the same form as those of
-            the others, such as by standardising.
+            the others, such as by
+            :meth:`StandardizeModality.as_in
+            <pyg_ckd.transforms.StandardizeModality.as_in>`.
         names: What the new items are called, if the others have names.
         titles: What people call them, if the others have titles.
+        has: For modalities that some new items lack which of them have it,
+            Booleans ``[num_new]``. The others get the mean of all items that
+            have it, whatever their features are. All have all by default.
 
     Returns:
         A new model, in evaluation mode, and a new graph with its item graphs.
 
     Raises:
         ValueError: If the model is of another library, has graphs of its own or
-            was trained in one view, a modality is missing, or features or
-            names do not fit.
+            was trained in one view, a modality is missing, or features,
+            names or masks do not fit.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -69,7 +78,9 @@ def with_new_items(
     """
     data = check(data)
     recommender = as_recommender(model)
-    grown = _with_items(data, features, {'name': names, 'title': titles})
+    grown = _with_items(
+        data, features, has or {}, {'name': names, 'title': titles}
+    )
     num_new = grown['item'].num_nodes - data['item'].num_nodes
     plain = plain_model(recommender)
     if plain['arguments'] is None:
@@ -113,6 +124,7 @@ def with_new_items(
 def _with_items(
     data: HeteroData,
     features: Mapping[str, Any],
+    has: Mapping[str, Any],
     texts: Mapping[str, Sequence[str | int] | None],
 ) -> HeteroData:
     """Return a graph with further items, and without item graphs."""
@@ -122,25 +134,23 @@ def _with_items(
             f"'features' needs those of the modalities {wanted} for new items "
             f'(got {sorted(features)})'
         )
-    x = {
-        m: torch.as_tensor(features[m]).to(data['item'][f'x_{m}'])
-        for m in wanted
-    }
-    sizes = {m: data['item'][f'x_{m}'].size(1) for m in wanted}
+    item = data['item']
+    x = {m: torch.as_tensor(features[m]).to(item[f'x_{m}']) for m in wanted}
     num_new = len(x[wanted[0]])
-    if num_new == 0 or any(x[m].shape != (num_new, sizes[m]) for m in wanted):
+    if num_new == 0 or any(
+        x[m].shape != (num_new, item[f'x_{m}'].size(1)) for m in wanted
+    ):
+        sizes = {m: item[f'x_{m}'].size(1) for m in wanted}
         shapes = {m: list(x[m].shape) for m in wanted}
         raise ValueError(
             f"'features' needs one row for each new item, of the widths "
             f'{sizes} (got the shapes {shapes})'
         )
     grown = HeteroData()
-    grown['user'].num_nodes = data['user'].num_nodes
-    if 'name' in data['user']:
-        grown['user'].name = data['user'].name
-    grown['item'].num_nodes = data['item'].num_nodes + num_new
+    grown['user'].update(data['user'].to_dict())
+    grown['item'].num_nodes = item.num_nodes + num_new
     for kind, given in texts.items():
-        known, number = data['item'].get(kind), len(given or ())
+        known, number = item.get(kind), len(given or ())
         if number != (0 if known is None else num_new):
             raise ValueError(
                 f"'{kind}s' needs a {kind} for each of {num_new} new items if "
@@ -148,13 +158,53 @@ def _with_items(
             )
         if known is not None:
             grown['item'][kind] = [*known, *(given or ())]
+    masks = _masks(data, has, num_new)
     for m in wanted:
-        grown['item'][f'x_{m}'] = torch.cat([data['item'][f'x_{m}'], x[m]])
-        has = data['item'].get(f'has_{m}')
-        if has is not None:
-            one = has.new_ones(num_new)
-            grown['item'][f'has_{m}'] = torch.cat([has, one])
+        known_x, new_x = item[f'x_{m}'], x[m]
+        if m in masks:
+            known_has, new_has = masks[m]
+            mean = known_x[known_has].sum(dim=0) / known_has.sum().clamp(min=1)
+            new_x = torch.where(new_has.unsqueeze(1), new_x, mean)
+            grown['item'][f'has_{m}'] = torch.cat([known_has, new_has])
+        grown['item'][f'x_{m}'] = torch.cat([known_x, new_x])
+    lost = sorted(set(item.keys()) - set(grown['item'].keys()))
+    if lost:
+        warnings.warn(
+            f'What new items have in place of {lost} is not known: the new '
+            f'graph goes without',
+            stacklevel=3,
+        )
     for edge_type in (RATES, RATED_BY):
         if edge_type in data.edge_types:
             grown[edge_type].update(data[edge_type].to_dict())
     return check(grown)
+
+
+def _masks(
+    data: HeteroData, has: Mapping[str, Any], num_new: int
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return which known, and which new items have a modality.
+
+    Only modalities that some item may lack have masks.
+    """
+    item, names = data['item'], modalities(data)
+    if not has.keys() <= set(names):
+        raise ValueError(
+            f"'has' needs to be of the modalities {names} (got {sorted(has)})"
+        )
+    masks = {}
+    for m in names:
+        known, new = item.get(f'has_{m}'), has.get(m)
+        if known is None and new is None:
+            continue
+        on = item[f'x_{m}'].device
+        every = torch.ones(item.num_nodes, dtype=torch.bool, device=on)
+        known = every if known is None else known
+        new = every.new_ones(num_new) if new is None else torch.as_tensor(new)
+        if new.dtype != torch.bool or new.shape != (num_new,):
+            raise ValueError(
+                f"'has' needs {num_new} Booleans for '{m}', one for each new "
+                f'item (got {new.dtype} of the shape {list(new.shape)})'
+            )
+        masks[m] = known, new.to(on)
+    return masks

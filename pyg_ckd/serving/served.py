@@ -29,6 +29,7 @@ from pyg_ckd.ranking._rank import check_positive
 from pyg_ckd.serving._names import Name, Names, named
 from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.faiss_index import FaissIndex
+from pyg_ckd.serving.item_weights import ItemWeights
 from pyg_ckd.serving.linear_map import LinearMap
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.views import Keep, Views, distinct_views, view_name
@@ -102,7 +103,7 @@ class Served:
         #: What finds the best items of the trained view without looking at all.
         self.index: FaissIndex | None = None
         self._sides: dict[int, _Items] = {}
-        self._maps: dict[int, LinearMap] = {}
+        self._maps: dict[int, LinearMap | ItemWeights] = {}
         self._lock = threading.Lock()
 
     def approximate(self, probe: int = 32) -> Served:
@@ -238,6 +239,8 @@ class Served:
         lies follows from what she has. With :math:`\mathbf{z}_u` the mean
         embedding of her items, the best linear map from one to the other over
         the users of training is known in closed form, see :class:`LinearMap`.
+        Neighbours and filters embed users in what they have, see
+        :class:`ItemWeights`.
 
         Args:
             history: The items that she has, at least one.
@@ -361,6 +364,13 @@ class Served:
         names = self.modalities
         return {view_name(keep, names): keep for keep in self.keeps}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_lock': None}  # locks are of one process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def __repr__(self) -> str:
         called = self.about.get('name', 'model')
         return (
@@ -469,21 +479,30 @@ class Served:
     def _folded(self, place: int, rows: Sequence[Tensor]) -> Tensor:
         """Return embeddings of those who have these items, ``[N, d]``."""
         item = self._side(place).item
-        mean = [item.index_select(0, row).to_dense().mean(0) for row in rows]
-        if not mean:
+        if not rows:
             return item.new_empty(0, item.size(1))
-        return self._map(place)(torch.stack(mean))
+        known = self._map(place)
+        if isinstance(known, ItemWeights):
+            return known(item.dtype, rows)
+        mean = [item.index_select(0, row).to_dense().mean(0) for row in rows]
+        return known(torch.stack(mean))
 
-    def _map(self, place: int) -> LinearMap:
+    def _map(self, place: int) -> LinearMap | ItemWeights:
         """Return the map from items that users have to users."""
-        side = self._side(place)
+        item = self._side(place).item
         with self._lock:
             if place not in self._maps:
-                user_emb, _ = self.views.embedding(place)
-                self._maps[place] = LinearMap.fitted(
-                    user_emb, side.item, self.known
+                user, _ = self.views.embedding(place)
+                by_item = ItemWeights.fitted(user) if _is_square(item) else None
+                self._maps[place] = by_item or LinearMap.fitted(
+                    user, item, self.known
                 )
             return self._maps[place]
+
+
+def _is_square(item: Tensor) -> bool:
+    """Return whether there is a dimension for each item."""
+    return item.size(0) == item.size(1)
 
 
 class _Items:

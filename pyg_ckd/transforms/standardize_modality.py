@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
@@ -29,7 +31,8 @@ class StandardizeModality(BaseTransform):
     makes it the simple baseline for other remedies.
 
     It comes before transforms that build graphs from features, such as
-    :class:`~pyg_ckd.transforms.ItemKNN`. The input is not changed.
+    :class:`~pyg_ckd.transforms.ItemKNN`. The input is not changed. Items that
+    come later are brought to the same units by :meth:`as_in`.
 
     Args:
         *names (str): The modalities to standardise; all by default.
@@ -53,13 +56,56 @@ class StandardizeModality(BaseTransform):
         data = copy.copy(check_features(data))
         for modality in self.names or modalities(data):
             x, has = observed(self, data, modality)
-            std, mean = torch.std_mean(x[has], dim=0, correction=0)
-            varies = has.unsqueeze(1) & (std > 0)  # [num_items, num_features]
-            data['item'][f'x_{modality}'] = torch.where(
-                varies, (x - mean) / std, 0.0
-            )
+            scaled = _scaled(x, x[has])
+            scaled[~has] = 0
+            data['item'][f'x_{modality}'] = scaled
         return data
+
+    def as_in(
+        self, data: HeteroData, features: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Standardise features of other items by the means and deviations of
+        ``data``.
+
+        Args:
+            data: The data before it was standardised.
+            features: For each modality the features of other items,
+                ``[num_new, num_features]``.
+
+        Returns:
+            The same modalities, those that are not standardised unchanged.
+
+        Raises:
+            ValueError: If ``data`` has no such modality, or of another width.
+
+        Example:
+            >>> data = HeteroData()
+            >>> data['item'].x_text = torch.tensor([[1.0, 7.0], [3.0, 7.0]])
+            >>> new = {'text': torch.tensor([[4.0, 7.0]])}
+            >>> StandardizeModality().as_in(data, new)['text'].tolist()
+            [[2.0, 0.0]]
+        """
+        data = check_features(data)
+        scaled = {}
+        for modality, x in features.items():
+            known, has = observed(self, data, modality)
+            x = torch.as_tensor(x).to(known)
+            if x.dim() != 2 or x.size(1) != known.size(1):
+                raise ValueError(
+                    f"'features' has the shape {list(x.shape)} for "
+                    f"'{modality}', expected [num_new, {known.size(1)}] as in "
+                    f'the data'
+                )
+            chosen = not self.names or modality in self.names
+            scaled[modality] = _scaled(x, known[has]) if chosen else x
+        return scaled
 
     def __repr__(self) -> str:
         names = ', '.join(repr(name) for name in self.names)
         return f'{self.__class__.__name__}({names})'
+
+
+def _scaled(x: Tensor, like: Tensor) -> Tensor:
+    """Return features by means and deviations of others, constant ones as 0."""
+    std, mean = torch.std_mean(like, dim=0, correction=0)  # [num_features]
+    return torch.where(std > 0, (x - mean) / std, 0.0)

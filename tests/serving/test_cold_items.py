@@ -99,3 +99,13 @@ def test_models_and_data_without_features(plain):
     del bare['item'].x_text, bare['item'].x_image
     with pytest.raises(ValueError, match='cannot be told apart'):
         ColdItems.of(bare)
+
+
+def test_what_cold_items_lack(shop):
+    shop['item'].has_image = torch.arange(30) % 2 == 0
+    cold = ColdItems.of(shop, share=0.3)
+    assert torch.equal(cold.has['image'], cold.item % 2 == 0)
+    model = VBPR.from_data(cold.warm, dim=4)
+    hidden = cold.evaluate(model)
+    cold.features['image'][~cold.has['image']] += 100
+    assert cold.evaluate(model) == hidden

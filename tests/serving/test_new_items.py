@@ -112,6 +112,58 @@ def test_features_that_do_not_fit(plain, change, match):
         with_new_items(model, plain, change(twins(plain)))
 
 
+def test_a_modality_that_new_items_lack(plain):
+    """They look like an average item in it."""
+    model = VBPR.from_data(plain, dim=8)
+    new = twins(plain)
+    new['image'] = new['image'].clone()
+    new['image'][1] = torch.nan
+    has = {'image': [True, False, True]}
+    _, grown = with_new_items(model, plain, new, has=has)
+    item = grown['item']
+    assert item.has_image.tolist() == [*[True] * 31, False, True]
+    assert torch.allclose(item.x_image[31], plain['item'].x_image.mean(dim=0))
+    assert torch.equal(item.x_image[30], plain['item'].x_image[0])
+    assert 'has_text' not in item
+
+
+def test_the_mean_is_of_those_that_have_it(plain):
+    data = plain.clone()
+    data['item'].has_text = torch.arange(30) < 10
+    data['item'].x_text[10:] = 0.0
+    model = VBPR.from_data(data, dim=8)
+    none = {'text': torch.zeros(3, dtype=torch.bool)}
+    _, grown = with_new_items(model, data, twins(data), has=none)
+    mean = data['item'].x_text[:10].mean(dim=0)
+    assert torch.allclose(grown['item'].x_text[30:], mean.expand(3, -1))
+
+
+@pytest.mark.parametrize(
+    ('has', 'match'),
+    [
+        ({'sound': [True] * 3}, r"of the modalities .* \(got \['sound'\]\)"),
+        ({'text': [True] * 2}, "needs 3 Booleans for 'text'"),
+        ({'text': [1, 0, 1]}, r'got torch.int64 of the shape \[3\]'),
+    ],
+)
+def test_masks_that_do_not_fit(plain, has, match):
+    model = VBPR.from_data(plain, dim=8)
+    with pytest.raises(ValueError, match=match):
+        with_new_items(model, plain, twins(plain), has=has)
+
+
+def test_attributes_of_ones_own(plain):
+    """Those of users are kept, and of items a warning says what is lost."""
+    data = plain.clone()
+    data['user'].age = torch.arange(40)
+    data['item'].price = torch.ones(30)
+    model = VBPR.from_data(data, dim=8)
+    with pytest.warns(UserWarning, match=r"\['price'\]") as warned:
+        _, grown = with_new_items(model, data, twins(data))
+    assert warned[0].filename == __file__
+    assert torch.equal(grown['user'].age, data['user'].age)
+
+
 def test_names_that_do_not_fit(plain, shop):
     model = VBPR.from_data(plain, dim=4)
     with pytest.raises(ValueError, match="'titles' needs a title for each"):

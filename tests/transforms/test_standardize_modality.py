@@ -136,3 +136,36 @@ def test_no_item_has_it():
 def test_repr():
     assert repr(StandardizeModality()) == 'StandardizeModality()'
     assert repr(StandardizeModality('a')) == "StandardizeModality('a')"
+
+
+def test_other_items_in_the_same_units():
+    """What is standardised with the others is so apart from them."""
+    data = graph(lack=[2])
+    new = {'text': torch.randn(3, 3), 'image': torch.randn(3, 2)}
+    scaled = StandardizeModality('text').as_in(data, new)
+    known = data['item'].x_text[data['item'].has_text]
+    mean, std = known.mean(dim=0), known.std(dim=0, correction=0)
+    torch.testing.assert_close(scaled['text'], (new['text'] - mean) / std)
+    assert torch.equal(scaled['image'], new['image'])
+
+
+def test_other_items_are_the_items_themselves():
+    data = graph()
+    x = {m: data['item'][f'x_{m}'] for m in ('text', 'image')}
+    scale = StandardizeModality()
+    together, apart = scale(data)['item'], scale.as_in(data, x)
+    assert torch.equal(together.x_text, apart['text'])
+    assert torch.equal(together.x_image, apart['image'])
+
+
+@pytest.mark.parametrize(
+    ('new', 'match'),
+    [
+        ({'sound': torch.ones(2, 2)}, "got the modality 'sound'"),
+        ({'text': torch.ones(2, 2)}, r"shape \[2, 2\] for 'text', expected"),
+        ({'text': torch.ones(3)}, r'expected \[num_new, 3\]'),
+    ],
+)
+def test_other_items_that_do_not_fit(new, match):
+    with pytest.raises(ValueError, match=match):
+        StandardizeModality().as_in(graph(), new)
