@@ -364,6 +364,20 @@ class Served:
         names = self.modalities
         return {view_name(keep, names): keep for keep in self.keeps}
 
+    def view_named(self, name: str) -> Keep:
+        """Return the view of a name, such as ``'only(text)'``.
+
+        Args:
+            name: One of :meth:`view_names`.
+
+        Raises:
+            ValueError: If there is no such view.
+        """
+        views = self.view_names()
+        if name not in views:
+            raise ValueError(f'There is no view {name!r}, but {list(views)}')
+        return views[name]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_lock': None}  # locks are of one process
 

@@ -52,7 +52,9 @@ def call(args: Namespace) -> int:
     from pyg_ckd.serving._export import VECTORS, writer_of
 
     if args.out.suffix in VECTORS:
-        items = export_items(stored(args), args.out)
+        served = stored(args)
+        view = served.view_named(args.view) if args.view else None
+        items = export_items(served, args.out, view=view)
         if args.json:
             write_json({'file': str(args.out), 'items': items})
         else:
@@ -60,7 +62,8 @@ def call(args: Namespace) -> int:
         return 0
     writer_of(args.out)  # before anything is read
     served = stored(args)
-    written = export(served, args.out, args.k)
+    view = served.view_named(args.view) if args.view else None
+    written = export(served, args.out, args.k, view=view)
     users = served.users.size
     if args.json:
         write_json(

@@ -14,7 +14,7 @@ examples:
   pyg-ckd recommend --backbone VBPR --user 7
   pyg-ckd recommend --dataset baby --backbone VBPR --method ckd \\
       --user 0 1 2 -k 5 --json
-  pyg-ckd recommend --model models/shop --user ann
+  pyg-ckd recommend --model models/shop --user ann --view 'only(text)'
 
 It reads what `pyg-ckd run` has trained, or a saved model, and trains nothing.
 Items that a user has are left out, those held out for validation and test
@@ -45,7 +45,8 @@ def call(args: Namespace) -> int:
     """Print the best items."""
     served = stored(args)
     users = [served.users.find(text) for text in args.user]
-    found = served.recommend(users, args.k)
+    view = served.view_named(args.view) if args.view else None
+    found = served.recommend(users, args.k, view=view)
     if args.json:
         write_json(
             [

@@ -64,6 +64,12 @@ def add_stored(parser: ArgumentParser) -> None:
         metavar='N',
         help='how many items for each user (default: 10)',
     )
+    add(
+        '--view',
+        metavar='NAME',
+        help="what to look at, such as 'only(text)' (default: all that the "
+        'model was trained with)',
+    )
 
 
 def stored(args: Namespace) -> Served:

@@ -109,6 +109,7 @@ def create_app(
     def fail(request: object, error: HTTPException) -> Response:
         return _json({'detail': error.detail}, error.status_code)
 
+    @app.head('/health', include_in_schema=False)
     @app.get('/health')
     def health() -> dict[str, Any]:
         """Say what is served, and since when."""
@@ -133,7 +134,7 @@ def create_app(
     ) -> list[dict[str, Any]]:
         """Return the best items of some users."""
         served = live.served
-        keep = _view(served, view)
+        keep = _or_404(lambda: served.view_named(view) if view else None)
         users = [served.users.find(text) for text in user]
         found = _or_404(
             lambda: served.recommend(
@@ -258,14 +259,6 @@ def _or_404(call: Callable[[], Answer]) -> Answer:
         return call()
     except (ValueError, TypeError) as error:
         raise HTTPException(404, str(error)) from error
-
-
-def _view(served: Served, name: str) -> frozenset[str] | None:
-    """Return the view of a name, the trained one if there is no name."""
-    views = served.view_names()
-    if name and name not in views:
-        raise HTTPException(404, f"'view' needs to be one of {list(views)}")
-    return views.get(name)
 
 
 def _listed(

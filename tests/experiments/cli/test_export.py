@@ -3,11 +3,12 @@ import json
 import os
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from pyg_ckd.datasets import MMRecFolder
-from pyg_ckd.nn import FixedEmbeddings
+from pyg_ckd.nn import VBPR, FixedEmbeddings
 from pyg_ckd.ranking import recommend
 from pyg_ckd.serving import _export, save
 
@@ -109,6 +110,29 @@ def test_of_a_saved_model(call, shops, tmp_path):
     assert [row['items'] for row in rows] == [
         [f'item {item}' for item in found] for found in items.tolist()
     ]
+
+
+def test_of_a_view(call, shops, tmp_path):
+    data = MMRecFolder(shops, 'corner', processed_root=tmp_path)[0]
+    model = VBPR.from_data(data, dim=4)
+    save(model, data, tmp_path / 'model')
+    usage = ('--model', tmp_path / 'model', '--view', 'only(sound)')
+    path = tmp_path / 'items.npy'
+    status, _, err = call('export', *usage, '--out', path)
+    assert (status, err) == (0, '')
+    _, item_emb = model.views(data, [frozenset({'sound'})]).embedding()
+    assert np.array_equal(np.load(path), item_emb.detach().numpy())
+    path = tmp_path / 'lists.jsonl'
+    assert call('export', *usage, '--out', path)[0] == 0
+    first = json.loads(path.read_text().splitlines()[0])
+    status, out, _ = call('recommend', *usage, '--user', '0', '--json')
+    assert status == 0
+    assert [one['item'] for one in json.loads(out)[0]['items']] == (
+        first['items']
+    )
+    status, _, err = call('export', *usage[:3], 'smell', '--out', path)
+    assert status == 2
+    assert "no view 'smell', but ['full', 'only(" in err
 
 
 def test_more_than_there_are(call, place, tmp_path):
