@@ -27,7 +27,7 @@ from torch import nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.experiments import METHODS
+from pyg_ckd.experiments.cli import arguments
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.nn import FeatureKNN
 from pyg_ckd.serving import ColdItems, load_model
@@ -55,13 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Cold items.')
     add_arguments(parser)
     parser.add_argument('--method', nargs='+', default=['base', 'ckd'])
+    arguments.add_objective(parser)
     parser.add_argument('--share', default=0.2, type=float)
     args = parser.parse_args(argv)
     whole = experiment_of(args).data()
     cold = ColdItems.of(whole, args.share)
     experiment = experiment_of(args, before=OnlyWarm(args.share), folder='cold')
     experiment.save = True
-    methods = [METHODS[name] for name in args.method]
+    methods = [
+        arguments.method_of(name, args.objective) for name in args.method
+    ]
     results = run_shown(experiment, args, methods)
 
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)

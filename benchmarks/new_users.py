@@ -26,7 +26,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.experiments import METHODS
+from pyg_ckd.experiments.cli import arguments
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.metrics import recall
@@ -65,9 +65,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='New users.')
     add_arguments(parser)
     parser.add_argument('--method', nargs='+', default=['base'])
+    arguments.add_objective(parser)
     parser.add_argument('--share', default=0.2, type=float)
     args = parser.parse_args(argv)
-    methods = [METHODS[name] for name in args.method]
+    methods = [
+        arguments.method_of(name, args.objective) for name in args.method
+    ]
     experiments = {
         'trained': experiment_of(args, folder='whole'),
         'new': experiment_of(args, WithoutUsers(args.share), 'without'),

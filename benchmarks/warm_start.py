@@ -30,8 +30,9 @@ from rich.table import Table
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.experiments import METHODS, Experiment, Run
+from pyg_ckd.experiments import Experiment, Run
 from pyg_ckd.experiments.build import model_of, objective_of
+from pyg_ckd.experiments.cli import arguments
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.ranking import evaluate
@@ -79,19 +80,21 @@ class Earlier(BaseTransform):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Warm starts.')
     add_arguments(parser)
+    arguments.add_objective(parser)
     parser.add_argument('--share', default=0.1, type=float)
     args = parser.parse_args(argv)
+    base = arguments.method_of('base', args.objective)
     earlier = experiment_of(args, Earlier(args.share), 'earlier')
     earlier.save = True
     now = experiment_of(args, Earlier(0.0), 'now')
-    results = run_shown(earlier, args, [METHODS['base']])
+    results = run_shown(earlier, args, [base])
     found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     for result in results:
         folder = earlier.store.model(result.run.key)
         if result.error or not folder.exists():
             continue
         backbone, seed = result.run.backbone, result.run.seed
-        (run,) = now.plan([backbone], [METHODS['base']], [seed])
+        (run,) = now.plan([backbone], [base], [seed])
         begun = begun_with(now, run, folder)
         level, scratch = 0.0, trained(now, run)
         for entry in scratch.history:
