@@ -37,7 +37,7 @@ def export(
     k: int = 10,
     *,
     exclude_known: bool = True,
-    view: Keep | None = None,
+    view: str | Keep | None = None,
 ) -> int:
     """Write the best items of all users to a file, block by block.
 
@@ -86,7 +86,7 @@ def export_items(
     served: Served,
     path: str | os.PathLike[str],
     *,
-    view: Keep | None = None,
+    view: str | Keep | None = None,
 ) -> int:
     """Write the embeddings of all items to a file, for other programs.
 

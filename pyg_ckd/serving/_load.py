@@ -105,12 +105,13 @@ def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
         num_items,
         len(keeps),
     )
-    known = read_tensors(_listed(folder, manifest, INTERACTIONS)).get('known')
+    owned = read_tensors(_listed(folder, manifest, INTERACTIONS))
     return Served(
         views,
         keeps,
         list(manifest['modalities']),
-        _keys(known, num_users, num_items),
+        _ascending(owned, 'known', num_users * num_items),
+        _ascending(owned, 'untrained', num_users),
         Names('user', num_users, users),
         Names('item', num_items, items),
         titles,
@@ -149,17 +150,22 @@ def _keeps(manifest: Mapping[str, Any]) -> list[Keep]:
     return [frozenset(view) for view in views]
 
 
-def _keys(known: Tensor | None, num_users: int, num_items: int) -> Tensor:
-    """Return keys of what users have, if they are sorted and within range."""
-    if known is None or known.dim() != 1 or known.dtype != torch.long:
-        raise ValueError(f"'{INTERACTIONS}' holds no list of whole numbers")
-    if len(known) and not (
-        int(known[0]) >= 0
-        and int(known[-1]) < num_users * num_items
-        and bool((known[1:] > known[:-1]).all())
+def _ascending(owned: Mapping[str, Tensor], name: str, most: int) -> Tensor:
+    """Return whole numbers below ``most``, if they are sorted, each once."""
+    values = owned.get(name)
+    if values is None or values.dim() != 1 or values.dtype != torch.long:
+        raise ValueError(
+            f"'{INTERACTIONS}' holds no list of whole numbers '{name}'"
+        )
+    if len(values) and not (
+        int(values[0]) >= 0
+        and int(values[-1]) < most
+        and bool((values[1:] > values[:-1]).all())
     ):
-        raise ValueError(f"'{INTERACTIONS}' is out of order or range")
-    return known
+        raise ValueError(
+            f"'{name}' of '{INTERACTIONS}' is out of order or range"
+        )
+    return values
 
 
 def _list(

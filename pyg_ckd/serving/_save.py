@@ -9,7 +9,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, check
+from pyg_ckd.graph import RATES, check, feature_scales
 from pyg_ckd.nn.door import as_recommender, module_of
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving._folder import (
@@ -42,7 +42,7 @@ def save(
     - ``weights.safetensors``: the parameters and buffers;
     - ``embeddings.safetensors``: the final embeddings of all views;
     - ``interactions.safetensors``: what users have, held out interactions
-      included, so that it is not recommended again;
+      included, so that it is not recommended again, and who was not trained;
     - ``users.json``, ``items.json``, ``titles.json``: ``data['user'].name``,
       ``data['item'].name`` and ``data['item'].title``, where there are any.
 
@@ -65,7 +65,8 @@ def save(
     with written(folder) as new:
         save_model(module_of(recommender), str(new / WEIGHTS))
         save_file(tensors_of(served.views), new / EMBEDDINGS)
-        save_file({'known': served.known}, new / INTERACTIONS)
+        owned = {'known': served.known, 'untrained': served.untrained}
+        save_file(owned, new / INTERACTIONS)
         lists = served.users.names, served.items.names, served.titles
         for file, values in zip(LISTS, lists, strict=True):
             if values is not None:
@@ -80,6 +81,7 @@ def save(
                 'modalities': {
                     m: data['item'][f'x_{m}'].size(1) for m in names
                 },
+                'scales': feature_scales(data),
                 'views': [
                     [m for m in names if m in keep] for keep in served.keeps
                 ],

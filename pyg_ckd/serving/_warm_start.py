@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._contract.interactions import LABELS
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, feature_scales
 from pyg_ckd.nn.door import Foreign, as_recommender, module_of
+from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._load import load, weights_of
 from pyg_ckd.serving._names import Names, named
+from pyg_ckd.serving._plain_model import plain_model
 from pyg_ckd.serving._rows import sides_by_size, sides_of
 from pyg_ckd.serving.served import Served
 
@@ -32,8 +34,8 @@ def warm_start(
     :meth:`~pyg_ckd.serving.Served.fold_in` would put her.
 
     An earlier model has learned from interactions that a split which is drawn
-    anew may hold out. A warning says how many; with a split by time there are
-    none.
+    anew may hold out, and a split by time, too, if it holds out more than came
+    since. A warning says how many.
 
     Args:
         model: The new model, of the class and the settings of then, made for
@@ -46,8 +48,8 @@ def warm_start(
 
     Raises:
         FileNotFoundError: If there is no saved model.
-        ValueError: If the model differs in more than users and items, or
-            nobody is known.
+        ValueError: If the model is of another class or differs in more than
+            users and items, or nobody is known.
     """
     served = load(folder)
     state = weights_of(Path(folder))
@@ -68,11 +70,33 @@ def warm_start(
             f"are known to the model that was saved in '{folder}': it is one "
             f'of another shop'
         )
+    _check_alike(served, recommender, data)
     _warn_of_leaks(served, data, rows)
+    rows.user[torch.isin(rows.user, served.untrained)] = -1
     user_emb, item_emb = served.embeddings()
-    learned = Learned(state, user_emb, item_emb, served.known)
+    learned = Learned(state, user_emb, item_emb, served.trained_keys())
     carry_over(learned, module_of(recommender), data, rows, sides)
     return known[0], known[1]
+
+
+def _check_alike(
+    served: Served, recommender: Recommender, data: HeteroData
+) -> None:
+    """Refuse another class, and say so if features have another form."""
+    then, now = served.about['class'], plain_model(recommender)['class']
+    if then != now:
+        raise ValueError(
+            f"A '{then}' was saved, so that a '{now}' cannot go on from it"
+        )
+    before = served.about['scales']
+    for m, scale in feature_scales(data).items():
+        if m in before and not before[m] / 3 <= scale <= before[m] * 3:
+            warnings.warn(
+                f"Features of '{m}' have the scale {scale:.3g}, those that the "
+                f'saved model has learned from {before[m]:.3g}: bring them to '
+                f'the same form',
+                stacklevel=3,
+            )
 
 
 def _warn_of_leaks(served: Served, data: HeteroData, rows: Rows) -> None:
@@ -92,8 +116,8 @@ def _warn_of_leaks(served: Served, data: HeteroData, rows: Rows) -> None:
         warnings.warn(
             f'{number} of the {len(user)} interactions that are held out now '
             f'were in the data of the earlier model, which may have learned '
-            f'them: validation and test are too good. Hold out by time, so '
-            f'that what was known before stays in training',
+            f'them: validation and test are too good. Hold out only what came '
+            f'since, such as by a split of your own',
             stacklevel=3,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATED_BY, RATES, check, modalities, owned_keys
+from pyg_ckd.graph import (
+    RATED_BY,
+    RATES,
+    check,
+    interaction_keys,
+    modalities,
+)
 from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.nn.recommender import Recommender
@@ -18,6 +25,9 @@ from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._plain_model import model_of, plain_model
 from pyg_ckd.serving._rows import resized, sides_of
 from pyg_ckd.views import full
+
+#: So many times as long as the longest known features are too long.
+FAR = 3
 
 
 def with_new_items(
@@ -112,7 +122,12 @@ def with_new_items(
     row = torch.arange(grown['item'].num_nodes)
     row[-num_new:] = -1
     carry_over(
-        Learned(state, user_emb.cpu(), item_emb.cpu(), owned_keys(data).cpu()),
+        Learned(
+            state,
+            user_emb.cpu(),
+            item_emb.cpu(),
+            interaction_keys(data).unique_consecutive().cpu(),
+        ),
         bigger,
         grown,
         Rows(torch.arange(grown['user'].num_nodes), row),
@@ -158,6 +173,7 @@ def _with_items(
             )
         if known is not None:
             grown['item'][kind] = [*known, *(given or ())]
+    _check_each_once(grown['item'].get('name'))
     masks = _masks(data, has, num_new)
     for m in wanted:
         known_x, new_x = item[f'x_{m}'], x[m]
@@ -166,6 +182,7 @@ def _with_items(
             mean = known_x[known_has].sum(dim=0) / known_has.sum().clamp(min=1)
             new_x = torch.where(new_has.unsqueeze(1), new_x, mean)
             grown['item'][f'has_{m}'] = torch.cat([known_has, new_has])
+        _warn_if_far(m, known_x, new_x)
         grown['item'][f'x_{m}'] = torch.cat([known_x, new_x])
     lost = sorted(set(item.keys()) - set(grown['item'].keys()))
     if lost:
@@ -178,6 +195,27 @@ def _with_items(
         if edge_type in data.edge_types:
             grown[edge_type].update(data[edge_type].to_dict())
     return check(grown)
+
+
+def _check_each_once(names: Sequence[str | int] | None) -> None:
+    if names is not None and len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise ValueError(f"'names': two items would have the name {twice!r}")
+
+
+def _warn_if_far(modality: str, known: Tensor, new: Tensor) -> None:
+    """Say so if new features are far beyond those that were learned from."""
+    most = torch.linalg.vector_norm(known, dim=1).max()
+    length = torch.linalg.vector_norm(new, dim=1)
+    if bool((length > FAR * most).any()):
+        warnings.warn(
+            f"Features of '{modality}' of new item {int(length.argmax())} are "
+            f'{float(length.max() / most):.0f} times as long as any that the '
+            f'model has learned from: its scores mean little. Are they in the '
+            f'same form, such as standardised by StandardizeModality.as_in? '
+            f'If so, bound them',
+            stacklevel=4,
+        )
 
 
 def _masks(

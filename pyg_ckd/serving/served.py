@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import check, fingerprint, modalities, owned_keys
+from pyg_ckd.graph import RATES, check, fingerprint, modalities, owned_keys
 from pyg_ckd.kernels.best_items import best_items, scores
 from pyg_ckd.kernels.topk import stable_topk
 from pyg_ckd.nn.door import (
@@ -51,6 +51,9 @@ class Served:
         modalities (list[str]): The modalities of the items.
         known (Tensor): Sorted keys ``user * num_items + item`` of what users
             have, each once.
+        untrained (Tensor): The sorted rows of users without any interaction in
+            training. They are embedded by :meth:`fold_in`, from what was held
+            out, and those who have nothing like the mean user.
         users (Names): What users are called.
         items (Names): What items are called.
         titles (list[str], optional): What people call the items.
@@ -82,6 +85,7 @@ class Served:
         keeps: Sequence[Keep],
         modalities: Sequence[str],
         known: Tensor,
+        untrained: Tensor,
         users: Names,
         items: Names,
         titles: Sequence[str] | None = None,
@@ -96,7 +100,7 @@ class Served:
             if not isinstance(title, str):
                 raise ValueError(f'Title {row} is no text (got {title!r})')
         self.modalities = list(modalities)
-        self.known = known
+        self.known, self.untrained = known, untrained
         self.users, self.items = users, items
         self.titles = None if titles is None else list(titles)
         self.about = dict(about or {})
@@ -156,6 +160,7 @@ class Served:
             keeps,
             names,
             owned_keys(data).cpu(),
+            untrained_users(data),
             users,
             items,
             data['item'].get('title'),
@@ -169,7 +174,7 @@ class Served:
         *,
         candidates: Iterable[Name] | None = None,
         exclude_known: bool = True,
-        view: Keep | None = None,
+        view: str | Keep | None = None,
     ) -> Recommendations:
         """Return the best items of some users.
 
@@ -178,7 +183,8 @@ class Served:
             k: How many items for each.
             candidates: The only items that may be recommended; all by default.
             exclude_known: Whether items that a user has are left out.
-            view: The modalities to keep; those the model was trained with by
+            view: What to look at, by its name, such as ``'only(text)'``, or the
+                set of modalities to keep; those the model was trained with by
                 default.
 
         Raises:
@@ -202,7 +208,7 @@ class Served:
         *,
         candidates: Iterable[Name] | None = None,
         exclude_known: bool = True,
-        view: Keep | None = None,
+        view: str | Keep | None = None,
     ) -> Recommendations:
         """Return the best items for people who are no users yet.
 
@@ -231,7 +237,7 @@ class Served:
         return Recommendations(list(range(len(rows))), *found)
 
     def fold_in(
-        self, history: Sequence[Name], *, view: Keep | None = None
+        self, history: Sequence[Name], *, view: str | Keep | None = None
     ) -> Tensor:
         r"""Return the embedding of a person who is no user yet, ``[d]``.
 
@@ -270,6 +276,11 @@ class Served:
                 positive.
         """
         check_positive(k=k)
+        if modality is not None and modality not in self.modalities:
+            raise ValueError(
+                f"'modality' needs to be one of {self.modalities} (got "
+                f'{modality!r})'
+            )
         place = self._place(None if modality is None else [modality])
         row = self.items.row(item)
         side = self._side(place)
@@ -311,7 +322,9 @@ class Served:
             called=f'item {called}' if self.titles is None else repr(called),
         )
 
-    def embeddings(self, view: Keep | None = None) -> tuple[Tensor, Tensor]:
+    def embeddings(
+        self, view: str | Keep | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items.
 
         Args:
@@ -324,6 +337,11 @@ class Served:
             ValueError: If the view is unknown.
         """
         return self.views.embedding(self._place(view))
+
+    def trained_keys(self) -> Tensor:
+        """Return the keys of what users have who were trained, sorted."""
+        user = self.known // self.items.size
+        return self.known[~torch.isin(user, self.untrained)]
 
     def history(self, user: Name) -> list[Name]:
         """Return what a user has, held out interactions included.
@@ -345,11 +363,11 @@ class Served:
             most: How many.
         """
         found = self.items.search(text, most)
-        lower = text.lower()
+        lower = text.casefold()
         titled = (
             self.items.of([row])[0]
             for row, title in enumerate(self.titles or ())
-            if lower in title.lower()
+            if lower in title.casefold()
         )
         return list(dict.fromkeys([*found, *islice(titled, most)]))[:most]
 
@@ -363,20 +381,6 @@ class Served:
         """Return the views by the names that tables have for them."""
         names = self.modalities
         return {view_name(keep, names): keep for keep in self.keeps}
-
-    def view_named(self, name: str) -> Keep:
-        """Return the view of a name, such as ``'only(text)'``.
-
-        Args:
-            name: One of :meth:`view_names`.
-
-        Raises:
-            ValueError: If there is no such view.
-        """
-        views = self.view_names()
-        if name not in views:
-            raise ValueError(f'There is no view {name!r}, but {list(views)}')
-        return views[name]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_lock': None}  # locks are of one process
@@ -440,14 +444,15 @@ class Served:
             values.append(of[:num])
         return names, values
 
-    def _place(self, view: Iterable[str] | None) -> int:
+    def _place(self, view: str | Iterable[str] | None) -> int:
         if view is None:
             return 0
-        keep = None if isinstance(view, str) else frozenset(view)
+        names = self.view_names()
+        keep = names.get(view) if isinstance(view, str) else frozenset(view)
         if keep not in self.keeps:
             raise ValueError(
-                f"'view' needs to be one of {list(self.view_names())}, a set "
-                f'of modalities (got {view!r})'
+                f"'view' needs to be one of {list(names)}, or the set of the "
+                f'modalities in it (got {view!r})'
             )
         return self.keeps.index(keep)
 
@@ -463,7 +468,20 @@ class Served:
     def _users(self, place: int, rows: Tensor) -> Tensor:
         """Return the embeddings of users in a view, ``[N, d]``."""
         none = torch.empty(0, dtype=torch.long)
-        return self.views.embedding(place, user=rows, item=none)[0]
+        user = self.views.embedding(place, user=rows, item=none)[0]
+        new = torch.isin(rows, self.untrained)
+        if not bool(new.any()):
+            return user
+        owned = self._known_of(rows)
+        size = self.items.size
+        histories = [
+            owned[owned // size == place] % size if is_new else owned[:0]
+            for place, is_new in enumerate(new.tolist())
+        ]
+        folded = self._folded(place, histories)
+        if folded.is_sparse:
+            return user + folded
+        return torch.where(new.unsqueeze(1), folded, user.to_dense())
 
     def _known_of(self, rows: Tensor) -> Tensor:
         """Return what users have, as keys of their place in a request."""
@@ -498,7 +516,12 @@ class Served:
         known = self._map(place)
         if isinstance(known, ItemWeights):
             return known(item.dtype, rows)
-        mean = [item.index_select(0, row).to_dense().mean(0) for row in rows]
+        mean = [
+            item.index_select(0, row).to_dense().mean(dim=0)
+            if len(row)
+            else known.item
+            for row in rows
+        ]
         return known(torch.stack(mean))
 
     def _map(self, place: int) -> LinearMap | ItemWeights:
@@ -509,9 +532,16 @@ class Served:
                 user, _ = self.views.embedding(place)
                 by_item = ItemWeights.fitted(user) if _is_square(item) else None
                 self._maps[place] = by_item or LinearMap.fitted(
-                    user, item, self.known
+                    user, item, self.trained_keys()
                 )
             return self._maps[place]
+
+
+def untrained_users(data: HeteroData) -> Tensor:
+    """Return the rows of users without any interaction in training."""
+    user = data[RATES].edge_index[0].cpu()
+    count = torch.bincount(user, minlength=data['user'].num_nodes)
+    return (count == 0).nonzero().flatten()
 
 
 def _is_square(item: Tensor) -> bool:

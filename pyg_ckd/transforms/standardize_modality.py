@@ -76,7 +76,8 @@ class StandardizeModality(BaseTransform):
             The same modalities, those that are not standardised unchanged.
 
         Raises:
-            ValueError: If ``data`` has no such modality, or of another width.
+            ValueError: If ``data`` has no such modality, or of another width,
+                or is standardised already.
 
         Example:
             >>> data = HeteroData()
@@ -96,8 +97,15 @@ class StandardizeModality(BaseTransform):
                     f"'{modality}', expected [num_new, {known.size(1)}] as in "
                     f'the data'
                 )
-            chosen = not self.names or modality in self.names
-            scaled[modality] = _scaled(x, known[has]) if chosen else x
+            if self.names and modality not in self.names:
+                scaled[modality] = x
+                continue
+            if _is_scaled(known[has]):
+                raise ValueError(
+                    f"'data' has standardised features of '{modality}': pass "
+                    f'the data before it was standardised'
+                )
+            scaled[modality] = _scaled(x, known[has])
         return scaled
 
     def __repr__(self) -> str:
@@ -109,3 +117,13 @@ def _scaled(x: Tensor, like: Tensor) -> Tensor:
     """Return features by means and deviations of others, constant ones as 0."""
     std, mean = torch.std_mean(like, dim=0, correction=0)  # [num_features]
     return torch.where(std > 0, (x - mean) / std, 0.0)
+
+
+def _is_scaled(x: Tensor) -> bool:
+    """Return whether features are standardised, but for constant ones."""
+    std, mean = torch.std_mean(x, dim=0, correction=0)
+    varies = std > 0
+    if len(x) < 2 or not bool(varies.any()):
+        return False
+    off = torch.maximum(mean.abs(), (std - 1).abs())[varies]
+    return bool((off < 1e-3).all())

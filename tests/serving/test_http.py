@@ -125,7 +125,7 @@ def test_similar_explain_history_and_search(client, served):
         ('/recommend', {'user': 'u1', 'k': 0}, 422, 'greater'),
         ('/recommend', {'user': 'u1', 'k': 10**9}, 422, 'less'),
         ('/recommend', {'user': ['u1'] * 101}, 422, 'at most 100'),
-        ('/recommend', {'user': 'u1', 'view': '__class__'}, 404, 'no view'),
+        ('/recommend', {'user': 'u1', 'view': '__class__'}, 404, 'one of'),
         ('/recommend', {'user': 'u1', 'exlude_known': 'false'}, 422, 'exlude'),
         ('/health', {'user': 'u1'}, 422, 'no parameter'),
         ('/similar', {'item': 'x'}, 404, "no item 'x'"),

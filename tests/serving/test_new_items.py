@@ -164,7 +164,25 @@ def test_attributes_of_ones_own(plain):
     assert torch.equal(grown['user'].age, data['user'].age)
 
 
+def test_features_far_from_what_was_learned(plain):
+    model = VBPR.from_data(plain, dim=8)
+    new = {m: x.clone() for m, x in twins(plain).items()}
+    new['text'][1] *= 40
+    with pytest.warns(UserWarning, match="'text' of new item 1 are ") as said:
+        with_new_items(model, plain, new)
+    assert said[0].filename == __file__
+
+
 def test_names_that_do_not_fit(plain, shop):
+    for names in (['i0', 'b', 'c'], ['a', 'a', 'b']):
+        with pytest.raises(ValueError, match=f"the name '{names[0]}'"):
+            with_new_items(
+                VBPR.from_data(shop, dim=4),
+                shop,
+                twins(shop),
+                names,
+                ['A', 'B', 'C'],
+            )
     model = VBPR.from_data(plain, dim=4)
     with pytest.raises(ValueError, match="'titles' needs a title for each"):
         with_new_items(model, shop, twins(shop), ['a', 'b', 'c'])

@@ -5,9 +5,16 @@ import torch
 
 from pyg_ckd.graph import RATES
 from pyg_ckd.inspect import explain
-from pyg_ckd.nn import VBPR, FixedEmbeddings, LightGCN
+from pyg_ckd.nn import VBPR, FixedEmbeddings, InteractionKNN, LightGCN
 from pyg_ckd.ranking import recommend
-from pyg_ckd.serving import FaissIndex, Names, Recommendations, Served
+from pyg_ckd.serving import (
+    FaissIndex,
+    Names,
+    Recommendations,
+    Served,
+    load,
+    save,
+)
 from pyg_ckd.views import only
 
 
@@ -117,8 +124,62 @@ def test_similar_items_of_all(served):
     assert len(served.similar_items('i7', 1000)) == 29
     with pytest.raises(ValueError, match="no item 'tea'"):
         served.similar_items('tea')
-    with pytest.raises(ValueError, match="'view' needs to be one of"):
+    with pytest.raises(ValueError, match="'modality' needs to be one of"):
         served.similar_items('i7', modality='sound')
+
+
+def test_views_by_name(served):
+    for name, keep in served.view_names().items():
+        named = served.recommend(['u3'], 5, view=name)
+        assert named.items == served.recommend(['u3'], 5, view=keep).items
+    with pytest.raises(ValueError, match=r"one of .*'only\(text\)'"):
+        served.recommend(['u3'], view='text')
+
+
+def test_users_who_were_not_trained(shop, tmp_path):
+    """They are folded in from what was held out; others stay as they are."""
+    data = shop.clone()
+    rates = data[RATES]
+    new = rates.edge_index[0] < 2
+    rates.test_edge_label_index = rates.edge_index[:, new]
+    rates.val_edge_label_index = rates.edge_index[:, ~new][:, :5]
+    rates.edge_index = rates.edge_index[:, ~new][:, 5:]
+    lonely = rates.test_edge_label_index[0] == 1
+    rates.test_edge_label_index = rates.test_edge_label_index[:, ~lonely]
+    del data['item', 'rated_by', 'user']
+    model = VBPR.from_data(data, dim=4)
+    save(model, data, tmp_path / 'model')
+    served = load(tmp_path / 'model')
+    assert served.untrained.tolist() == [0, 1]
+    history = served.history('u0')
+    assert history and served.history('u1') == []
+    for view in served.view_names():
+        folded = served.recommend_new([history], view=view)
+        found = served.recommend(['u0', 'u2', 'u1'], view=view)
+        assert found.items[0] == folded.items[0]
+        plain = served.recommend(['u2'], view=view)
+        assert found.scores[1] == pytest.approx(plain.scores[0])
+    user_emb, _ = served.embeddings()
+    trained = user_emb[2:].mean(dim=0)
+    torch.testing.assert_close(
+        served._users(0, torch.tensor([1]))[0], trained, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_neighbours_of_users_who_were_not_trained(shop):
+    data = shop.clone()
+    rates = data[RATES]
+    first = rates.edge_index[0] == 0
+    rates.val_edge_label_index = rates.edge_index[:, first]
+    rates.edge_index = rates.edge_index[:, ~first]
+    del data['item', 'rated_by', 'user'], rates.test_edge_label_index
+    served = Served.from_model(InteractionKNN.from_data(data), data)
+    found = served.recommend(['u5', 'u0'])
+    assert (
+        found.items[1] == served.recommend_new([served.history('u0')]).items[0]
+    )
+    assert found.items[0] == served.recommend(['u5']).items[0]
+    assert found.scores[1][0] > 0
 
 
 def test_explain(served, model, shop):
@@ -234,6 +295,7 @@ def test_threads(shop):
         served.keeps,
         served.modalities,
         served.known,
+        served.untrained,
         served.users,
         served.items,
     )

@@ -123,12 +123,23 @@ def test_other_settings(shop, tmp_path):
     with pytest.raises(ValueError, match='with the settings of then'):
         warm_start(VBPR.from_data(shop, dim=8), shop, tmp_path / 'model')
     data = LightGCN.pre_transform(shop)
-    with pytest.raises(ValueError, match='has other parameters'):
+    with pytest.raises(
+        ValueError, match="'VBPR' was saved, so that a 'LightGCN'"
+    ):
         warm_start(
             LightGCN.from_data(data, use=['text'], dim=4),
             data,
             tmp_path / 'model',
         )
+
+
+def test_features_of_another_form(shop, tmp_path):
+    save(VBPR.from_data(shop, dim=4), shop, tmp_path / 'model')
+    after = shop.clone()
+    after['item'].x_text = after['item'].x_text * 20
+    model = VBPR.from_data(after, dim=4)
+    with pytest.warns(UserWarning, match="'text' have the scale"):
+        warm_start(model, after, tmp_path / 'model')
 
 
 def test_other_shops(shop, plain, tmp_path):

@@ -158,6 +158,15 @@ def test_other_items_are_the_items_themselves():
     assert torch.equal(together.x_image, apart['image'])
 
 
+def test_data_that_is_standardised_already():
+    scale, data = StandardizeModality(), graph()
+    data['item'].x_text[:, 0] = 7.0
+    new = {'text': torch.randn(2, 3)}
+    scale.as_in(data, new)
+    with pytest.raises(ValueError, match="'text': pass the data before"):
+        scale.as_in(scale(data), new)
+
+
 @pytest.mark.parametrize(
     ('new', 'match'),
     [

@@ -53,8 +53,7 @@ def call(args: Namespace) -> int:
 
     if args.out.suffix in VECTORS:
         served = stored(args)
-        view = served.view_named(args.view) if args.view else None
-        items = export_items(served, args.out, view=view)
+        items = export_items(served, args.out, view=args.view)
         if args.json:
             write_json({'file': str(args.out), 'items': items})
         else:
@@ -62,8 +61,7 @@ def call(args: Namespace) -> int:
         return 0
     writer_of(args.out)  # before anything is read
     served = stored(args)
-    view = served.view_named(args.view) if args.view else None
-    written = export(served, args.out, args.k, view=view)
+    written = export(served, args.out, args.k, view=args.view)
     users = served.users.size
     if args.json:
         write_json(

@@ -45,8 +45,7 @@ def call(args: Namespace) -> int:
     """Print the best items."""
     served = stored(args)
     users = [served.users.find(text) for text in args.user]
-    view = served.view_named(args.view) if args.view else None
-    found = served.recommend(users, args.k, view=view)
+    found = served.recommend(users, args.k, view=args.view)
     if args.json:
         write_json(
             [

@@ -36,7 +36,11 @@ class Many(BaseModel):
     k: int = Field(default=10, ge=1, le=1000)
     candidates: list[Asked] | None = Field(default=None, max_length=100_000)
     exclude_known: bool = True
-    view: list[str] | None = Field(default=None, max_length=100)
+    view: (
+        Annotated[str, Strict(), Field(max_length=500)]
+        | Annotated[list[str], Field(max_length=100)]
+        | None
+    ) = None
 
 
 def create_app(
@@ -134,11 +138,10 @@ def create_app(
     ) -> list[dict[str, Any]]:
         """Return the best items of some users."""
         served = live.served
-        keep = _or_404(lambda: served.view_named(view) if view else None)
         users = [served.users.find(text) for text in user]
         found = _or_404(
             lambda: served.recommend(
-                users, k, exclude_known=exclude_known, view=keep
+                users, k, exclude_known=exclude_known, view=view or None
             )
         )
         return _listed(served, found.users, found)
