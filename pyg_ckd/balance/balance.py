@@ -74,6 +74,11 @@ class Balance(nn.Module, ABC):
         """The views whose validation Recall@20 :meth:`validated` needs."""
         return ()
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether training without evaluations is another training."""
+        return False
+
     def triples(self) -> Batch | None:
         """Draw further triples for the next step, none by default."""
         return None

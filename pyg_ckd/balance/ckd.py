@@ -168,6 +168,11 @@ class CKD(Balance):
         """The views that are taught."""
         return list(self.teachers)
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether there is a gate."""
+        return self.gate
+
     def triples(self) -> Batch | None:
         """Draw the random triples of a step."""
         return None if self.on_random is None else self.on_random.draw()

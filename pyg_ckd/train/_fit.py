@@ -34,7 +34,7 @@ def fit(
     task: Recommendation,
     *,
     max_epochs: int = 1000,
-    eval_every: int = 5,
+    eval_every: int | None = 5,
     patience: int = 10,
     monitor: str = 'val_recall@20',
     progress: bool = True,
@@ -70,6 +70,11 @@ def fit(
             ckpt_path=path if path.exists() else None,
         )
 
+    With ``eval_every=None`` nothing is evaluated: training takes
+    ``max_epochs``, that of teachers, too, and the task has the last weights.
+    That is for a model on all interactions, see
+    :class:`~pyg_ckd.transforms.TrainOnAll`.
+
     Where the features of the modalities that the model learns from differ in
     scale, more than tenfold, a warning says so, once.
 
@@ -78,7 +83,7 @@ def fit(
         max_epochs (int, optional): The largest number of epochs.
             (default: :obj:`1000`)
         eval_every (int, optional): Evaluate on validation after every so many
-            epochs. (default: :obj:`5`)
+            epochs, or never if it is :obj:`None`. (default: :obj:`5`)
         patience (int, optional): Stop when so many evaluations in a row, and
             one more, brought nothing better. (default: :obj:`10`)
         monitor (str, optional): The logged value to maximise.
@@ -95,7 +100,8 @@ def fit(
             ``precision``, ``max_time``, ``callbacks`` or ``logger``.
 
     Returns:
-        The task. ``task.history`` holds what was logged.
+        The task. ``task.history`` holds what was logged, ``task.best_epoch``
+        the epoch whose weights it has.
 
     Raises:
         ValueError: If an argument is out of its range, or one of Lightning's
@@ -131,7 +137,13 @@ def fit(
         )
     if ckpt_path is not None:
         _check_file(ckpt_path)
-    check(task.data, splits=('val',))
+    if eval_every is not None:
+        check(task.data, splits=('val',))
+    elif task.balance is not None and task.balance.needs_validation:
+        raise ValueError(
+            f"'{task.balance!r}' learns from validation, so that 'eval_every' "
+            f"needs to be a number in 'fit'"
+        )
     best = KeepBest(monitor, patience)
     line = ProgressLine(task.title, best)
     own: list[Callback] = [best, line] if progress else [best]
@@ -146,9 +158,11 @@ def fit(
                 f"'{task.recommender.name}' has no parameters to train: leave "
                 f'it out'
             )
-        history = [{'epoch': 0, **task.validation()}]
-        best.epoch, best.score = 0, monitored(history[0], monitor)
-        task.history = history
+        task.best_epoch = 0
+        if eval_every is not None:
+            history = [{'epoch': 0, **task.validation()}]
+            best.epoch, best.score = 0, monitored(history[0], monitor)
+            task.history = history
         if progress:
             line.close(0)
         return task.eval()
@@ -182,7 +196,8 @@ def fit(
                 line.close(trainer.current_epoch)
     if isinstance(best.exception, KeyboardInterrupt):
         raise KeyboardInterrupt
-    if best.epoch is None:
+    task.best_epoch = best.epoch or trainer.current_epoch
+    if best.epoch is None and eval_every is not None:
         warn(
             f'Training of {task.title} ended before its first evaluation, so '
             f'that it has its last weights'
@@ -214,8 +229,13 @@ def _taught(
     return fit(teacher, **arguments).recommender
 
 
-def _check_numbers(max_epochs: int, eval_every: int, patience: int) -> None:
-    for name, value in (('max_epochs', max_epochs), ('eval_every', eval_every)):
+def _check_numbers(
+    max_epochs: int, eval_every: int | None, patience: int
+) -> None:
+    for name, value in (
+        ('max_epochs', max_epochs),
+        ('eval_every', 1 if eval_every is None else eval_every),
+    ):
         if not isinstance(value, int) or value < 1:
             raise ValueError(
                 f"'{name}' needs to be a positive number of epochs in 'fit' "

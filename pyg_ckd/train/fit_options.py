@@ -10,7 +10,7 @@ from pyg_ckd.train.trainer_options import TrainerOptions
 class FitOptions(TrainerOptions, total=False):
     """The arguments of :func:`pyg_ckd.train.fit`, for type checkers."""
 
-    eval_every: int
+    eval_every: int | None
     max_epochs: int
     monitor: str
     patience: int

@@ -104,6 +104,8 @@ class Recommendation(Resumable, Trained):
         self.lr = lr
         self.batch_size = batch_size
         self.sampling = sampling
+        #: The epoch whose weights it has, once it was trained by ``fit``.
+        self.best_epoch: int | None = None
         #: Further views that are evaluated in the next training.
         self.watched: list[Keep] = []
         #: What the line of progress calls it.

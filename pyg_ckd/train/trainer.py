@@ -32,7 +32,7 @@ _OF_TASK = {'balance', 'batch_size', 'keep', 'lr', 'objective', 'sampling'}
 def make_trainer(
     own: Sequence[Callback],
     max_epochs: int,
-    eval_every: int,
+    eval_every: int | None,
     *,
     callbacks: Callback | Sequence[Callback] | None = None,
     **kwargs: Any,
@@ -42,7 +42,8 @@ def make_trainer(
     Args:
         own: The callbacks of the library, which come first.
         max_epochs: The largest number of epochs.
-        eval_every: Evaluate after every so many epochs.
+        eval_every: Evaluate after every so many epochs; never if it is
+            ``None``.
         callbacks: The callbacks of the user.
         **kwargs: Further arguments of :class:`pytorch_lightning.Trainer`.
 
@@ -87,10 +88,12 @@ def make_trainer(
         'logger': False,
         'enable_checkpointing': any(isinstance(c, Checkpoint) for c in both),
     }
+    if eval_every is None:
+        defaults['limit_val_batches'] = 0
     with quiet():
         trainer = Trainer(
             max_epochs=max_epochs,
-            check_val_every_n_epoch=min(eval_every, max_epochs),
+            check_val_every_n_epoch=min(eval_every or 1, max_epochs),
             num_sanity_val_steps=0,
             callbacks=both,
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in both),

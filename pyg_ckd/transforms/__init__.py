@@ -7,6 +7,7 @@ from .missing_modality import MissingModality
 from .noisy_modality import NoisyModality
 from .normalized_adjacency import NormalizedAdjacency, normalized
 from .standardize_modality import StandardizeModality
+from .train_on_all import TrainOnAll
 
 __all__ = [
     'AblateModality',
@@ -16,6 +17,7 @@ __all__ = [
     'NoisyModality',
     'NormalizedAdjacency',
     'StandardizeModality',
+    'TrainOnAll',
     'nearest_neighbors',
     'normalized',
 ]

@@ -2,6 +2,7 @@ import copy
 import logging
 import sys
 import tempfile
+import warnings
 
 import pytest
 import pytorch_lightning as pl
@@ -405,3 +406,51 @@ def test_a_task_stands_for_what_it_trained(data, task_of, run):
     ):
         assert torch.equal(one, other)
     explain(task, data, 3, 2)
+
+
+def test_nothing_is_evaluated(data, task_of, run):
+    """The weights are those of as many epochs, whatever is held out."""
+    wanted = run(task_of(), max_epochs=3, eval_every=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        warnings.filterwarnings('ignore', '.*LeafSpec')
+        task = run(
+            Recommendation(
+                task_of().model, unsplit(data), lr=0.05, batch_size=200
+            ),
+            max_epochs=3,
+            eval_every=None,
+        )
+    assert same(state(task.model), state(wanted.model))
+    assert task.best_epoch == wanted.best_epoch == 3
+    assert task.history == []
+
+
+def test_nothing_is_evaluated_of_teachers_either(data, task_of, run):
+    graph = unsplit(data)
+    task = Recommendation(task_of().model, graph, balance=CKD())
+    task = run(task, max_epochs=2, eval_every=None)
+    assert len(task.balance.teachers) == 2
+    again = CKD(teachers=task.balance.teachers)
+    task = Recommendation(task_of().model, graph, balance=again)
+    assert run(task, max_epochs=2, eval_every=None).best_epoch == 2
+    baseline = Recommendation(Popularity.from_data(graph), graph)
+    assert run(baseline, eval_every=None).best_epoch == 0
+
+
+def test_a_gate_needs_validation(task_of, run):
+    with pytest.raises(ValueError, match="'eval_every' needs to be a number"):
+        run(task_of(balance=CKD(gate=True)), eval_every=None)
+
+
+def test_best_epoch(task_of, run):
+    task = run(task_of(), max_epochs=6, eval_every=2)
+    best = max(task.history, key=lambda entry: entry['val_recall@20'])
+    assert task.best_epoch == best['epoch']
+
+
+def unsplit(data):
+    """Return data of which nothing is held out for validation."""
+    graph = copy.copy(data)
+    del graph[RATES].val_edge_label_index
+    return graph

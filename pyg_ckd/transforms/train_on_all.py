@@ -1,0 +1,59 @@
+"""Training on all that is known."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
+
+from pyg_ckd.graph import RATED_BY, RATES, check, modalities
+
+LABELS = ('val_edge_label_index', 'test_edge_label_index')
+
+
+class TrainOnAll(BaseTransform):
+    r"""Puts the interactions that are held out back into training.
+
+    Settings and the number of epochs are chosen on validation; the model that
+    a shop serves should know all that happened. It is trained anew for as many
+    epochs, ``fit(task, max_epochs=chosen.best_epoch, eval_every=None)``.
+
+    Ratings and times, which a graph knows for training alone, are left out.
+    It comes before transforms that build graphs from interactions, such as
+    :class:`~pyg_ckd.transforms.CoOccurrence`. The input is not changed.
+
+    Raises:
+        ValueError: If such a graph exists already.
+
+    Example:
+        >>> from pyg_ckd import from_interactions
+        >>> data = from_interactions(
+        ...     ['ann', 'ann', 'bob'], ['tea', 'cup', 'tea'],
+        ...     split=['train', 'test', 'train'])
+        >>> TrainOnAll()(data)['user', 'rates', 'item'].edge_index
+        tensor([[0, 0, 1],
+                [0, 1, 1]])
+    """
+
+    def forward(self, data: HeteroData) -> HeteroData:
+        """Put all interactions of ``data`` into training."""
+        data = copy.copy(check(data))
+        known = modalities(data)
+        for maker, modality in data.graphs if 'graphs' in data else ():
+            if modality not in known:
+                raise ValueError(
+                    f"'{self.__class__.__name__}' changes the interactions "
+                    f'that {maker} has built a graph from. Put it before that '
+                    f'transform'
+                )
+        rates = data[RATES]
+        pairs = [rates.get(name) for name in ('edge_index', *LABELS)]
+        every = torch.cat([p for p in pairs if p is not None], dim=1)
+        for name in [*rates.keys()]:
+            del rates[name]
+        rates.edge_index = every.unique(dim=1)
+        if RATED_BY in data.edge_types:
+            data[RATED_BY].edge_index = rates.edge_index.flip(0)
+        return check(data)
