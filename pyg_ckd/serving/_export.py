@@ -135,8 +135,8 @@ def writer_of(path: Path) -> Writer:
     }
     if path.suffix not in writers:
         raise ValueError(
-            f'A file of recommendations ends with {", ".join(writers)} (got '
-            f"'{path}')"
+            f'A file of recommendations ends with {", ".join(writers)}, one of '
+            f"items with {', '.join(VECTORS)} (got '{path}')"
         )
     if path.suffix == '.parquet':
         pyarrow()

@@ -127,8 +127,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
+        inside = sorted(p.parent.name for p in folder.glob(f'*/{MANIFEST}'))
         raise FileNotFoundError(
             f"'{folder}' is no saved model: it has no '{MANIFEST}'"
+            + (f', but there are models in it: {inside}' if inside else '')
         )
     if path.stat().st_size > LONGEST:
         raise ValueError(f"'{path}' is longer than {LONGEST} bytes")

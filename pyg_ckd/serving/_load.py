@@ -109,7 +109,7 @@ def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
     return Served(
         views,
         keeps,
-        list(manifest['modalities']),
+        {m: _mask(owned, m, num_items) for m in manifest['modalities']},
         _ascending(owned, 'known', num_users * num_items),
         _ascending(owned, 'untrained', num_users),
         Names('user', num_users, users),
@@ -166,6 +166,16 @@ def _ascending(owned: Mapping[str, Tensor], name: str, most: int) -> Tensor:
             f"'{name}' of '{INTERACTIONS}' is out of order or range"
         )
     return values
+
+
+def _mask(owned: Mapping[str, Tensor], name: str, size: int) -> Tensor | None:
+    """Return which items have a modality, nothing if all do."""
+    has = owned.get(f'has.{name}')
+    if has is not None and (has.shape != (size,) or has.dtype != torch.bool):
+        raise ValueError(
+            f"'has.{name}' of '{INTERACTIONS}' needs {size} truth values"
+        )
+    return has
 
 
 def _list(

@@ -42,7 +42,8 @@ def save(
     - ``weights.safetensors``: the parameters and buffers;
     - ``embeddings.safetensors``: the final embeddings of all views;
     - ``interactions.safetensors``: what users have, held out interactions
-      included, so that it is not recommended again, and who was not trained;
+      included, so that it is not recommended again, who was not trained, and
+      which items lack a modality;
     - ``users.json``, ``items.json``, ``titles.json``: ``data['user'].name``,
       ``data['item'].name`` and ``data['item'].title``, where there are any.
 
@@ -66,7 +67,8 @@ def save(
         save_model(module_of(recommender), str(new / WEIGHTS))
         save_file(tensors_of(served.views), new / EMBEDDINGS)
         owned = {'known': served.known, 'untrained': served.untrained}
-        save_file(owned, new / INTERACTIONS)
+        has = {f'has.{m}': x.cpu() for m, x in served.has.items()}
+        save_file({**owned, **has}, new / INTERACTIONS)
         lists = served.users.names, served.items.names, served.titles
         for file, values in zip(LISTS, lists, strict=True):
             if values is not None:

@@ -48,7 +48,8 @@ class Served:
     Args:
         views (Views): The embeddings of the views, the trained one first.
         keeps (list[frozenset[str]]): The views, each a set of modalities.
-        modalities (list[str]): The modalities of the items.
+        modalities (dict[str, Tensor]): The modalities of the items, and which
+            items have it, Booleans ``[num_items]``; :obj:`None` where all do.
         known (Tensor): Sorted keys ``user * num_items + item`` of what users
             have, each once.
         untrained (Tensor): The sorted rows of users without any interaction in
@@ -83,7 +84,7 @@ class Served:
         self,
         views: Views,
         keeps: Sequence[Keep],
-        modalities: Sequence[str],
+        modalities: Mapping[str, Tensor | None],
         known: Tensor,
         untrained: Tensor,
         users: Names,
@@ -100,6 +101,7 @@ class Served:
             if not isinstance(title, str):
                 raise ValueError(f'Title {row} is no text (got {title!r})')
         self.modalities = list(modalities)
+        self.has = {m: x for m, x in modalities.items() if x is not None}
         self.known, self.untrained = known, untrained
         self.users, self.items = users, items
         self.titles = None if titles is None else list(titles)
@@ -158,7 +160,7 @@ class Served:
         return cls(
             views_of(tensors, users.size, items.size, len(keeps)),
             keeps,
-            names,
+            {m: data['item'].get(f'has_{m}') for m in names},
             owned_keys(data).cpu(),
             untrained_users(data),
             users,
@@ -269,11 +271,12 @@ class Served:
                 with by default.
 
         Returns:
-            Items and the cosines of their embeddings, the nearest first.
+            Items and the cosines of their embeddings, the nearest first. Those
+            that lack the modality are left out.
 
         Raises:
-            ValueError: If there is no such item or modality, or ``k`` is not
-                positive.
+            ValueError: If there is no such item or modality, the item lacks
+                it, or ``k`` is not positive.
         """
         check_positive(k=k)
         if modality is not None and modality not in self.modalities:
@@ -283,11 +286,16 @@ class Served:
             )
         place = self._place(None if modality is None else [modality])
         row = self.items.row(item)
+        has = None if modality is None else self.has.get(modality)
+        if has is not None and not has[row]:
+            raise ValueError(f'Item {item!r} has no {modality}')
         side = self._side(place)
         cosine = scores(side.item, side.item, torch.tensor([row]))[0]
         cosine = cosine / (side.norm * side.norm[row]).clamp(min=1e-12)
         cosine[row] = -torch.inf
-        length = min(k, self.items.size - 1)
+        if has is not None:
+            cosine[~has] = -torch.inf
+        length = min(k, int(cosine.isfinite().sum()))
         score, index = stable_topk(cosine.unsqueeze(0), length)
         names = self.items.of(index[0].tolist())
         return list(zip(names, score[0].tolist(), strict=True))

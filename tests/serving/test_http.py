@@ -4,6 +4,8 @@ import json
 import os
 import threading
 import time
+from datetime import datetime, timezone
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ pytest.importorskip('fastapi')
 from fastapi.testclient import TestClient
 
 from pyg_ckd.serving.http import Live, create_app
+from pyg_ckd.serving.http.pictures import Pictures
 
 PICTURE = bytes.fromhex('89504e470d0a1a0a')
 
@@ -56,7 +59,8 @@ def entries(pairs, served):
 def test_health(client, served):
     assert client.head('/health').status_code == 200
     found = client.get('/health').json()
-    assert found.pop('since') <= time.time()
+    since = datetime.fromisoformat(found.pop('since'))
+    assert since <= datetime.now(timezone.utc)
     assert found == {
         'status': 'ok',
         'model': 'VBPR',
@@ -160,6 +164,64 @@ def test_bad_bodies(client, body, status):
     assert client.post('/recommend', json=body).status_code == status
 
 
+def test_a_view_by_its_name(client, served):
+    (named,) = client.post(
+        '/recommend', json={'users': ['u3'], 'view': 'only(text)'}
+    ).json()
+    (chosen,) = client.post(
+        '/recommend', json={'users': ['u3'], 'view': ['text']}
+    ).json()
+    assert named == chosen
+    assert [entry['item'] for entry in named['items']] == (
+        served.recommend(['u3'], view={'text'}).items[0]
+    )
+
+
+def test_unknown_names_are_skipped(client, served):
+    """Each has an answer, in the order of the request."""
+    body = {
+        'users': ['u3', 'new', 'u4'],
+        'histories': [['i1', 'today'], [], ['today'], ['i2']],
+        'candidates': ['i5', 'i6', 'today'],
+        'k': 2,
+    }
+    assert client.post('/recommend', json=body).status_code == 404
+    found = client.post(
+        '/recommend', json={**body, 'skip_unknown': True}
+    ).json()
+    assert [entry['unknown'] for entry in found] == [
+        [],
+        ['new'],
+        [],
+        ['today'],
+        [],
+        ['today'],
+        [],
+    ]
+    lists = [[one['item'] for one in entry['items']] for entry in found]
+    options = {'candidates': ['i5', 'i6']}
+    known = served.recommend(['u3', 'u4'], 2, **options).items
+    new = served.recommend_new([['i1'], ['i2']], 2, **options).items
+    assert lists == [known[0], [], known[1], new[0], [], [], new[1]]
+
+
+def test_bodies_of_another_type(client):
+    answer = client.post(
+        '/recommend',
+        content=b'{"users": ["u3"]}',
+        headers={'content-type': 'application/x-www-form-urlencoded'},
+    )
+    assert answer.status_code == 415
+    assert 'content-type: application/json' in answer.json()['detail']
+
+
+def test_parameters_that_are_there_twice(client):
+    answer = client.get('/recommend?user=u1&user=u2&k=3&k=4')
+    assert answer.status_code == 422
+    assert "'k' is there twice" in answer.json()['detail']
+    assert client.get('/recommend?user=u1&user=u2').status_code == 200
+
+
 def test_long_bodies(client):
     def chunks():
         for _ in range(300):
@@ -198,6 +260,36 @@ def test_nothing_but_pictures_is_read(client, name):
     assert b'secret' not in answer.content.replace(name.encode(), b'')
 
 
+def test_pictures_that_come_and_go(pictures):
+    shown = Pictures(pictures, every=0.0)
+    (pictures / 'deep').mkdir()
+    (pictures / 'deep' / 'i8.jpg').write_bytes(b'new')
+    assert shown.read('i8') == (b'new', 'image/jpeg')
+    (pictures / 'i7.png').unlink()
+    assert shown.read('i7') is None
+    (pictures / 'i8.gif').write_bytes(b'twice')
+    assert shown.read('i9') is None
+    assert shown.read('i8') == (b'new', 'image/jpeg')
+    (pictures / 'i8.gif').unlink()
+    os.mkfifo(pictures / 'i9.png')
+    assert shown.read('i9') is None
+
+
+def test_pictures_are_not_listed_for_each_request(pictures):
+    shown = Pictures(pictures, every=1000.0)
+    (pictures / 'i8.jpg').write_bytes(b'new')
+    assert shown.read('i8') is None
+
+
+def test_pictures_in_an_archive(pictures, tmp_path):
+    path = tmp_path / 'pictures.zip'
+    with ZipFile(path, 'w') as archive:
+        archive.write(pictures / 'i7.png', 'deep/i7.png')
+    shown = Pictures(path)
+    assert len(shown) == 1
+    assert shown.read('i7') == (PICTURE, 'image/png')
+
+
 def test_page(client):
     answer = client.get('/')
     assert answer.headers['content-type'].startswith('text/html')
@@ -210,7 +302,7 @@ def test_no_pictures(folder):
     client = TestClient(create_app(folder))
     answer = client.get('/picture', params={'item': 'i7'})
     assert answer.status_code == 404
-    with pytest.raises(NotADirectoryError, match='no folder of pictures'):
+    with pytest.raises(FileNotFoundError, match='no folder or zip archive'):
         create_app(folder, pictures=folder / 'none')
 
 
@@ -228,6 +320,22 @@ def test_a_newer_model_is_taken_up(folder, shop, plain):
             assert time.monotonic() < until
             time.sleep(0.02)
         assert client.get('/recommend', params={'user': 3}).status_code == 200
+
+
+def test_the_newest_whole_model_is_first(folder, shop, caplog):
+    save(Popularity.from_data(shop), shop, folder.parent / 'second')
+    weights = folder.parent / 'second' / 'embeddings.safetensors'
+    weights.write_bytes(weights.read_bytes()[:-1])
+    live = Live(folder.parent)
+    assert live.served.about['name'] == 'VBPR'
+    assert 'An older model is served' in caplog.text
+    caplog.clear()
+    assert not live.look()
+    assert caplog.text == ''
+    (folder / 'weights.safetensors').unlink()
+    (folder / 'embeddings.safetensors').unlink()
+    with pytest.raises(ValueError, match='second'):
+        Live(folder.parent)
 
 
 def test_a_broken_model_is_not_taken_up(folder, shop, caplog):

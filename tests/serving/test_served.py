@@ -182,6 +182,21 @@ def test_neighbours_of_users_who_were_not_trained(shop):
     assert found.scores[1][0] > 0
 
 
+def test_items_that_lack_a_modality(model, shop, tmp_path):
+    shop['item'].has_image = torch.arange(30) >= 5
+    save(model, shop, tmp_path / 'model')
+    served = load(tmp_path / 'model')
+    assert served.modalities == ['image', 'text']
+    found = served.similar_items('i7', 99, modality='image')
+    assert {item for item, _ in found} == {
+        f'i{row}' for row in range(5, 30) if row != 7
+    }
+    assert len(served.similar_items('i7', 99, modality='text')) == 29
+    assert len(served.similar_items('i3', 99)) == 29
+    with pytest.raises(ValueError, match="Item 'i3' has no image"):
+        served.similar_items('i3', modality='image')
+
+
 def test_explain(served, model, shop):
     found = served.explain('u3', 'i7')
     wanted = explain(model, shop, 3, 7, names=shop['item'].title)
@@ -293,7 +308,7 @@ def test_threads(shop):
     fresh = Served(
         served.views,
         served.keeps,
-        served.modalities,
+        dict.fromkeys(served.modalities),
         served.known,
         served.untrained,
         served.users,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,8 @@ def add_to(commands: Any) -> None:
     add(
         '--pictures',
         type=Path,
-        metavar='FOLDER',
-        help='a folder with a picture for each item, named by it',
+        metavar='PATH',
+        help='a folder or zip archive with pictures, each named by its item',
     )
     add(
         '--probe',
@@ -76,12 +78,32 @@ def call(args: Namespace) -> int:
 
     # Requests run side by side, each in a thread of its own:
     torch.set_num_threads(1)
+    logging.basicConfig(format='%(asctime)s %(message)s')
+    logging.getLogger('pyg_ckd.serving').setLevel(logging.INFO)
     app = create_app(args.folder, pictures=args.pictures, probe=args.probe)
-    messages().print(
-        f'Serves {app.state.live.served} at http://{args.host}:{args.port}',
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-    )
-    uvicorn.run(app, host=args.host, port=args.port, log_level='warning')
+    served, pictures = app.state.live.served, app.state.pictures
+    lines = [f'Serves {served} at http://{args.host}:{args.port}']
+    if pictures is not None:
+        names = served.items.of(range(served.items.size))
+        number = sum(name in pictures for name in names)
+        lines.append(f'{number} of {len(names)} items have a picture')
+    with _listening(args.host, args.port) as place:
+        for line in lines:
+            messages().print(
+                line, soft_wrap=True, highlight=False, markup=False
+            )
+        config = uvicorn.Config(app, log_level='warning')
+        uvicorn.Server(config).run(sockets=[place])
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket at an address, before anything is promised."""
+    try:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ValueError(
+            f"'--host' {host} and '--port' {port} cannot be listened at "
+            f'({error.strerror or error}); choose another'
+        ) from error

@@ -86,6 +86,11 @@ def stored(args: Namespace) -> Served:
     from pyg_ckd.serving import Served, load
 
     if args.model:
+        if getattr(args, 'is_chosen', False):
+            raise ValueError(
+                "'--dataset' is that of a run, and '--model' is a saved model: "
+                'leave one out'
+            )
         return load(args.model)
     experiment = experiment_of(args, store_of(args))
     data = experiment.data()

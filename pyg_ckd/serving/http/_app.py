@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt
 
-from pyg_ckd.serving._names import Name
+from pyg_ckd.serving._names import Name, Names
 from pyg_ckd.serving.http.live import Live
 from pyg_ckd.serving.http.pictures import Pictures
 from pyg_ckd.serving.http.size_limit import SizeLimit
@@ -33,6 +34,7 @@ class Many(BaseModel):
 
     users: list[Asked] = Field(default=[], max_length=1000)
     histories: list[list[Asked]] = Field(default=[], max_length=1000)
+    skip_unknown: bool = False
     k: int = Field(default=10, ge=1, le=1000)
     candidates: list[Asked] | None = Field(default=None, max_length=100_000)
     exclude_known: bool = True
@@ -59,7 +61,8 @@ def create_app(
 
     Args:
         folder: A saved model, or a folder of them, see :class:`Live`.
-        pictures: A folder with a picture for each item, named by it.
+        pictures: A folder or zip archive with pictures, each named by its
+            item.
         probe: The number of cells to search, see
             :class:`~pyg_ckd.serving.FaissIndex`; all items by default.
         every: How many seconds pass until it looks for a newer model.
@@ -98,11 +101,14 @@ def create_app(
         dependencies=[Depends(_check_names)],
     )
     app.add_middleware(SizeLimit, most=longest)
-    app.state.live = live
+    app.state.live, app.state.pictures = live, shown
 
     @app.exception_handler(RequestValidationError)
-    def refuse(request: object, error: RequestValidationError) -> Response:
+    def refuse(request: Request, error: RequestValidationError) -> Response:
         """Say what is wrong, without the values, which may be anything."""
+        if request.method == 'POST' and not _has_json(request):
+            wanted = "Send JSON, by the header 'content-type: application/json'"
+            return _json({'detail': wanted}, 415)
         told = [
             {'loc': one['loc'], 'msg': one['msg'], 'type': one['type']}
             for one in error.errors()
@@ -126,7 +132,7 @@ def create_app(
             'users': served.users.size,
             'items': served.items.size,
             'views': list(served.view_names()),
-            'since': live.since,
+            'since': live.since.isoformat(timespec='seconds'),
         }
 
     @app.get('/recommend')
@@ -155,16 +161,22 @@ def create_app(
             'exclude_known': request.exclude_known,
             'view': request.view,
         }
-        known = _or_404(
-            lambda: served.recommend(request.users, request.k, **options)
-        )
+        users, histories = request.users, request.histories
+        if request.skip_unknown:
+            users = _known(served.users, users)
+            histories = [_known(served.items, items) for items in histories]
+            histories = [items for items in histories if items]
+            if options['candidates'] is not None:
+                options['candidates'] = _known(
+                    served.items, options['candidates']
+                )
+        known = _or_404(lambda: served.recommend(users, request.k, **options))
         new = _or_404(
-            lambda: served.recommend_new(
-                request.histories, request.k, **options
-            )
+            lambda: served.recommend_new(histories, request.k, **options)
         )
-        lists = _listed(served, known.users, known)
-        return lists + _listed(served, [None] * len(new), new)
+        found = _listed(served, known.users, known)
+        found += _listed(served, [None] * len(new), new)
+        return _with_unknown(served, request, found)
 
     @app.get('/similar')
     def similar(
@@ -244,10 +256,18 @@ def _check_names(request: Request) -> None:
     route = request.scope['route']
     asked = route.dependant.query_params  # codespell:ignore dependant
     known = {parameter.alias for parameter in asked}
-    for name in request.query_params.keys() - known:
-        raise HTTPException(
-            422, f'There is no parameter {name!r}, but {sorted(known)}'
-        )
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, number in given.items():
+        if name not in known:
+            raise HTTPException(
+                422, f'There is no parameter {name!r}, but {sorted(known)}'
+            )
+        if number > 1 and name != 'user':
+            raise HTTPException(422, f'The parameter {name!r} is there twice')
+
+
+def _has_json(request: Request) -> bool:
+    return 'json' in request.headers.get('content-type', '')
 
 
 def _json(values: dict[str, Any], status: int) -> Response:
@@ -262,6 +282,30 @@ def _or_404(call: Callable[[], Answer]) -> Answer:
         return call()
     except (ValueError, TypeError) as error:
         raise HTTPException(404, str(error)) from error
+
+
+def _known(names: Names, asked: Iterable[Name]) -> list[Name]:
+    return [name for name in asked if name in names]
+
+
+def _with_unknown(
+    served: Served, request: Many, found: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return an answer for each request, with the names that nobody knows."""
+    if not request.skip_unknown:
+        return found
+    left = iter(found)
+    answers: list[dict[str, Any]] = []
+    for user in request.users:
+        unknown = [] if user in served.users else [user]
+        entry = {'user': user, 'items': []} if unknown else next(left)
+        answers.append({**entry, 'unknown': unknown})
+    for items in request.histories:
+        unknown = [name for name in items if name not in served.items]
+        some = len(unknown) < len(items)
+        entry = next(left) if some else {'user': None, 'items': []}
+        answers.append({**entry, 'unknown': unknown})
+    return answers
 
 
 def _listed(

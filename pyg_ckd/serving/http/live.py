@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
+from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 from pyg_ckd.serving._folder import MANIFEST
@@ -19,7 +20,8 @@ class Live:
     """The newest saved model of a folder, taken up as soon as it is there.
 
     A model that is replaced serves the requests that it has begun. One that
-    cannot be loaded is logged, and the former one goes on.
+    cannot be loaded is logged, and the former one goes on, or at the beginning
+    the one that was saved before it.
 
     Args:
         folder (str or Path): A saved model, which may be replaced by
@@ -33,7 +35,7 @@ class Live:
 
     Raises:
         FileNotFoundError: If there is no saved model.
-        ValueError: If the newest one cannot be loaded.
+        ValueError: If none can be loaded.
     """
 
     def __init__(
@@ -45,28 +47,17 @@ class Live:
         self.folder = Path(folder)
         self.every = every
         self.probe = probe
-        self._seen = self._stamp()
+        self._seen = self._broken = _stamp(self.newest())
         #: The model.
-        self.served = self._loaded()
-        #: When it was loaded, in seconds since 1970.
-        self.since = time.time()
+        self.served = self._first()
+        #: When it was loaded.
+        self.since = datetime.now(timezone.utc)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def newest(self) -> Path:
         """Return the folder of the model that was saved last."""
-        if (self.folder / MANIFEST).is_file():
-            return self.folder
-        found = [
-            (path.stat().st_mtime_ns, path.name, path.parent)
-            for path in self.folder.glob(f'[!.]*/{MANIFEST}')
-        ]
-        if not found:
-            raise FileNotFoundError(
-                f"There is no saved model in '{self.folder}': save one by "
-                f'task.save(folder)'
-            )
-        return max(found)[2]
+        return self._found()[0]
 
     def look(self) -> bool:
         """Load the newest model, if there is a newer one.
@@ -75,15 +66,18 @@ class Live:
             Whether another one is served now.
         """
         try:
-            stamp = self._stamp()
-            if stamp == self._seen:
+            folder = self.newest()
+            stamp = _stamp(folder)
+            if stamp in (self._seen, self._broken):
                 return False
-            served = self._loaded()
+            self._broken = stamp  # told once
+            served = self._loaded(folder)
         except (OSError, ValueError) as error:
             logger.error('The former model is kept: %s', error)
             return False
-        self.served, self.since, self._seen = served, time.time(), stamp
-        logger.info('Serves %s', served)
+        self._seen = stamp
+        self.served, self.since = served, datetime.now(timezone.utc)
+        logger.info('Serves %s of %s', served, folder.name)
         return True
 
     def start(self) -> None:
@@ -94,16 +88,43 @@ class Live:
         """Look no more."""
         self._over.set()
 
-    def _loaded(self) -> Served:
-        served = load(self.newest())
-        return served if self.probe is None else served.approximate(self.probe)
+    def _first(self) -> Served:
+        """Return the newest model that can be loaded."""
+        first, *others = self._found()
+        try:
+            return self._loaded(first)
+        except ValueError as error:
+            for folder in others:
+                logger.error('An older model is served: %s', error)
+                with suppress(ValueError):
+                    return self._loaded(folder)
+            raise
 
-    def _stamp(self) -> tuple[str, int, int]:
-        """Return what changes when another model is there."""
-        path = self.newest() / MANIFEST
-        stat = path.stat()
-        return str(path), stat.st_mtime_ns, stat.st_ino
+    def _found(self) -> list[Path]:
+        """Return the folders of saved models, the newest first."""
+        if (self.folder / MANIFEST).is_file():
+            return [self.folder]
+        found = [
+            (path.stat().st_mtime_ns, path.name, path.parent)
+            for path in self.folder.glob(f'[!.]*/{MANIFEST}')
+        ]
+        if not found:
+            raise FileNotFoundError(
+                f"There is no saved model in '{self.folder}': save one by "
+                f'task.save(folder)'
+            )
+        return [folder for *_, folder in sorted(found, reverse=True)]
+
+    def _loaded(self, folder: Path) -> Served:
+        served = load(folder)
+        return served if self.probe is None else served.approximate(self.probe)
 
     def _watch(self) -> None:
         while not self._over.wait(self.every):
             self.look()
+
+
+def _stamp(folder: Path) -> tuple[str, int, int]:
+    """Return what changes when another model is there."""
+    stat = (folder / MANIFEST).stat()
+    return str(folder), stat.st_mtime_ns, stat.st_ino

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from pathlib import Path
+import os.path as osp
+import threading
+import time
+
+from pyg_ckd.datasets.item_files import ItemFiles
+
+logger = logging.getLogger('pyg_ckd.serving')
 
 #: Types by how names end.
 TYPES = {
@@ -16,30 +23,34 @@ TYPES = {
 
 
 class Pictures:
-    """The pictures of items in a folder, each named by its item.
+    """The pictures of items, each a file named by its item.
 
-    They are listed once. What is asked for is looked up in the list and never
-    taken for a path, so that nothing else can be read.
+    What is asked for is looked up in a list of the files and never taken for a
+    path, so that nothing else can be read. The list is made anew when something
+    is not in it, but not too often.
 
     Args:
-        folder (str or Path): The folder.
+        path (str or Path): A folder, with or without folders in it, or a zip
+            archive.
+        every (float, optional): How many seconds a list holds at least.
+            (default: :obj:`5.0`)
 
     Raises:
-        NotADirectoryError: If it is none.
+        FileNotFoundError: If there is no such folder or archive.
+        ValueError: If the archive is damaged, or an item has two pictures.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        root = Path(folder)
-        if not root.is_dir():
-            raise NotADirectoryError(f"'{root}' is no folder of pictures")
-        self._files = {
-            path.stem: path
-            for path in sorted(root.iterdir())
-            if path.suffix.lower() in TYPES and path.is_file()
-        }
+    def __init__(
+        self, path: str | os.PathLike[str], every: float = 5.0
+    ) -> None:
+        self.path = osp.expanduser(path)
+        self.every = every
+        self._files = ItemFiles(self.path, TYPES)
+        self._listed = time.monotonic()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._files.names)
 
     def __contains__(self, item: object) -> bool:
         return str(item) in self._files
@@ -50,7 +61,26 @@ class Pictures:
         Args:
             item: The item.
         """
-        path = self._files.get(str(item))
-        if path is None:
+        if item not in self:
+            self._list_anew()
+        files = self._files
+        if str(item) not in files:
             return None
-        return path.read_bytes(), TYPES[path.suffix.lower()]
+        path = files.where(str(item))
+        if files.archive is None and not osp.isfile(path):
+            return None
+        try:
+            body = files.read(str(item))
+        except FileNotFoundError:  # It was there a moment ago.
+            return None
+        return body, TYPES[osp.splitext(path)[1].lower()]
+
+    def _list_anew(self) -> None:
+        with self._lock:
+            if time.monotonic() < self._listed + self.every:
+                return
+            self._listed = time.monotonic()
+            try:
+                self._files = ItemFiles(self.path, TYPES)
+            except (OSError, ValueError) as error:
+                logger.error('The former pictures are kept: %s', error)

@@ -132,7 +132,7 @@ def test_of_a_view(call, shops, tmp_path):
     )
     status, _, err = call('export', *usage[:3], 'smell', '--out', path)
     assert status == 2
-    assert "no view 'smell', but ['full', 'only(" in err
+    assert "'view' needs to be one of ['full', 'only(" in err
 
 
 def test_more_than_there_are(call, place, tmp_path):
@@ -162,7 +162,8 @@ def test_unknown_formats(call, place, tmp_path, name):
     path = tmp_path / name
     status, out, err = call('export', *USAGE, *place, '--out', path)
     assert (status, out) == (2, '')
-    assert f"ends with .csv, .jsonl, .parquet (got '{path}')" in err
+    assert 'ends with .csv, .jsonl, .parquet, one of items with .npy' in err
+    assert f"(got '{path}')" in err
 
 
 def test_a_file_is_whole_or_as_it_was(call, place, tmp_path):

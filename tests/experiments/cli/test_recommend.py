@@ -109,6 +109,12 @@ def test_of_a_saved_model(call, data, tmp_path):
             ],
         }
     ]
+    status, _, err = call(*usage, '--user', 'user 7', '--dataset', 'corner')
+    assert (status, err.count('\n')) == (2, 1)
+    assert 'leave one out' in err
+    status, _, err = call('recommend', '--model', tmp_path, '--user', '7')
+    assert status == 2
+    assert "there are models in it: ['model']" in err
     status, _, err = call(*usage, '--user', '7')
     assert (status, err.count('\n')) == (2, 1)
     assert "no user 7; the first of 30 is 'user 0'" in err

@@ -28,6 +28,9 @@ def test_it_answers_until_it_is_stopped(folder):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     command = [sys.executable, '-m', 'pyg_ckd', 'serve', str(folder)]
+    (folder.parent / 'pictures').mkdir()
+    (folder.parent / 'pictures' / '7.png').write_bytes(b'')
+    command += ['--pictures', str(folder.parent / 'pictures')]
     process = subprocess.Popen(
         [*command, '--port', str(port)],
         stderr=subprocess.PIPE,
@@ -39,6 +42,8 @@ def test_it_answers_until_it_is_stopped(folder):
         assert said.startswith('Serves Served(Popularity, 20 users, 15 items')
         address = f'http://127.0.0.1:{port}'
         assert said.endswith(f'at {address}\n')
+        pictures = process.stderr.readline()
+        assert pictures == '1 of 15 items have a picture\n'
         until = time.monotonic() + 60
         while True:
             try:
@@ -54,6 +59,14 @@ def test_it_answers_until_it_is_stopped(folder):
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, 143, -signal.SIGTERM)
         process.stderr.close()
+
+
+def test_a_port_that_is_taken(call, folder):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = call('serve', folder, '--port', port)
+    assert (status, out, err.count('\n')) == (2, '', 1)
+    assert f"'--port' {port} cannot be listened at" in err
 
 
 def test_where_no_model_is(call, tmp_path):
