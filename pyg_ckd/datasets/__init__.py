@@ -11,6 +11,7 @@ from .graph_dataset import GraphDataset
 from .image_encoder import ImageEncoder
 from .lattice_folder import LATTICEFolder
 from .mmrec_folder import MMRecFolder
+from .new_items import NewItems
 from .splits import split_interactions
 from .text_encoder import TextEncoder
 
@@ -22,6 +23,7 @@ __all__ = [
     'ImageEncoder',
     'LATTICEFolder',
     'MMRecFolder',
+    'NewItems',
     'TextEncoder',
     'describe',
     'from_interactions',

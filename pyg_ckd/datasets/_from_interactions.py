@@ -46,7 +46,8 @@ def from_interactions(
     they are, or names, which are numbered in sorted order. Names are kept as
     ``data['user'].name`` and ``data['item'].name``.
 
-    Pairs that occur several times count once; the first one stays.
+    Pairs that occur several times count once. The earliest one stays where
+    ``time`` is given, of equal times the first; without it the first.
 
     Args:
         users (list, Tensor, array, Series or DataFrame): The user of each
@@ -136,7 +137,7 @@ def from_interactions(
     x, num_items = features_of(features, item_ids, num_items)
     num_users = user_ids.count('users', num_users)
     num_items = item_ids.count('items', num_items)
-    keep = _first_of_each(user_ids.index, item_ids.index, label)
+    keep = _one_of_each(user_ids.index, item_ids.index, label, time)
     interactions = Interactions(
         user_ids.names or list(map(str, range(num_users))),
         item_ids.names or list(map(str, range(num_items))),
@@ -214,27 +215,37 @@ def _numbers(argument: str, values: Any) -> Tensor | None:
     return numbers.float() if argument == 'rating' else numbers
 
 
-def _first_of_each(user: Tensor, item: Tensor, label: Tensor | None) -> Tensor:
+def _one_of_each(
+    user: Tensor, item: Tensor, label: Tensor | None, time: Tensor | None
+) -> Tensor:
     """Return the rows in which a pair occurs for the first time."""
     key = user * (item.max() + 1) + item
     pair, inverse = key.unique(return_inverse=True)
-    rows = torch.arange(key.numel())
-    first = torch.full_like(pair, key.numel()).scatter_reduce(
-        0, inverse, rows, 'amin'
-    )
+    order = torch.arange(key.numel())
+    if time is not None:
+        order = time.argsort(stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(key.numel())
+    first = order[
+        torch.full_like(pair, key.numel()).scatter_reduce(
+            0, inverse, rank, 'amin'
+        )
+    ]
     if label is not None:
         other = label != label[first[inverse]]
         if other.any():
             row = int(other.byte().argmax())
+            rows = sorted((int(first[inverse[row]]), row))
             raise ValueError(
-                f"'split' is different in rows {int(first[inverse[row]])} and "
-                f'{row}, which hold the same user and item; leave one out'
+                f"'split' is different in rows {rows[0]} and {rows[1]}, which "
+                f'hold the same user and item; leave one out'
             )
     repeated = key.numel() - pair.numel()
     if repeated:
+        which = 'first' if time is None else 'earliest'
         warnings.warn(
             f'{repeated} of {key.numel()} interactions repeat a user and item '
-            f'of an earlier row; each pair counts once',
+            f'of another row; each pair counts once, the {which} one',
             stacklevel=3,
         )
     return first.sort().values

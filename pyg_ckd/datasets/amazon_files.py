@@ -9,7 +9,6 @@ import os
 import os.path as osp
 import re
 import reprlib
-import warnings
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,6 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.interactions import Interactions
+from pyg_ckd.datasets.problems import Problems
 
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 _MAX_INT = 2**63 - 1
@@ -31,6 +31,7 @@ _CHUNK = 256  # Records of images that are read at once.
 _TEXTS = ('title', 'brand', 'description')
 _START = re.compile(rb"\{'asin': '(\w+)'[,}]")
 _SURROGATE = re.compile('[\ud800-\udfff]')
+_REMEDY = 'download the file again'
 
 
 def read_reviews(
@@ -45,9 +46,9 @@ def read_reviews(
 
     Args:
         path: The file.
-        skip_invalid: Whether to skip invalid lines, and of two lines of the
-            same user and item the later one, with one warning for all.
-            (default: ``False``)
+        skip_invalid: Whether to skip invalid lines, and of several lines of
+            the same user and item all but the earliest (at equal times the
+            first), with one warning for all. (default: ``False``)
 
     Returns:
         The interactions in the order of the file, the users and items sorted.
@@ -73,7 +74,7 @@ def read_reviews(
         >>> reviews.users, reviews.items, reviews.rating
         (['A1'], ['B1'], tensor([4.]))
     """
-    problems = _Problems(path, 'line', skip_invalid)
+    problems = Problems(path, 'line', skip_invalid, _REMEDY)
     user_numbers: dict[str, int] = {}
     item_numbers: dict[str, int] = {}
     lines, user, item, time = (array('q') for _ in range(4))
@@ -82,7 +83,7 @@ def read_reviews(
         try:
             user_id, item_id, overall, seconds = _parse_review(text)
         except ValueError as error:
-            problems.add(line, str(error))
+            problems.add(line, 'is malformed', str(error))
             continue
         lines.append(line)
         user.append(user_numbers.setdefault(user_id, len(user_numbers)))
@@ -90,15 +91,16 @@ def read_reviews(
         rating.append(overall)
         time.append(seconds)
 
-    keep = np.ones(len(lines), dtype=bool)
     user_ids, item_ids = list(user_numbers), list(item_numbers)
-    for row, twin in _find_twins(np.array(user), np.array(item)):
+    pairs = np.array(user), np.array(item)
+    for row, twin in _find_twins(*pairs):
         problems.add(
             lines[twin],
+            'repeats a user and item',
             f"user '{user_ids[user[row]]}' and item '{item_ids[item[row]]}' "
             f'are paired twice, first in line {lines[row]}',
         )
-        keep[twin] = False
+    keep = _are_earliest(*pairs, np.array(time))
     problems.warn()
     if not lines:
         raise ValueError(
@@ -159,7 +161,7 @@ def read_metadata(
         ...     read_metadata(path, ['B1', 'B2'])
         {'B1': {'title': 'A cup'}}
     """
-    problems = _Problems(path, 'line', skip_invalid)
+    problems = Problems(path, 'line', skip_invalid, _REMEDY)
     wanted = set(items)
     line_of: dict[str, int] = {}
     metadata: dict[str, dict[str, Any]] = {}
@@ -170,11 +172,12 @@ def read_metadata(
         try:
             item, values = _parse_metadata(text)
         except ValueError as error:
-            problems.add(line, str(error))
+            problems.add(line, 'is malformed', str(error))
             continue
         if item in line_of:
             problems.add(
                 line,
+                'repeats an item',
                 f"item '{item}' has two, the first is line {line_of[item]}",
             )
         elif item in wanted:
@@ -226,60 +229,37 @@ def read_image_features(
         ...     )
         (tensor([[0., 0.], [1., 2.]]), tensor([False,  True]))
     """
-    problems = _Problems(path, 'record', skip_invalid)
+    problems = Problems(path, 'record', skip_invalid, _REMEDY)
     row_of = {item: row for row, item in enumerate(items)}
     x = np.zeros((len(items), num_features), np.float32)
     record_of = np.zeros(len(items), np.int64)  # 0 if there is none.
     for record, item, features in _read_records(path, num_features):
         row = row_of.get(item)
         if not (item.isascii() and item.isprintable()):
-            problems.add(record, f'the ASIN {item!r} is not printable ASCII')
+            problems.add(
+                record,
+                'has an ASIN that is not printable ASCII',
+                f'the ASIN {item!r} is not printable ASCII',
+            )
         elif row is None:
             continue
         elif record_of[row]:
             problems.add(
                 record,
+                'repeats an item',
                 f"item '{item}' has two, the first is record {record_of[row]}",
             )
         elif not np.isfinite(features).all():
-            problems.add(record, f"the features of '{item}' are not finite")
+            problems.add(
+                record,
+                'has features that are not finite',
+                f"the features of '{item}' are not finite",
+            )
         else:
             x[row] = features
             record_of[row] = record
     problems.warn()
     return torch.from_numpy(x), torch.from_numpy(record_of > 0)
-
-
-class _Problems:
-    """Raises the first problem with a file, or counts them to warn once."""
-
-    def __init__(
-        self, path: str | os.PathLike[str], unit: str, skip: bool
-    ) -> None:
-        self.path = path
-        self.unit = unit
-        self.skip = skip
-        self.count = 0
-        self.first = (_MAX_INT, '')
-
-    def add(self, number: int, problem: str) -> None:
-        if not self.skip:
-            raise ValueError(
-                f"'{self.path}', {self.unit} {number}: {problem}; download the "
-                f'file again, or pass skip_invalid=True to skip such '
-                f'{self.unit}s'
-            )
-        self.count += 1
-        self.first = min(self.first, (number, problem))
-
-    def warn(self) -> None:
-        if self.count:
-            number, problem = self.first
-            warnings.warn(
-                f"'{self.path}': {self.count} invalid {self.unit}s skipped, "
-                f'the first of them {self.unit} {number}: {problem}',
-                stacklevel=3,
-            )
 
 
 def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
@@ -426,6 +406,17 @@ def _find_twins(
     later, earlier = order[1:][same], order[:-1][same]
     for twin, row in sorted(zip(later.tolist(), earlier.tolist(), strict=True)):
         yield row, twin
+
+
+def _are_earliest(
+    user: NDArray[np.int64], item: NDArray[np.int64], time: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which rows are the earliest of their pair, of equals the first."""
+    order = np.lexsort((time, item, user))
+    same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
+    is_earliest = np.ones(len(order), dtype=bool)
+    is_earliest[order[1:][same]] = False
+    return is_earliest
 
 
 def _sort_ids(

@@ -8,7 +8,6 @@ import os.path as osp
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.amazon_files import (
@@ -16,18 +15,15 @@ from pyg_ckd.datasets.amazon_files import (
     read_metadata,
     read_reviews,
 )
+from pyg_ckd.datasets.contents import Contents, Modality
 from pyg_ckd.datasets.download import download, verify
-from pyg_ckd.datasets.encode import template_fields
+from pyg_ckd.datasets.encode import Matrix, template_fields
 from pyg_ckd.datasets.interactions import Interactions
 from pyg_ckd.datasets.published_split import split_state
-from pyg_ckd.datasets.raw_dataset import (
-    Modality,
-    RawDataset,
-    as_text_encoder,
-)
+from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.recipe import RawFile, Recipe
 
-_VERSION = 1  # Of the processed files, to be raised when their content changes.
+_VERSION = 2  # Of the processed files, to be raised when their content changes.
 _FIELDS = ('title', 'brand', 'categories', 'description')
 _FILES = {'image': 'image', 'text': 'metadata'}  # of each modality
 
@@ -71,8 +67,9 @@ class AmazonMultimodal(RawDataset):
             (default: ``('image', 'text')``)
         text_encoder (str or callable, optional): A model of
             `sentence-transformers`, a folder that holds one, or a function
-            from a list of texts to a tensor with a row for each. A function is
-            known by its ``repr``, which has to name all its settings.
+            from a list of texts to a matrix with a row for each, a tensor or
+            NumPy array. A function is known by its ``repr``, which has to name
+            all its settings.
             (default: ``'all-MiniLM-L6-v2'``)
         template (str, optional): The text of an item, with the fields
             ``title``, ``brand``, ``categories`` and ``description``. HTML
@@ -80,7 +77,8 @@ class AmazonMultimodal(RawDataset):
             (default: ``'{title} {brand} {categories} {description}'``)
         skip_invalid (bool, optional): Whether to skip malformed lines and
             repeated reviews or items, and warn how many there were, instead of
-            an error. (default: :obj:`False`)
+            an error. Of several reviews of an item by the same user the
+            earliest counts. (default: :obj:`False`)
         recipe (str or PathLike, optional): A file that says where to download
             from. (default: that of the category, in
             ``pyg_ckd/datasets/recipes``)
@@ -135,7 +133,7 @@ class AmazonMultimodal(RawDataset):
         split: str | os.PathLike[str] = 'mmrec',
         seed: int = 0,
         modalities: Sequence[str] = ('image', 'text'),
-        text_encoder: str | Callable[[list[str]], Tensor] = 'all-MiniLM-L6-v2',
+        text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         template: str = '{title} {brand} {categories} {description}',
         skip_invalid: bool = False,
         recipe: str | os.PathLike[str] | None = None,
@@ -222,7 +220,13 @@ class AmazonMultimodal(RawDataset):
             )
         return interactions
 
-    def read_modalities(self, items: list[str]) -> Iterator[Modality]:
+    def read_contents(self, items: list[str]) -> Contents:
+        return Contents(self._modalities(items))
+
+    def __repr__(self) -> str:
+        return f'{self.name}()'
+
+    def _modalities(self, items: list[str]) -> Iterator[Modality]:
         if 'image' in self.modalities:
             path = self._path('image')
             yield 'image', *read_image_features(path, items, self.skip_invalid)
@@ -232,9 +236,6 @@ class AmazonMultimodal(RawDataset):
             records = [_texts(metadata.get(item, {})) for item in items]
             encoder, template = self.text_encoder, self.template
             yield 'text', *self.encode_texts(encoder, template, records)
-
-    def __repr__(self) -> str:
-        return f'{self.name}()'
 
     def _path(self, key: str) -> str:
         return osp.join(self.raw_dir, self.raw_files[key].name)

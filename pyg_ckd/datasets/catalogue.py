@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import os.path as osp
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,22 +14,25 @@ from PIL.Image import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.catalogue_tables import read_interactions, read_items
-from pyg_ckd.datasets.encode import template_fields
+from pyg_ckd.datasets.catalogue_tables import (
+    new_ids,
+    read_interactions,
+    read_items,
+    warn_of_missing_rows,
+)
+from pyg_ckd.datasets.contents import Contents, Modality
+from pyg_ckd.datasets.encode import Matrix, template_fields
 from pyg_ckd.datasets.feature_files import check_modality
 from pyg_ckd.datasets.image_encoder import ImageEncoder
 from pyg_ckd.datasets.interactions import Interactions
 from pyg_ckd.datasets.item_files import ItemFiles, item_of
+from pyg_ckd.datasets.new_items import NewItems
 from pyg_ckd.datasets.pictures import PICTURES, open_picture, skip_damaged
 from pyg_ckd.datasets.published_split import split_state
-from pyg_ckd.datasets.raw_dataset import (
-    Modality,
-    RawDataset,
-    as_text_encoder,
-)
+from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.vectors import read_rows, read_vectors
 
-_VERSION = 1  # Of the processed files, to be raised when their content changes.
+_VERSION = 2  # Of the processed files, to be raised when their content changes.
 _OWN = ('image', 'text')  # Modalities that are encoded from contents.
 
 
@@ -41,7 +45,13 @@ class Catalogue(RawDataset):
     The graph is that of :class:`AmazonMultimodal`, with the modality ``text``
     if there is a ``template``, ``image`` if there are ``images``, and those of
     ``features``. An item without one has the mean of the others, and ``False``
-    in ``data['item'].has_<modality>``.
+    in ``data['item'].has_<modality>``. Items that are not in the graph are
+    encoded in the same way by :meth:`encode_new`.
+
+    A user who has bought an item several times has one interaction with it: the
+    earliest where there is a ``time_column``, wherever it is in the file (at
+    equal times the first), and the first of the file where there is none. Such
+    repeats are errors unless ``skip_invalid``.
 
     Args:
         root (str or PathLike): The directory to save results in.
@@ -70,24 +80,27 @@ class Catalogue(RawDataset):
         template (str, optional): The text of an item, with columns of ``items``
             in braces, such as ``'{title}. {description}'``.
             (default: :obj:`None`)
+        title_column (str, optional): The column of ``items`` that holds what
+            people call an item. It becomes ``data['item'].title``, with the id
+            of an item that has none. (default: :obj:`None`)
         text_encoder (str or callable, optional): As in
             :class:`AmazonMultimodal`. (default: ``'all-MiniLM-L6-v2'``)
         image_encoder (str or callable, optional): A vision model of
             `transformers`, a folder that holds one, or a function from a list
-            of :class:`PIL.Image.Image` (RGB) to a matrix. A function is known
-            by its ``repr``, which has to name all its settings.
-            (default: ``'openai/clip-vit-base-patch32'``)
+            of :class:`PIL.Image.Image` (RGB) to a matrix, a tensor or NumPy
+            array. A function is known by its ``repr``, which has to name all
+            its settings. (default: ``'openai/clip-vit-base-patch32'``)
         k_core (int, optional): The least number of interactions of each user
-            and item. (default: :obj:`5`)
+            and item. Others are left out, with a warning. (default: :obj:`5`)
         split (str or PathLike, optional): One of ``'random'``, ``'time'``,
             ``'leave_one_out'``, ``'mmrec'`` and ``'lattice'``, or a table of
             the columns ``user``, ``item`` and ``split``, see
             :func:`split_interactions`. (default: ``'mmrec'``)
         seed (int, optional): The seed of the split. (default: :obj:`0`)
         skip_invalid (bool, optional): Whether to skip rows with an empty id or
-            a malformed rating or time, repeated pairs of user and item and
-            repeated rows of ``items`` (the first counts), and damaged pictures,
-            and warn how many there were, instead of an error.
+            a malformed rating or time, repeated pairs of user and item (see
+            above) and repeated rows of ``items`` (the first counts), and
+            damaged pictures, and warn how many there were, instead of an error.
             (default: :obj:`False`)
         transform (callable, optional): As in :class:`GraphDataset`.
         pre_transform (callable, optional): As in :class:`GraphDataset`.
@@ -123,6 +136,15 @@ class Catalogue(RawDataset):
         tensor([9.0000, 7.0000, 5.0000])
         >>> data['item'].has_text
         tensor([ True, False,  True])
+
+        New items have the same kind of features:
+
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     path = Path(root, 'new.csv')
+        ...     _ = path.write_text('item,title\nvase,A vase\n')
+        ...     new = dataset.encode_new(path)
+        >>> new.name, new.features['text']
+        (['vase'], tensor([[6.]]))
     """
 
     def __init__(
@@ -139,9 +161,10 @@ class Catalogue(RawDataset):
         time_column: str | None = None,
         image_column: str | None = None,
         template: str | None = None,
-        text_encoder: str | Callable[[list[str]], Tensor] = 'all-MiniLM-L6-v2',
+        title_column: str | None = None,
+        text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         image_encoder: (
-            str | Callable[[list[Image]], Tensor]
+            str | Callable[[list[Image]], Matrix]
         ) = 'openai/clip-vit-base-patch32',
         k_core: int = 5,
         split: str | os.PathLike[str] = 'mmrec',
@@ -164,6 +187,7 @@ class Catalogue(RawDataset):
         self.time_column = time_column
         self.image_column = image_column
         self.template = template
+        self.title_column = title_column
         self.text_encoder = as_text_encoder(text_encoder)
         self.image_encoder = (
             image_encoder
@@ -191,6 +215,7 @@ class Catalogue(RawDataset):
             self.time_column,
             self.image_column,
             self.template,
+            self.title_column,
             None if self.template is None else self.text_encoder,
             None if self.images_path is None else self.image_encoder,
             self.k_core,
@@ -223,26 +248,84 @@ class Catalogue(RawDataset):
             self.rating_column,
             self.time_column,
             self.skip_invalid,
-        ).core(self.k_core)
-        if not interactions.users:
+        )
+        core = interactions.core(self.k_core)
+        if not core.users:
             raise ValueError(
                 f"'{path}': no user and item have {self.k_core} interactions "
                 f"each with others that do; choose a smaller 'k_core'"
             )
-        return interactions
+        num_lost = len(interactions.user) - len(core.user)
+        if num_lost:
+            users, items = len(interactions.users), len(interactions.items)
+            warnings.warn(
+                f'k_core={self.k_core} leaves out {users - len(core.users)} of '
+                f'{users} users and {items - len(core.items)} of {items} '
+                f'items, with {num_lost} interactions; k_core=1 keeps all',
+                stacklevel=2,
+            )
+        return core
 
-    def read_modalities(self, items: list[str]) -> Iterator[Modality]:
-        ids, rows = self._read_items(items)
-        if self.images_path is not None:
-            yield 'image', *self._encode_images(self.images_path, ids, rows)
-        if self.template is not None:
-            encoder, records = self.text_encoder, rows.to_dict('records')
-            yield 'text', *self.encode_texts(encoder, self.template, records)
-        for modality, path in self.features.items():
-            if _is_matrix(path):
-                yield modality, *read_rows(path, ids, items)
-            else:
-                yield modality, *read_vectors(path, items, ids)
+    def read_contents(self, items: list[str]) -> Contents:
+        table = None
+        if self.items_path is not None:
+            table = self._read_items(self.items_path)
+            ids = table[self.item_column]
+            warn_of_missing_rows(self.items_path, ids, items)
+        return self._contents(items, table, self.images_path, self.features)
+
+    def encode_new(
+        self,
+        items: str | os.PathLike[str],
+        images: str | os.PathLike[str] | None = None,
+        features: Mapping[str, str | os.PathLike[str]] | None = None,
+    ) -> NewItems:
+        """Return the contents of new items, encoded as those of the others.
+
+        The same template, encoders and columns hold, and ``skip_invalid``. The
+        same texts and pictures have the same features to the bit, unless the
+        results of an encoder depend on what else is encoded at once. They are
+        features before any ``pre_transform`` or ``transform``.
+
+        :func:`~pyg_ckd.serving.with_new_items` makes a trained model recommend
+        such items: ``with_new_items(model, data, new.features, new.name,
+        new.title, has=new.has)``.
+
+        Args:
+            items: A table, a row a new item.
+            images: A folder or zip archive with their pictures, as in the
+                constructor, where pictures of others are passed over. Needed if
+                the catalogue has pictures.
+            features: For each further modality of the catalogue their vectors
+                or a matrix, as in the constructor.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If an item is in the catalogue already, a file is
+                malformed, or files of a modality are missing.
+        """
+        path = osp.expanduser(items)
+        pictures = None if images is None else osp.expanduser(images)
+        vectors = {
+            modality: osp.expanduser(file)
+            for modality, file in sorted((features or {}).items())
+        }
+        self._check_new(pictures, vectors)
+        table = self._read_items(path)
+        names = new_ids(path, table[self.item_column], self.items)
+        new = self._contents(names, table, pictures, vectors, is_whole=False)
+        x, has = {}, {}
+        for modality, encoded, is_there in new.modalities:
+            x[modality] = self._as_wide(modality, encoded, is_there)
+            if not is_there.all():
+                has[modality] = is_there
+            if not is_there.any():
+                warnings.warn(
+                    f'No new item has the modality {modality!r}; check that '
+                    f'ids are written in the same way',
+                    stacklevel=2,
+                )
+        return NewItems(names, x, has, new.titles)
 
     def __repr__(self) -> str:
         return f'Catalogue({self.interactions_path!r})'
@@ -266,6 +349,7 @@ class Catalogue(RawDataset):
         matrices = list(filter(_is_matrix, self.features.values()))
         for argument, value, needed, path in (
             ('template', self.template, 'items', self.items_path),
+            ('title_column', self.title_column, 'items', self.items_path),
             ('image_column', self.image_column, 'items', self.items_path),
             ('image_column', self.image_column, 'images', self.images_path),
             ('features', matrices or None, 'items', self.items_path),
@@ -275,28 +359,120 @@ class Catalogue(RawDataset):
                     f"'{argument}' needs '{needed}' (got {value!r}); pass both"
                 )
 
-    def _read_items(self, items: list[str]) -> tuple[list[str], pd.DataFrame]:
-        """Return the ids in the table of items, and a row for each item.
+    def _check_new(self, images: str | None, features: dict[str, str]) -> None:
+        """Check that there are files for the modalities of the catalogue."""
+        if (images is None) != (self.images_path is None):
+            reason = (
+                'needs a folder or zip archive, which may be empty: the '
+                'catalogue has pictures'
+                if images is None
+                else f'is given ({images!r}), but the catalogue has no pictures'
+            )
+            raise ValueError(f"'images' {reason}")
+        if features.keys() != self.features.keys():
+            raise ValueError(
+                f"'features' needs those of the modalities "
+                f'{list(self.features)} for new items (got {list(features)})'
+            )
+        for path in filter(None, (images, *features.values())):
+            if not osp.exists(path):
+                raise FileNotFoundError(f"There is no '{path}'")
 
-        The row of an item that is not in the table is empty.
-        """
-        if self.items_path is None:
-            return [], pd.DataFrame(index=items)
-        columns = [] if self.image_column is None else [self.image_column]
+    def _read_items(self, path: str) -> pd.DataFrame:
+        """Return what is needed of a table of items, with all its rows."""
+        wanted = (self.image_column, self.title_column)
+        columns = [column for column in wanted if column is not None]
         if self.template is not None:
             columns += template_fields(self.template)
-        column = self.item_column
-        table = read_items(self.items_path, column, columns, self.skip_invalid)
-        first = table.drop_duplicates(column).set_index(column, drop=False)
-        return table[column].tolist(), first.reindex(items, fill_value='')
+        return read_items(path, self.item_column, columns, self.skip_invalid)
+
+    def _as_wide(self, modality: str, x: Tensor, has: Tensor) -> Tensor:
+        """Return features of new items, of the width of the others'."""
+        known = self._data['item'].get(f'x_{modality}')
+        if known is None:
+            return x
+        if not has.any():
+            return x.new_zeros(len(x), known.size(1))
+        # A `pre_transform` may have changed those that are known.
+        if self.pre_transform is None and x.size(1) != known.size(1):
+            raise ValueError(
+                f'New items have {x.size(1)} features of {modality!r}, the '
+                f'others {known.size(1)}; make them in the same way'
+            )
+        return x
+
+    def _contents(
+        self,
+        items: list[str],
+        table: pd.DataFrame | None,
+        images: str | None,
+        features: Mapping[str, str],
+        is_whole: bool = True,
+    ) -> Contents:
+        """Return the contents of items.
+
+        Args:
+            items: The items.
+            table: A table of items, if there is one.
+            images: Where pictures are.
+            features: Where vectors are.
+            is_whole: Whether the table has all items that there are, so that
+                files of others can be warned of.
+        """
+        ids, rows = [], pd.DataFrame(index=items)
+        if table is not None:
+            # The row of an item that is not in the table is empty.
+            column = self.item_column
+            first = table.drop_duplicates(column).set_index(column, drop=False)
+            rows = first.reindex(items, fill_value='')
+            ids = table[column].tolist()
+        titles = None
+        if self.title_column is not None:
+            column = rows[self.title_column]
+            titles = [
+                title if title.strip() else item
+                for item, title in zip(items, column, strict=True)
+            ]
+        known = ids if is_whole else []
+        modalities = self._modalities(rows, ids, known, images, features)
+        return Contents(modalities, titles)
+
+    def _modalities(
+        self,
+        rows: pd.DataFrame,
+        ids: list[str],
+        known: list[str],
+        images: str | None,
+        features: Mapping[str, str],
+    ) -> Iterator[Modality]:
+        """Yield the modalities of items.
+
+        Args:
+            rows: The row of each item.
+            ids: The item of each row of the table, for matrices.
+            known: All items that there are, if that is known.
+            images: Where pictures are.
+            features: Where vectors are.
+        """
+        items = rows.index.tolist()
+        if images is not None:
+            yield 'image', *self._encode_images(images, known, rows)
+        if self.template is not None:
+            encoder, records = self.text_encoder, rows.to_dict('records')
+            yield 'text', *self.encode_texts(encoder, self.template, records)
+        for modality, path in features.items():
+            if _is_matrix(path):
+                yield modality, *read_rows(path, ids, items)
+            else:
+                yield modality, *read_vectors(path, items, known)
 
     def _encode_images(
-        self, path: str, ids: list[str], rows: pd.DataFrame
+        self, path: str, known: list[str], rows: pd.DataFrame
     ) -> tuple[Tensor, Tensor]:
         files = ItemFiles(path, PICTURES)
         names = rows.index.tolist()
-        if ids and self.image_column is None:
-            files.warn_of_others(ids)
+        if known and self.image_column is None:
+            files.warn_of_others(known)
         if self.image_column is not None:
             column = rows[self.image_column]
             names = [item_of(name, PICTURES) or name for name in column]

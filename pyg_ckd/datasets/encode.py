@@ -8,16 +8,20 @@ import string
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.files import make_writable, open_atomic
 
 T = TypeVar('T')
+#: What an encoder returns: a row for each of the contents.
+Matrix: TypeAlias = Tensor | NDArray[Any]
 
 
 def fill_template(template: str, record: Mapping[str, str]) -> str:
@@ -70,7 +74,7 @@ def template_fields(template: str) -> list[str]:
 
 
 def encode(
-    encoder: Callable[[list[T]], Tensor],
+    encoder: Callable[[list[T]], Matrix],
     contents: Iterable[T],
     keys: Sequence[bytes],
     modality: str,
@@ -84,7 +88,7 @@ def encode(
     need the same features, one waits for the other.
 
     Args:
-        encoder: From a list of contents to a matrix.
+        encoder: From a list of contents to a matrix, a tensor or array.
         contents: What to encode. Read only if it is not in the cache.
         keys: What tells each of the contents from others, such as a hash.
         modality: The name of the modality, for messages.
@@ -157,7 +161,7 @@ def _load(path: str) -> Tensor:
 
 
 def _encode(
-    encoder: Callable[[list[T]], Tensor],
+    encoder: Callable[[list[T]], Matrix],
     contents: Iterable[T],
     num: int,
     modality: str,
@@ -186,13 +190,22 @@ def _encode(
 
 
 def _checked(x: Any, batch: Sequence[Any], modality: str) -> Tensor:
-    if not isinstance(x, Tensor) or x.dim() != 2 or len(x) != len(batch):
-        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    is_matrix = isinstance(x, Tensor | np.ndarray)
+    if not is_matrix or x.ndim != 2 or len(x) != len(batch):
+        got = tuple(x.shape) if is_matrix else type(x).__name__
         raise ValueError(
-            f'The encoder of {modality!r} needs to return a tensor of shape '
-            f'({len(batch)}, num_features) for {len(batch)} contents (got '
-            f'{got})'
+            f'The encoder of {modality!r} needs to return a tensor or NumPy '
+            f'array of shape ({len(batch)}, num_features) for {len(batch)} '
+            f'contents (got {got})'
         )
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in 'biuf':
+            raise ValueError(
+                f'The encoder of {modality!r} needs to return numbers (got an '
+                f"array of '{x.dtype}')"
+            )
+        with np.errstate(over='ignore'):  # To infinity, which is refused below.
+            x = torch.from_numpy(np.array(x, dtype=np.float32, order='C'))
     x = x.detach().to('cpu', torch.float32)
     is_finite = x.isfinite().all(dim=1)
     if not is_finite.all():

@@ -8,10 +8,16 @@ import posixpath
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator
+from contextlib import suppress
+
+from pyg_ckd.datasets.spelling import likely_spelling, nfc
 
 
 class ItemFiles:
     """The files of items, found by the name before their ending.
+
+    Names are compared in composed Unicode, whichever way they are written. What
+    a Mac puts beside files, named ``._*``, is ignored.
 
     Args:
         path (str or PathLike): A folder, with or without folders in it, or a
@@ -22,7 +28,7 @@ class ItemFiles:
     Raises:
         FileNotFoundError: If there is no such folder or archive.
         ValueError: If the archive is corrupt, or two files have the same name
-            before their endings.
+            before their endings, as names are compared.
 
     Example:
         >>> import tempfile
@@ -41,46 +47,57 @@ class ItemFiles:
         self.archive: zipfile.ZipFile | None = None
         if not osp.isdir(self.path):
             self.archive = _open_zip(self.path)
+        # The file of each item, and its name in the archive.
         self.names: dict[str, str] = {}
-        for name in sorted(self._list()):
-            item = item_of(name, endings)
-            if item is None:
+        self._archived: dict[str, str] = {}
+        for shown, name in sorted(self._list()):
+            item = item_of(shown, endings)
+            if item is None or item.startswith('._'):
                 continue
+            item = nfc(item)
             if item in self.names:
+                first = self.names[item]
+                both = f"'{first}' and '{shown}'"
+                if nfc(first) == nfc(shown):  # They look alike.
+                    both = f'{first!a} and {shown!a}'
                 raise ValueError(
-                    f"'{self.path}' has two files for '{item}': "
-                    f"'{self.names[item]}' and '{name}'; remove one of them"
+                    f"'{self.path}' has two files for '{item}': {both}; remove "
+                    f'one of them'
                 )
-            self.names[item] = name
+            self.names[item] = shown
+            self._archived[item] = name
 
     def __contains__(self, item: str) -> bool:
-        return item in self.names
+        return nfc(item) in self.names
 
     def warn_of_others(self, items: Collection[str]) -> None:
         """Warn of files that belong to none of the items that there are."""
-        others = self.names.keys() - set(items)
+        others = self.names.keys() - set(map(nfc, items))
         if others:
+            likely = likely_spelling(others, items)
             warnings.warn(
                 f"'{self.path}': {len(others)} of {len(self.names)} files "
                 f"belong to no item, such as '{self.names[min(others)]}'; a "
-                f'file is named after the id of its item',
+                f'file is named after the id of its item'
+                f'{likely and f"; {likely}"}',
                 stacklevel=2,
             )
 
     def warn_of_missing(self, names: Collection[str]) -> None:
         """Warn of files that are named, and are not there."""
-        missing = sorted({n for n in names if n and n not in self.names})
+        missing = sorted({name for name in names if name and name not in self})
         if missing:
+            likely = likely_spelling(missing, self.names)
             warnings.warn(
                 f"'{self.path}' lacks {len(missing)} of the files that are "
                 f"named, such as '{missing[0]}'; their items count as having "
-                f'none',
+                f'none{likely and f"; {likely}"}',
                 stacklevel=2,
             )
 
     def where(self, item: str) -> str:
         """Return the path of an item's file, for messages."""
-        return osp.join(self.path, self.names[item])
+        return osp.join(self.path, self.names[nfc(item)])
 
     def read(self, item: str) -> bytes:
         """Return the content of an item's file.
@@ -92,20 +109,23 @@ class ItemFiles:
             with open(self.where(item), 'rb') as file:
                 return file.read()
         try:
-            return self.archive.read(self.names[item])
+            return self.archive.read(self._archived[nfc(item)])
         except Exception as error:  # Each compression raises its own kinds.
             raise ValueError(
                 f"'{self.where(item)}' cannot be unpacked ({error}); make the "
                 f'archive anew, without a password'
             ) from error
 
-    def _list(self) -> Iterator[str]:
+    def _list(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of each file, and its name in the archive."""
         if self.archive is not None:
-            yield from self.archive.namelist()
+            for info in self.archive.infolist():
+                yield _name_in_zip(info), info.filename
             return
         for folder, _, names in os.walk(self.path):
             inside = osp.relpath(folder, self.path).replace(os.sep, '/')
-            yield from (posixpath.normpath(f'{inside}/{n}') for n in names)
+            for name in names:
+                yield posixpath.normpath(f'{inside}/{name}'), ''
 
 
 def item_of(name: str, endings: Collection[str]) -> str | None:
@@ -128,3 +148,14 @@ def _open_zip(path: str) -> zipfile.ZipFile:
         raise ValueError(
             f"'{path}' is neither a folder nor a whole zip archive ({error})"
         ) from error
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """Return the name of a file, also where it is UTF-8 and does not say so.
+
+    That is how a Mac writes archives.
+    """
+    if not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return info.filename.encode('cp437').decode('utf-8')
+    return info.filename

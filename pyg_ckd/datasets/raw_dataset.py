@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os.path as osp
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.encode import encode, fill_missing, fill_template
+from pyg_ckd.datasets.contents import Contents
+from pyg_ckd.datasets.encode import Matrix, encode, fill_missing, fill_template
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.interactions import Interactions
@@ -19,16 +20,13 @@ from pyg_ckd.datasets.splits import split_interactions
 from pyg_ckd.datasets.text_encoder import TextEncoder
 
 T = TypeVar('T')
-#: The name of a modality, the features of all items, which are zero for items
-#: that lack it, and which items have it.
-Modality: TypeAlias = tuple[str, Tensor, Tensor]
 
 
 class RawDataset(GraphDataset):
     """A user-item graph from interactions and contents by id.
 
     A subclass sets ``split`` and ``seed``, and implements
-    :meth:`read_interactions` and :meth:`read_modalities`.
+    :meth:`read_interactions` and :meth:`read_contents`.
     """
 
     split: str
@@ -39,14 +37,15 @@ class RawDataset(GraphDataset):
         """Return the interactions, before they are split."""
 
     @abstractmethod
-    def read_modalities(self, items: list[str]) -> Iterator[Modality]:
-        """Yield the modalities of items, given their ids."""
+    def read_contents(self, items: list[str]) -> Contents:
+        """Return the contents of items, given their ids."""
 
     def build(self) -> HeteroData:
         interactions = self.read_interactions()
         label = split_interactions(interactions, self.split, self.seed)
+        contents = self.read_contents(interactions.items)
         features, present = {}, {}
-        for modality, x, has in self.read_modalities(interactions.items):
+        for modality, x, has in contents.modalities:
             if not has.any():
                 raise ValueError(
                     f'No item has the modality {modality!r}; check that ids '
@@ -70,6 +69,8 @@ class RawDataset(GraphDataset):
         data.split = f'{self.split}, seed {self.seed}'
         data['user'].name = interactions.users
         data['item'].name = interactions.items
+        if contents.titles is not None:
+            data['item'].title = contents.titles
         return data
 
     @property
@@ -84,7 +85,7 @@ class RawDataset(GraphDataset):
 
     def encode_texts(
         self,
-        encoder: Callable[[list[str]], Tensor],
+        encoder: Callable[[list[str]], Matrix],
         template: str,
         records: list[dict[str, str]],
     ) -> tuple[Tensor, Tensor]:
@@ -99,7 +100,7 @@ class RawDataset(GraphDataset):
 
     def encode(
         self,
-        encoder: Callable[[list[T]], Tensor],
+        encoder: Callable[[list[T]], Matrix],
         contents: Iterable[T],
         keys: Sequence[bytes | None],
         modality: str,
@@ -129,7 +130,7 @@ class RawDataset(GraphDataset):
 
 
 def as_text_encoder(
-    encoder: str | Callable[[list[str]], Tensor],
-) -> Callable[[list[str]], Tensor]:
+    encoder: str | Callable[[list[str]], Matrix],
+) -> Callable[[list[str]], Matrix]:
     """Return an encoder, made from its name unless it is one already."""
     return encoder if callable(encoder) else TextEncoder(encoder)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pyg_ckd.datasets.text_form import likely_form
+
 _SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
 
 
@@ -29,7 +31,8 @@ def read_table(
         FileNotFoundError: If there is no such file.
         ImportError: If the file is Parquet, and ``pyarrow`` is missing.
         ValueError: If its ending is another one, it is malformed, or a column
-            is missing.
+            is missing. If it looks separated or encoded in another way, the
+            message says so.
 
     Example:
         >>> import tempfile
@@ -53,10 +56,11 @@ def read_table(
         )
     for column in columns:
         if column not in table:
-            raise ValueError(
-                f"'{path}' has no column {column!r} (it has "
+            problem = (
+                f'has no column {column!r} (it has '
                 f'{", ".join(map(repr, table.columns))}){_hint(table, hint)}'
             )
+            raise _malformed(path, _SEPARATORS.get(ending), problem)
     table = table[list(dict.fromkeys(columns))]
     return _as_text(table) if ending == '.parquet' else table
 
@@ -67,23 +71,31 @@ def _hint(table: pd.DataFrame, hint: str) -> str:
     return f'; {hint}' if hint else ''
 
 
+def _malformed(path: str, separator: str | None, problem: str) -> ValueError:
+    """Return an error, which names the likely form of a table of text."""
+    form = separator and likely_form(path, separator)
+    return ValueError(f"'{path}' {form or problem}")
+
+
 def _read_text(path: str, separator: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path, sep=separator, dtype=str, keep_default_na=False
         )
     except ValueError as error:  # Wrong bytes, a longer line or an open quote.
-        raise ValueError(
-            f"'{path}' is not a table ({str(error).strip()}); save it as UTF-8 "
-            f'with as many fields in each line as in the first'
-        ) from error
+        problem = (
+            f'is not a table ({str(error).strip()}); save it as UTF-8 with as '
+            f'many fields in each line as in the first'
+        )
+        raise _malformed(path, separator, problem) from error
     # If already the second line is longer, pandas takes its first fields for
     # the names of rows.
     if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(
-            f"'{path}' has more fields in line 2 than in line 1; name each "
-            f'column in line 1'
+        problem = (
+            'has more fields in line 2 than in line 1; name each column in '
+            'line 1'
         )
+        raise _malformed(path, separator, problem)
     return table
 
 

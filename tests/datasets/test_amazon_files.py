@@ -183,14 +183,38 @@ def test_read_reviews_skips_invalid_lines(tmp_path):
     with pytest.warns(UserWarning) as caught:
         reviews = read_reviews(path, skip_invalid=True)
     assert [str(warning.message) for warning in caught] == [
-        f"'{path}': 4 invalid lines skipped, the first of them line 2: user "
-        f"'A1' and item 'B1' are paired twice, first in line 1"
+        f"'{path}': 4 invalid lines skipped: 2 repeat a user and item (the "
+        f"first in line 2: user 'A1' and item 'B1' are paired twice, first in "
+        f'line 1), 2 are malformed (the first in line 3: expected a JSON '
+        f"object, got b'no JSON')"
     ]
     assert caught[0].filename == __file__
     assert reviews.users == ['A1']
     assert reviews.items == ['B0', 'B1']
     assert reviews.item.tolist() == [1, 0]
     assert reviews.rating.tolist() == [4.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ('times', 'expected'),
+    [
+        ([3, 2, 1], 3),  # The earliest, wherever it is.
+        ([2, 1, 3], 2),
+        ([1, 2, 3], 1),
+        ([2, 1, 1], 2),  # Of equals the first.
+        ([1, 1, 1], 1),
+    ],
+)
+def test_read_reviews_keeps_the_earliest(tmp_path, times, expected):
+    lines = [
+        review(overall=row, unixReviewTime=time)
+        for row, time in enumerate(times, start=1)
+    ]
+    path = write(tmp_path, 'a.gz', review(asin='B2', overall=9), *lines)
+    with pytest.warns(UserWarning, match='2 repeat a user and item'):
+        reviews = read_reviews(path, skip_invalid=True)
+    assert reviews.rating.tolist() == [9, expected]
+    assert reviews.time.tolist() == [100, min(times)]
 
 
 def test_read_reviews_does_not_warn_of_valid_lines(tmp_path):
@@ -400,8 +424,9 @@ def test_read_metadata_skips_invalid_lines(tmp_path):
     with pytest.warns(UserWarning) as caught:
         metadata = read_metadata(path, ['B1', 'B2'], skip_invalid=True)
     assert [str(warning.message) for warning in caught] == [
-        f"'{path}': 3 invalid lines skipped, the first of them line 2: 'title' "
-        f'is 2, expected a string of valid characters'
+        f"'{path}': 3 invalid lines skipped: 2 are malformed (the first in "
+        f"line 2: 'title' is 2, expected a string of valid characters), 1 "
+        f"repeats an item (in line 3: item 'B1' has two, the first is line 1)"
     ]
     assert metadata == {'B1': {'title': 'first'}, 'B2': {'title': 'third'}}
 
@@ -471,8 +496,11 @@ def test_read_image_features_skips_invalid_records(tmp_path):
     with pytest.warns(UserWarning) as caught:
         x, has = read_image_features(path, items, True, num_features=2)
     assert [str(warning.message) for warning in caught] == [
-        f"'{path}': 3 invalid records skipped, the first of them record 2: the "
-        f"features of '0000000002' are not finite"
+        f"'{path}': 3 invalid records skipped: 1 has features that are not "
+        f"finite (in record 2: the features of '0000000002' are not finite), 1 "
+        f'has an ASIN that is not printable ASCII (in record 3: the ASIN '
+        f"'000000ÿ003' is not printable ASCII), 1 repeats an item (in record "
+        f"4: item '0000000001' has two, the first is record 1)"
     ]
     assert x.tolist() == [[1, 1], [5, 5]]
     assert has.all()

@@ -521,7 +521,7 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
     assert f"sales.csv', row 7 below the header: {expected}" in error
 
     options = {'time_column': 'when', **options, 'skip_invalid': True}
-    with pytest.warns(UserWarning, match=r"sales.csv': 1 invalid rows skipped"):
+    with pytest.warns(UserWarning, match=r"sales.csv': 1 invalid row skipped"):
         skipped = open_catalogue(tmp_path, **options)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -700,9 +700,15 @@ class Broken:
 @pytest.mark.parametrize(
     ('x', 'expected'),
     [
-        (lambda n: torch.ones(n), 'needs to return a tensor of shape'),
-        (lambda n: torch.ones(n + 1, 2), 'needs to return a tensor of shape'),
-        (lambda n: [[1.0, 2.0]] * n, 'needs to return a tensor of shape'),
+        (lambda n: torch.ones(n), 'needs to return a tensor or NumPy array of'),
+        (
+            lambda n: torch.ones(n + 1, 2),
+            'needs to return a tensor or NumPy array of',
+        ),
+        (
+            lambda n: [[1.0, 2.0]] * n,
+            'needs to return a tensor or NumPy array of',
+        ),
         (lambda n: torch.full((n, 2), torch.nan), 'returned NaN or infinity'),
         (lambda n: torch.full((n, 2), torch.inf), 'returned NaN or infinity'),
     ],

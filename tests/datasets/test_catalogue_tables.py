@@ -8,7 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyg_ckd.datasets.catalogue_tables import read_interactions, read_items
+from pyg_ckd.datasets.catalogue_tables import (
+    read_interactions,
+    read_items,
+    warn_of_missing_rows,
+)
 
 SALES = 'who\twhat\tstars\twhen'
 
@@ -159,7 +163,7 @@ def test_read_interactions_refuses_rows(tmp_path, row, expected, place):
     with pytest.raises(ValueError, match=where):
         read(path)
 
-    with pytest.warns(UserWarning, match=r"sales.tsv': 1 invalid rows skipped"):
+    with pytest.warns(UserWarning, match=r"sales.tsv': 1 invalid row skipped"):
         interactions = read(path, skip_invalid=True)
     assert pairs(interactions) == [('ann', 'x'), ('bob', 'x'), ('bob', 'y')]
     assert interactions.time[1:].tolist() == [6, 7]
@@ -182,11 +186,96 @@ def test_read_interactions_counts_skipped_rows(tmp_path):
         tmp_path,
         *('ann\tx\tbad\t1', 'ann\tx\t5\t2', 'ann\tx\t4\t3', '\tx\t1\t1'),
     )
-    expected = r"3 invalid rows skipped, .* row 1 below the header: stars is 'b"
-    with pytest.warns(UserWarning, match=expected):
+    with pytest.warns(UserWarning) as caught:
         interactions = read(path, skip_invalid=True)
+    assert [str(warning.message) for warning in caught] == [
+        f"'{path}': 3 invalid rows skipped: 1 has no finite number in 'stars' "
+        f"(in row 1: 'bad'), 1 repeats a user and item (in row 3: 'ann' and "
+        f"'x'), 1 has no id in 'who' (in row 4: ''); row 1 is the one below "
+        f'the header'
+    ]
+    assert caught[0].filename == __file__
     assert interactions.rating.tolist() == [5]
     assert interactions.time.tolist() == [2]
+
+
+def test_read_interactions_counts_reasons(tmp_path):
+    """A few bad dates do not hide behind many repeats."""
+    repeats = ['ann\tx\t1\t2025-01-02'] * 167
+    path = write(
+        tmp_path,
+        *('ann\tx\t1\t2025-01-01', 'bob\ty\t1\t06.01.2025', *repeats),
+        *('bob\ty\t1\t', '\ty\t1\t2025-01-01', 'bob\ty\t1\t2025-01-01'),
+    )
+    with pytest.warns(UserWarning) as caught:
+        interactions = read(path, skip_invalid=True)
+    assert [str(warning.message) for warning in caught] == [
+        f"'{path}': 170 invalid rows skipped: 167 repeat a user and item (the "
+        f"first in row 3: 'ann' and 'x'), 2 have no valid date in 'when' (the "
+        f"first in row 2: '06.01.2025'), 1 has no id in 'who' (in row 171: "
+        f"''); row 1 is the one below the header"
+    ]
+    assert pairs(interactions) == [('ann', 'x'), ('bob', 'y')]
+
+
+def test_read_interactions_says_how_no_row_is_valid(tmp_path):
+    path = write(
+        tmp_path, 'ann\tx\t1\t', 'ann\ty\t1\tnow', '\ty\t1\t2025-01-01'
+    )
+    with pytest.raises(ValueError) as info:
+        read(path, skip_invalid=True, rating_column='when')
+    assert str(info.value) == (
+        f"'{path}' has no valid row: 2 have no finite number in 'when' (the "
+        f"first in row 1: ''), 1 has no id in 'who' (in row 3: '')"
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(['ann', 'bob', '']),
+            st.sampled_from('xy'),
+            st.sampled_from(['3', '1', '2', 'bad']),
+        ),
+        min_size=1,
+    ),
+    dates=st.booleans(),
+)
+def test_read_interactions_keeps_the_earliest(tmp_path_factory, rows, dates):
+    """Compare to a plain loop: at equal times the first row stays."""
+    kept = {}
+    for number, (user, item, when) in enumerate(rows):
+        if user and when != 'bad':
+            pair = (user, item)
+            if pair not in kept or int(when) < kept[pair][0]:
+                kept[pair] = (int(when), number)
+    if 2 * sum(when != 'bad' for *_, when in rows) < len(rows) or not kept:
+        return
+    lines = [
+        f'{user}\t{item}\t{number}\t'
+        + (f'1970-01-0{when}' if dates and when != 'bad' else when)
+        for number, (user, item, when) in enumerate(rows)
+    ]
+    path = write(tmp_path_factory.mktemp('rows'), *lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        interactions = read(path, skip_invalid=True)
+    stay = sorted(kept.items(), key=lambda entry: entry[1][1])
+    assert pairs(interactions) == [pair for pair, _ in stay]
+    assert interactions.rating.tolist() == [number for _, (_, number) in stay]
+    day = 86400 if dates else 1
+    start = 1 if dates else 0
+    assert interactions.time.tolist() == [
+        (when - start) * day for _, (when, _) in stay
+    ]
+
+
+def test_read_interactions_without_times_keeps_the_first(tmp_path):
+    path = write(tmp_path, 'ann\tx\t2\t9', 'ann\tx\t1\t1')
+    with pytest.warns(UserWarning, match='1 repeats a user and item'):
+        interactions = read(path, skip_invalid=True, time_column=None)
+    assert interactions.rating.tolist() == [2]
 
 
 def test_read_interactions_without_rows(tmp_path):
@@ -236,7 +325,7 @@ def test_read_interactions_naive(tmp_path_factory, rows):
         with pytest.raises(ValueError, match=f'row {first_bad} below'):
             read(path, time_column=None)
     if first_bad and not kept:
-        with pytest.raises(ValueError, match='has no valid row, the first: '):
+        with pytest.raises(ValueError, match='has no valid row: '):
             read(path, time_column=None, skip_invalid=True)
         return
     with warnings.catch_warnings():
@@ -268,7 +357,7 @@ def test_read_items_refuses_repeated_items(tmp_path):
     )
     with pytest.raises(ValueError, match=expected):
         read_items(path, 'what')
-    with pytest.warns(UserWarning, match='1 invalid rows skipped, .* row 3'):
+    with pytest.warns(UserWarning, match="1 repeats an item .in row 3: 'x'."):
         table = read_items(path, 'what', skip_invalid=True)
     # Matrices of features need all rows:
     assert table['what'].tolist() == ['x', 'y', 'x']
@@ -292,3 +381,31 @@ def test_read_items_names_missing_columns(tmp_path):
         read_items(path)
     with pytest.raises(ValueError, match="no column 'brand'"):
         read_items(path, 'what', ['brand'])
+
+
+@pytest.mark.parametrize(
+    ('items', 'expected'),
+    [
+        (
+            ['SKU-1', 'SKU-2', 'x'],
+            "3 of 3 sold items have no row in 'items.csv', such as 'SKU-1'; 2 "
+            'of them would be found in another letter case, such as '
+            "'sku-1': write ids in the same way in both tables",
+        ),
+        (
+            ['sku-1', 'x'],
+            "1 of 2 sold items has no row in 'items.csv', such as 'x'; they "
+            'count as having none of what it holds',
+        ),
+    ],
+)
+def test_warn_of_missing_rows(items, expected):
+    with pytest.warns(UserWarning) as caught:
+        warn_of_missing_rows('items.csv', ['sku-1', 'sku-2', 'y'], items)
+    assert [str(warning.message) for warning in caught] == [expected]
+
+
+def test_warn_of_missing_rows_if_there_are_any():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        warn_of_missing_rows('items.csv', ['x', 'y'], ['y'])

@@ -170,6 +170,38 @@ def test_encode_converts(tmp_path):
     assert x.tolist() == [[1.5, 1.5]]
 
 
+def read_only(x: np.ndarray) -> np.ndarray:
+    x.flags.writeable = False
+    return x
+
+
+@pytest.mark.parametrize('dtype', ['f2', 'f4', 'f8', '>f8', 'i8', 'u2', '?'])
+@pytest.mark.parametrize(
+    'form',
+    [
+        np.array,
+        np.asfortranarray,
+        read_only,
+        lambda x: x.repeat(2, axis=0)[::-2][::-1],
+    ],
+    ids=['plain', 'by columns', 'read-only', 'strided'],
+)
+def test_encode_takes_arrays(tmp_path, dtype, form):
+    """What a tensor gives, an array gives, too."""
+    numbers = np.random.default_rng(0).normal(scale=1e3, size=(3, 4))
+    if 'f' not in dtype:
+        numbers = abs(numbers.round())
+    array = form(numbers.astype(dtype))
+    tensor = torch.from_numpy(numbers.astype(dtype.lstrip('>')))
+    texts = ['a', 'b', 'c']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        x = run(Returns(lambda texts: array), texts, tmp_path / '1')
+        y = run(Returns(lambda texts: tensor), texts, tmp_path / '2')
+    assert x.dtype == torch.float32
+    assert x.equal(y)
+
+
 def test_encode_copies_what_an_encoder_uses_again(tmp_path):
     buffer = torch.zeros(1, 1)
 
@@ -280,7 +312,7 @@ def test_encode_unpickles_nothing(tmp_path):
     assert not (tmp_path / 'trace').exists()
 
 
-NEEDS = r"^The encoder of 'text' needs to return a tensor of shape \(2, num_fe"
+NEEDS = r"^The encoder of 'text' needs to return a tensor or NumPy array of s"
 
 
 @pytest.mark.parametrize(
@@ -290,7 +322,20 @@ NEEDS = r"^The encoder of 'text' needs to return a tensor of shape \(2, num_fe"
         (lambda texts: torch.ones(2, 1, 1), rf'{NEEDS}.*got \(2, 1, 1\)\)'),
         (lambda texts: torch.ones(1, 2), rf'{NEEDS}.*got \(1, 2\)\)'),
         (lambda texts: torch.ones(3, 2), rf'{NEEDS}.*got \(3, 2\)\)'),
-        (lambda texts: np.ones((2, 2)), rf'{NEEDS}.*got ndarray\)'),
+        (lambda texts: np.ones(2), rf'{NEEDS}.*got \(2,\)\)'),
+        (lambda texts: np.ones((3, 2)), rf'{NEEDS}.*got \(3, 2\)\)'),
+        (
+            lambda texts: np.array([['x'], ['y']], dtype=object),
+            "^The encoder of 'text' needs to return numbers .*of 'object'",
+        ),
+        (
+            lambda texts: np.array([['x'], ['y']]),
+            "^The encoder of 'text' needs to return numbers .*of '<U1'",
+        ),
+        (
+            lambda texts: np.array([[1.0], [1e300]]),
+            "^The encoder of 'text' returned NaN or infinity for 'b'",
+        ),
         (lambda texts: [[1.0], [2.0]], rf'{NEEDS}.*got list\)'),
         (lambda texts: None, rf'{NEEDS}.*got NoneType\)'),
         (

@@ -303,6 +303,28 @@ def test_repeated_pairs_count_once():
         from_interactions(USERS, ITEMS)
 
 
+@pytest.mark.parametrize('split', [None, 'time'])
+def test_the_earliest_of_repeated_pairs_counts(split):
+    """Whatever the order of the rows, at equal times the first."""
+    times = [5, 3, 4, 3, *range(10, 20)]
+    users, items = [0] * 14, [0] * 4 + list(range(1, 11))
+    with pytest.warns(UserWarning, match='3 of 14 .* once, the earliest one'):
+        data = from_interactions(
+            users,
+            items,
+            split=split or [0] * 14,
+            time=times,
+            rating=list(range(14)),
+        )
+    rates = data[RATES]
+    assert rates.edge_index[1, 0] == 0
+    assert rates.time[0] == 3
+    assert rates.rating[0] == 1
+    with pytest.warns(UserWarning, match='counts once, the first one'):
+        data = from_interactions(users, items, rating=times, split=[0] * 14)
+    assert data[RATES].rating[0] == 5
+
+
 def test_names_follow_the_graph(tmp_path):
     data = from_interactions(['a', 'b'], ['x', 'y'], split=[0, 0])
     path = tmp_path / 'data.pt'

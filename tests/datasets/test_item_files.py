@@ -128,6 +128,81 @@ def test_files_of_no_item(tmp_path):
         files.warn_of_others(files.names)
 
 
+def test_files_of_items_in_another_spelling(tmp_path):
+    files = ItemFiles(write(tmp_path, {'CUP.jpg': b'', 'a.jpg': b''}), {'.jpg'})
+    expected = "1 of them would be found in another letter case, such as 'cup'"
+    with pytest.warns(UserWarning, match=f'2 of 2 .* to no item.*; {expected}'):
+        files.warn_of_others(['cup', 'pot'])
+    expected = "1 of them would be found in another letter case, such as 'CUP'"
+    with pytest.warns(UserWarning, match=f'lacks 2 of .*; {expected}'):
+        files.warn_of_missing(['cup', 'pot'])
+
+
+COMPOSED, DECOMPOSED = 'caf\u00e9', 'cafe\u0301'
+
+
+@pytest.mark.parametrize('archive', [False, True])
+@pytest.mark.parametrize(
+    ('item', 'name'), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)]
+)
+def test_item_files_compares_composed_names(tmp_path, item, name, archive):
+    """A Mac may write an accent as a character of its own."""
+    path = write(tmp_path, {f'{name}/{name}.jpg': b'red'}, archive)
+    files = ItemFiles(path, {'.jpg'})
+    for spelling in (item, name):
+        assert spelling in files
+        assert files.read(spelling) == b'red'
+        assert files.where(spelling) == str(path / name / f'{name}.jpg')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        files.warn_of_others([item])
+        files.warn_of_missing([item])
+
+
+@pytest.mark.parametrize('archive', [False, True])
+def test_item_files_refuses_two_that_look_alike(tmp_path, archive):
+    names = [f'{COMPOSED}.jpg', f'{DECOMPOSED}.jpg']
+    path = write(tmp_path, dict.fromkeys(names, b''), archive)
+    if not archive and len(list(path.iterdir())) == 1:
+        pytest.skip('this file system takes them for one')
+    with pytest.raises(ValueError, match='has two files for') as info:
+        ItemFiles(path, {'.jpg'})
+    for name in names:  # Told apart by what they consist of.
+        assert ascii(name) in str(info.value)
+
+
+def test_item_files_reads_archives_of_a_mac(tmp_path):
+    """Their names are UTF-8 and do not say so; notes lie beside files."""
+    path = write(
+        tmp_path,
+        {
+            f'{DECOMPOSED}.jpg': b'red',
+            f'__MACOSX/._{DECOMPOSED}.jpg': b'note',
+        },
+        archive=True,
+    )
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b'PK\3\4', 7), (b'PK\1\2', 9)):
+        at = -1
+        while (at := content.find(mark, at + 1)) >= 0:
+            content[at + flags] &= ~0x08  # Bit 11 says UTF-8.
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert f'{DECOMPOSED}.jpg' not in archive.namelist()
+
+    files = ItemFiles(path, {'.jpg'})
+    assert list(files.names) == [COMPOSED]
+    assert files.read(COMPOSED) == b'red'
+    assert files.where(COMPOSED) == str(path / f'{DECOMPOSED}.jpg')
+
+
+def test_item_files_reads_old_archives(tmp_path):
+    """Where a name is no UTF-8, it is in the code page of DOS."""
+    path = write(tmp_path, {'caf?.jpg': b'red'}, archive=True)
+    path.write_bytes(path.read_bytes().replace(b'caf?.jpg', b'caf\x82.jpg'))
+    assert ItemFiles(path, {'.jpg'}).read(COMPOSED) == b'red'
+
+
 def test_named_files_that_are_not_there(tmp_path):
     files = ItemFiles(write(tmp_path), {'.jpg', '.png'})
     with pytest.warns(UserWarning, match="lacks 1 of .* named, such as 'jug'"):

@@ -60,6 +60,15 @@ def test_read_vectors(tmp_path, archive):
     assert has.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize('archive', [False, True])
+def test_read_vectors_compares_names_in_composed_unicode(tmp_path, archive):
+    path = write(tmp_path, {'cafe\u0301': [1.0], 'th\u00e9': [2.0]}, archive)
+
+    x, has = read_vectors(path, ['caf\u00e9', 'the\u0301'])
+    assert x.tolist() == [[1], [2]]
+    assert has.all()
+
+
 def test_read_vectors_of_none(tmp_path):
     x, has = read_vectors(write(tmp_path, VECTORS), ['tea', 'jar'])
     assert len(x) == 2
