@@ -248,7 +248,7 @@ class Served:
         embedding of her items, the best linear map from one to the other over
         the users of training is known in closed form, see :class:`LinearMap`.
         Neighbours and filters embed users in what they have, see
-        :class:`ItemWeights`.
+        ``ItemWeights``.
 
         Args:
             history: The items that she has, at least one.

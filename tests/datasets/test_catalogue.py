@@ -19,8 +19,11 @@ from torch import Tensor
 
 from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.image_encoder import ImageEncoder
+from pyg_ckd.datasets.new_items import NewItems
 from pyg_ckd.datasets.text_encoder import TextEncoder
-from pyg_ckd.graph import RATED_BY, RATES
+from pyg_ckd.graph import RATED_BY, RATES, check
+from pyg_ckd.nn import VBPR
+from pyg_ckd.serving import Served, with_new_items
 
 LABELS = ('train', 'validation', 'test')
 COLOURS = {'cup': (255, 0, 0), 'pot': (0, 255, 0), 'mug': (0, 0, 255)}
@@ -549,6 +552,11 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
             "'template' needs 'items' (got '{title}')",
         ),
         (
+            {'title_column': 'title', 'items': None},
+            "'title_column' needs 'items' (got 'title')",
+        ),
+        ({'title_column': 'name'}, "items.csv' has no column 'name'"),
+        (
             {'image_column': 'photo', 'items': None},
             "'image_column' needs 'items' (got 'photo')",
         ),
@@ -836,6 +844,434 @@ def test_catalogue_naive(tmp_path, k_core):
     for x, c in zip(data['item'].x_image, colour, strict=True):
         row = torch.tensor(c) / 255 if c else known.mean(dim=0)
         torch.testing.assert_close(x, row)
+
+
+def messages(caught: list[warnings.WarningMessage]) -> list[str]:
+    return [str(warning.message) for warning in caught]
+
+
+def test_catalogue_warns_of_items_without_a_row(shop):
+    upper = ITEMS.replace('cup,', 'CUP,').replace('mug,', 'Mug,')
+    write(shop, items=upper.replace('jar,', 'vase,'))
+    with pytest.warns(UserWarning) as caught:
+        dataset = open_catalogue(shop, template='{title}')
+    assert messages(caught) == [
+        f"3 of 4 sold items have no row in '{shop / 'items.csv'}', such as "
+        f"'cup'; 2 of them would be found in another letter case, such as "
+        f"'CUP': write ids in the same way in both tables"
+    ]
+    with warnings.catch_warnings():  # Once, and not if all have a row.
+        warnings.simplefilter('error')
+        open_catalogue(shop, template='{title}')
+        assert dataset[0]['item'].has_text.tolist() == [False] * 3 + [True]
+        write(shop, items=ITEMS)
+        open_catalogue(shop, template='{title}')
+        open_catalogue(shop, items=None)
+
+
+def test_catalogue_warns_of_what_the_core_leaves_out(tmp_path):
+    pairs = [(f'u{u}', f'i{i}') for u in range(6) for i in range(7)]
+    rest = [('rare', 'i1'), ('rare', 'odd'), ('u1', 'odd')]
+    rows = ''.join(f'{user},{item}\n' for user, item in pairs + rest)
+    write(tmp_path, sales=f'user,item\n{rows}')
+    with pytest.warns(UserWarning) as caught:
+        dataset = open_catalogue(tmp_path, k_core=5)
+    assert messages(caught) == [
+        'k_core=5 leaves out 1 of 7 users and 1 of 8 items, with 3 '
+        'interactions; k_core=1 keeps all'
+    ]
+    assert len(edges(dataset)) == len(pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        open_catalogue(tmp_path, k_core=1)
+
+
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_catalogue_keeps_the_earliest_of_repeated_purchases(tmp_path, order):
+    rows = [
+        'ann,cup,1,2025-03-05',
+        'ann,cup,2,2025-01-01',
+        'ann,cup,3,2025-09-09',
+    ]
+    others = [f'ann,i{day},4,2025-02-{day:02}' for day in range(1, 6)]
+    rows = '\n'.join([*(rows[i] for i in order), *others])
+    write(tmp_path, sales=f'user,item,stars,day\n{rows}\n')
+    options = {'rating_column': 'stars', 'skip_invalid': True}
+    with pytest.warns(UserWarning, match='2 repeat a user and item'):
+        dataset = open_catalogue(tmp_path, time_column='day', **options)
+    rates = dataset[0][RATES]
+    at = rates.edge_index[1] == dataset.items.index('cup')
+    assert rates.time[at].tolist() == [1735689600]  # 1 January 2025
+    assert rates.rating[at].tolist() == [2]
+
+    # Without times, the first of the file.
+    path = tmp_path / 'split.csv'
+    named = [f'ann,{item},train\n' for item in ('cup', 'i1', 'i2', 'i3')]
+    last = 'ann,i4,validation\nann,i5,test\n'
+    path.write_text(f'user,item,split\n{"".join(named)}{last}')
+    with pytest.warns(UserWarning, match='2 repeat a user and item'):
+        dataset = open_catalogue(tmp_path, split=path, **options)
+    rates = dataset[0][RATES]
+    at = rates.edge_index[1] == dataset.items.index('cup')
+    assert rates.rating[at].tolist() == [order[0] + 1]
+
+
+class AsArray:
+    """What another encoder returns, as an array of NumPy."""
+
+    def __init__(self, encoder: object) -> None:
+        self.encoder = encoder
+
+    def __call__(self, contents: list[object]) -> np.ndarray:
+        return self.encoder(contents).double().numpy()
+
+    def __repr__(self) -> str:
+        return f'AsArray({self.encoder!r})'
+
+
+def test_catalogue_takes_encoders_that_return_arrays(shop):
+    images = write_files(
+        shop, {f'{n}.png': picture(c) for n, c in COLOURS.items()}
+    )
+    options = {'images': images, 'template': '{title}'}
+    expected = open_catalogue(shop, **options)[0]['item']
+    item = open_catalogue(
+        shop,
+        text_encoder=AsArray(BagOfWords()),
+        image_encoder=AsArray(MeanColour()),
+        **options,
+    )[0]['item']
+    assert item.x_text.equal(expected.x_text)
+    assert item.x_image.equal(expected.x_image)
+    assert item.x_image.dtype == torch.float32
+
+
+def test_catalogue_has_titles(shop):
+    write(
+        shop,
+        items=ITEMS.replace('lid,A lid', 'lid,A  lid').replace('pot,', 'Pot,'),
+    )
+    with pytest.warns(UserWarning, match='1 of 4 sold items has no row'):
+        data = open_catalogue(shop, title_column='title')[0]
+    # The jar and the mug have no title, the pot has no row:
+    assert data['item'].title == ['A red  cup', 'jar', 'mug', 'pot']
+    assert 'title' not in open_catalogue(shop)[0]['item']
+    assert open_catalogue(shop, title_column='brand')[0]['item'].title == [
+        *('Acme', 'jar', 'Acme', 'pot')
+    ]
+    with warnings.catch_warnings():  # As it was saved:
+        warnings.simplefilter('error')
+        again = open_catalogue(shop, title_column='title')[0]
+    assert again['item'].title == data['item'].title
+    check(data)
+
+
+def test_catalogue_shows_titles(shop):
+    images = write_files(
+        shop, {f'{n}.png': picture(c) for n, c in COLOURS.items()}
+    )
+    data = open_catalogue(shop, images=images, title_column='title')[0]
+    served = Served.from_model(VBPR.from_data(data, dim=4), data)
+    assert served.title(served.items.find('cup')) == 'A red  cup'
+
+
+@pytest.mark.parametrize('archive', [False, True])
+@pytest.mark.parametrize(
+    ('item', 'name'), [('thé', 'the\u0301'), ('the\u0301', 'thé')]
+)
+def test_catalogue_reads_files_named_on_a_mac(tmp_path, item, name, archive):
+    """Accents of names may be characters of their own."""
+    assert item != name
+    more = ''.join(f'u{i},{item}\nu{i},pot\n' for i in range(10))
+    write(
+        tmp_path,
+        sales=f'user,item\n{more}',
+        items=f'item,photo\n{item},{item}\npot,\n',
+    )
+    images = write_files(
+        tmp_path, {f'{name}.png': picture((255, 0, 0))}, archive
+    )
+    for options in ({}, {'image_column': 'photo'}):
+        item_store = open_catalogue(tmp_path, images=images, **options)[0][
+            'item'
+        ]
+        assert item_store.x_image.tolist() == [[1, 0, 0], [1, 0, 0]]
+        assert item_store.has_image.sum() == 1
+
+
+# New items ###################################################################
+
+AWKWARD = [
+    ('plain', 'A red cup', 'Acme'),
+    ('lines', 'A red\r\ncup\n\nof clay', 'Ac  me'),
+    ('blanks', '  A  red   cup\t', ' '),
+    ('title', 'Mug, "big"; {brand}', ''),
+    ('brand', '', 'Acme'),
+    ('none', '', '  \n'),
+]
+
+
+def table(rows: list[tuple[str, ...]], *header: str) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerows([header, *rows])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('archive', [False, True])
+def test_encode_new_is_what_the_catalogue_has(tmp_path, archive):
+    """The same contents have the same features to the bit."""
+    old = [row for row in AWKWARD for _ in '12']
+    known = [(f'old{i}', *row[1:]) for i, row in enumerate(old)]
+    known[1::2] = [(name, 'Other', 'words') for name, *_ in known[1::2]]
+    new = [(f'new-{name}', *row) for name, *row in AWKWARD]
+    sales = [(f'u{u}', name) for u in range(3) for name, *_ in known]
+    columns = ('item', 'title', 'brand')
+    write(
+        tmp_path,
+        sales=table(sales, 'user', 'item'),
+        items=table(known, *columns),
+        new=table(new, *columns),
+    )
+    pixels = np.random.default_rng(0).integers(256, size=(5, 4, 7, 3))
+    photos = {}
+    for i, photo in enumerate(pixels.astype(np.uint8)):
+        file = io.BytesIO()
+        image = Image.fromarray(photo).convert(['RGB', 'L', 'P', 'RGBA'][i % 4])
+        image.save(file, ['PNG', 'JPEG', 'GIF', 'PNG'][i % 4])
+        photos[i] = file.getvalue()
+    files = {f'old{2 * i}.png': content for i, content in photos.items()}
+    files |= {
+        f'new-{AWKWARD[i][0]}.png': content for i, content in photos.items()
+    }
+    images = write_files(tmp_path, files, archive)
+    dataset = open_catalogue(
+        tmp_path, images=images, template='{title}, {brand}: {title}'
+    )
+    item = dataset[0]['item']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = dataset.encode_new(tmp_path / 'new.csv', images)
+
+    assert isinstance(found, NewItems)
+    assert found.name == [name for name, *_ in new]
+    assert found.title is None
+    assert sorted(found.features) == sorted(found.has) == ['image', 'text']
+    assert found.has['text'].tolist() == [True] * 5 + [False]
+    assert found.has['image'].tolist() == [True] * 5 + [False]
+    rows = [dataset.items.index(f'old{2 * i}') for i in range(6)]
+    for modality, x in found.features.items():
+        assert x.dtype == torch.float32
+        assert x[:5].equal(item[f'x_{modality}'][rows[:5]])
+        assert item[f'has_{modality}'][rows].equal(found.has[modality])
+        assert x[5].eq(0).all()
+        assert len(x.unique(dim=0)) > 3
+
+
+def test_encode_new_keeps_the_order_of_the_table(shop):
+    write(shop, new='item,title\nz,Z\na,A\nm,M\n')
+    dataset = open_catalogue(shop, template='{title}')
+    new = dataset.encode_new(shop / 'new.csv')
+    assert new.name == ['z', 'a', 'm']
+    assert new.features['text'].equal(BagOfWords()(['Z', 'A', 'M']))
+    assert new.has == {}
+    with pytest.raises(AttributeError):
+        new.name = []
+
+
+def test_encode_new_uses_all_columns_and_modalities(shop):
+    images = write_files(
+        shop, {'p1.png': picture(COLOURS['cup']), 'n1.png': picture((0, 51, 0))}
+    )
+    (shop / 'sound').mkdir()
+    np.save(shop / 'sound' / 'cup.npy', np.float32([1, 2]))
+    np.save(shop / 'sound' / 'tea.npy', np.float32([5, 6]))
+    np.save(shop / 'all.npy', np.arange(10.0).reshape(5, 2))
+    np.save(shop / 'new.npy', np.arange(20.0, 26).reshape(3, 2))
+    write(shop, new='item,title,photo\njam,Jam,n1.png\ntea,,\nham,Ham,n1\n')
+    dataset = open_catalogue(
+        shop,
+        images=images,
+        image_column='photo',
+        title_column='title',
+        features={'video': shop / 'all.npy', 'audio': shop / 'sound'},
+    )
+    # A matrix, or a folder, whatever the catalogue has:
+    new = dataset.encode_new(
+        shop / 'new.csv',
+        images,
+        {'audio': shop / 'sound', 'video': shop / 'new.npy'},
+    )
+    assert new.name == ['jam', 'tea', 'ham']
+    assert new.title == ['Jam', 'tea', 'Ham']
+    assert list(new.features) == ['image', 'audio', 'video']
+    green = [0, pytest.approx(0.2), 0]
+    assert new.features['image'].tolist() == [green, [0, 0, 0], green]
+    assert new.features['audio'].tolist() == [[0, 0], [5, 6], [0, 0]]
+    assert new.features['video'].tolist() == [[20, 21], [22, 23], [24, 25]]
+    assert {m: has.tolist() for m, has in new.has.items()} == {
+        'image': [True, False, True],
+        'audio': [False, True, False],
+    }
+
+    data = dataset[0]
+    model, grown = with_new_items(
+        VBPR.from_data(data, dim=4),
+        data,
+        new.features,
+        new.name,
+        new.title,
+        has=new.has,
+    )
+    assert grown['item'].name == dataset.items + new.name
+    assert grown['item'].title[-3:] == new.title
+    assert grown['item'].x_video[-3:].equal(new.features['video'])
+    assert grown['item'].has_audio[-3:].tolist() == [False, True, False]
+    mean = data['item'].x_audio[data['item'].has_audio].mean(dim=0)
+    assert grown['item'].x_audio[-1].equal(mean)
+    _, item_emb = model(grown)
+    assert len(item_emb) == len(dataset.items) + 3
+
+
+def test_encode_new_of_items_that_lack_a_modality(shop):
+    images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
+    write(shop, new='item,title\ntea,\njam,\n')
+    dataset = open_catalogue(shop, images=images, template='{title}')
+    with pytest.warns(UserWarning, match='No new item has') as caught:
+        new = dataset.encode_new(shop / 'new.csv', images)
+    assert [message.split("'")[1] for message in messages(caught)] == [
+        *('image', 'text')
+    ]
+    # As wide as that of the others:
+    assert new.features['image'].shape == (2, 3)
+    assert new.features['text'].shape == (2, 16)
+    assert not new.features['text'].any()
+    assert not any(has.any() for has in new.has.values())
+
+
+def test_encode_new_skips_invalid_rows_if_the_catalogue_does(shop):
+    write(shop, new='item,title\ntea,Tea\n,Lost\ntea,Again\njam,Jam\n')
+    path = shop / 'new.csv'
+    with pytest.raises(ValueError, match=r"new.csv', row 2 below the header"):
+        open_catalogue(shop, template='{title}').encode_new(path)
+    dataset = open_catalogue(shop, template='{title}', skip_invalid=True)
+    with pytest.warns(UserWarning, match='2 invalid rows .*1 repeats an item'):
+        new = dataset.encode_new(path)
+    assert new.name == ['tea', 'jam']
+    assert new.features['text'].equal(BagOfWords()(['Tea', 'Jam']))
+
+
+@pytest.mark.parametrize(
+    ('new', 'options', 'expected'),
+    [
+        (
+            'item,title\ntea,Tea\npot,Pot\nmug,\n',
+            {},
+            "new.csv', row 2 below the header: item is 'pot', which is in the "
+            'catalogue already, as are 2 of 3 rows; leave such rows out',
+        ),
+        ('item,title\n', {}, "new.csv' has no items; add a row for one"),
+        ('item,name\ntea,Tea\n', {}, "new.csv' has no column 'title'"),
+        (
+            'item,title\ntea,Tea\n',
+            {'images': None},
+            "'images' needs a folder or zip archive, which may be empty: the "
+            'catalogue has pictures',
+        ),
+        (
+            'item,title\ntea,Tea\n',
+            {'features': {}},
+            "'features' needs those of the modalities ['audio'] for new items "
+            '(got [])',
+        ),
+        (
+            'item,title\ntea,Tea\n',
+            {'features': {'video': 'a', 'audio': 'b'}},
+            "for new items (got ['audio', 'video'])",
+        ),
+        ('item,title\ntea,Tea\n', {'images': 'no'}, "There is no 'no'"),
+        (
+            'item,title\ntea,Tea\n',
+            {'features': {'audio': 'no.npy'}},
+            "There is no 'no.npy'",
+        ),
+        (
+            'item,title\ntea,Tea\n',
+            {'features': {'audio': 'wide.npy'}},
+            "New items have 3 features of 'audio', the others 2; make them in "
+            'the same way',
+        ),
+    ],
+)
+def test_encode_new_refuses(shop, monkeypatch, new, options, expected):
+    monkeypatch.chdir(shop)
+    images = write_files(
+        shop, {f'{n}.png': picture(c) for n, c in COLOURS.items()}
+    )
+    np.save(shop / 'all.npy', np.ones((5, 2)))
+    np.save(shop / 'wide.npy', np.ones((1, 3)))
+    np.save(shop / 'new.npy', np.ones((1, 2)))
+    write(shop, new=new)
+    dataset = open_catalogue(
+        shop,
+        images=images,
+        features={'audio': shop / 'all.npy'},
+        template='{title}',
+    )
+    given = {'images': images, 'features': {'audio': 'new.npy'}, **options}
+    with (
+        warnings.catch_warnings(),
+        pytest.raises((ValueError, FileNotFoundError)) as info,
+    ):
+        warnings.simplefilter('ignore')
+        dataset.encode_new('new.csv', **given)
+    assert expected in str(info.value)
+
+
+def test_encode_new_refuses_what_the_catalogue_has_not(shop):
+    write(shop, new='item,title\ntea,Tea\n')
+    dataset = open_catalogue(shop, template='{title}')
+    with pytest.raises(ValueError, match='but the catalogue has no pictures'):
+        dataset.encode_new(shop / 'new.csv', shop)
+    with pytest.raises(FileNotFoundError, match=r"no file '.*other.csv'"):
+        dataset.encode_new(shop / 'other.csv')
+
+
+def test_encode_new_of_a_catalogue_without_a_table_of_items(shop):
+    images = write_files(
+        shop, {'cup.png': picture((255, 0, 0)), 'tea.png': picture((0, 255, 0))}
+    )
+    write(shop, new='item\ntea\n')
+    dataset = open_catalogue(shop, items=None, images=images)
+    new = dataset.encode_new(shop / 'new.csv', images)
+    assert new.features['image'].tolist() == [[0, 1, 0]]
+
+
+def test_encode_new_passes_over_files_of_others(shop):
+    """One folder may hold all pictures and vectors of the shop."""
+    colours = {**COLOURS, 'tea': (0, 51, 0)}
+    files = {f'{n}.png': picture(c) for n, c in colours.items()}
+    files |= {f'{n}.npy': npy(c) for n, c in colours.items()}
+    folder = write_files(shop, files)
+    write(shop, new='item\ntea\n')
+    with pytest.warns(UserWarning) as caught:
+        dataset = open_catalogue(shop, images=folder, features={'rgb': folder})
+    assert [message.split('; ')[0] for message in messages(caught)] == [
+        f"'{folder}': 1 of 4 files belong to no item, such as 'tea.{ending}'"
+        for ending in ('png', 'npy')
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        new = dataset.encode_new(shop / 'new.csv', folder, {'rgb': folder})
+    assert new.features['rgb'].tolist() == [[0, 51, 0]]
+
+
+def test_encode_new_reads_the_cache(shop):
+    write(shop, new='item,title\ntea,Tea\n')
+    encoder = BagOfWords()
+    for num_encoded in (3, 3):  # Of two texts and a new one.
+        dataset = open_catalogue(shop, template='{title}', text_encoder=encoder)
+        dataset.encode_new(shop / 'new.csv')
+        assert encoder.num_encoded == num_encoded
 
 
 def test_catalogue_of_films(tmp_path, shared):
