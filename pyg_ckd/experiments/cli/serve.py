@@ -99,10 +99,15 @@ def call(args: Namespace) -> int:
 
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket at an address, before anything is promised."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    # Only where the protocol is named does asyncio send without delay:
+    place = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((host, port))
+        return place
     except OSError as error:
+        place.close()
         raise ValueError(
             f"'--host' {host} and '--port' {port} cannot be listened at "
             f'({error.strerror or error}); choose another'
