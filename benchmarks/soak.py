@@ -219,8 +219,8 @@ def report(args: argparse.Namespace, found: dict[str, Any]) -> None:
         'requests per second': f'{len(times) / found["seconds"]:.0f}',
         'p50, p99': f'{1e3 * times[len(times) // 2]:.1f} ms, '
         f'{1e3 * times[int(0.99 * len(times))]:.1f} ms',
-        'memory, MB': f'{memory[0]:.0f} at first, {max(memory):.0f} at most, '
-        f'{memory[-1]:.0f} at last',
+        'memory, MB': f'{memory[0]:.0f} at first, '
+        f'{memory[len(memory) // 2]:.0f} half way, {memory[-1]:.0f} at last',
     }
     if found['share'] is not None:
         rows['share of exact items'] = f'{found["share"]:.4f}'
