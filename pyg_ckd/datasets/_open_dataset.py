@@ -20,7 +20,8 @@ def open_dataset(
 
     1. if ``core`` is given, the folder ``root/name``: :class:`LATTICEFolder`;
     2. such a folder that holds ``name.inter``: :class:`MMRecFolder`;
-    3. one that holds ``<core>-core/train.json``: :class:`LATTICEFolder`;
+    3. one that holds ``<core>-core/train.json``, or ``train.json``:
+       :class:`LATTICEFolder`;
     4. a category of Amazon: :class:`AmazonMultimodal`.
 
     Args:
@@ -59,6 +60,8 @@ def open_dataset(
         )
     if cores:
         return LATTICEFolder(root, name, core=cores[0], **kwargs)
+    if (folder / 'train.json').is_file():
+        return LATTICEFolder(root, name, **kwargs)
 
     from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
     from pyg_ckd.datasets.recipe import Recipe
@@ -68,9 +71,9 @@ def open_dataset(
         return AmazonMultimodal(root, name, **kwargs)
     raise FileNotFoundError(
         f"'{folder}' holds neither '{name}.inter' (the format of MMRec) nor "
-        f"'<core>-core/train.json' (that of LATTICE), and '{name}' is no "
-        f'category of Amazon ({", ".join(categories)}); put the data there, or '
-        f'choose another name'
+        f"'<core>-core/train.json' or 'train.json' (that of LATTICE), and "
+        f"'{name}' is no category of Amazon ({', '.join(categories)}); put the "
+        f'data there, or choose another name'
     )
 
 

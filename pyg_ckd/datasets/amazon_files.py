@@ -29,7 +29,7 @@ _NUM_FEATURES = 4096
 _CHUNK = 256  # Records of images that are read at once.
 
 _TEXTS = ('title', 'brand', 'description')
-_START = re.compile(rb"\{'asin': '(\w+)'[,}]")
+_START = re.compile(rb"""\{(['"])asin\1: \1(\w+)\1[,}]""")
 _SURROGATE = re.compile('[\ud800-\udfff]')
 _REMEDY = 'download the file again'
 
@@ -131,8 +131,9 @@ def read_metadata(
 ) -> dict[str, dict[str, Any]]:
     r"""Return what a file ``meta_<Category>.json.gz`` tells about items.
 
-    Each line is a Python literal, a dictionary whose ``asin`` is the item. It
-    is parsed, never executed. Lines of other items may be passed over unread.
+    Each line is a Python literal, as in the original files, or a JSON object, a
+    dictionary whose ``asin`` is the item. It is parsed, never executed. Lines
+    of other items may be passed over unread.
 
     Args:
         path: The file.
@@ -167,7 +168,7 @@ def read_metadata(
     metadata: dict[str, dict[str, Any]] = {}
     for line, text in _read_lines(path):
         start = _START.match(text)
-        if start and start[1].decode() not in wanted:
+        if start and start[2].decode() not in wanted:
             continue
         try:
             item, values = _parse_metadata(text)
@@ -331,7 +332,13 @@ def _parse_review(text: bytes) -> tuple[str, str, float, int]:
 
 
 def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
-    record = _parse(text, ast.literal_eval, 'a Python dictionary')
+    # Only JSON has double quotes first, which a literal may have as well:
+    is_json = text[1:].lstrip().startswith(b'"')
+    record = _parse(
+        text,
+        _json_or_literal if is_json else ast.literal_eval,
+        'a Python dictionary or a JSON object',
+    )
     values = {
         key: _get(record, key, 'a string of valid characters', _is_text)
         for key in _TEXTS
@@ -342,6 +349,13 @@ def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
             record, 'categories', 'a list of lists of strings', _is_categories
         )
     return _get_id(record, 'asin'), values
+
+
+def _json_or_literal(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=ast.literal_eval)
+    except ValueError:
+        return ast.literal_eval(text)
 
 
 def _parse(

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.files import make_writable, open_atomic
+from pyg_ckd.datasets.told import is_told
 
 T = TypeVar('T')
 #: What an encoder returns: a row for each of the contents.
@@ -84,8 +85,8 @@ def encode(
     """Return the features of contents, from the cache if they are there.
 
     The cache knows features by the ``repr`` of the encoder and the ``keys``. An
-    encoder without a ``repr`` of its own is not cached. Of two processes that
-    need the same features, one waits for the other.
+    encoder whose class has no ``repr`` of its own is not cached. Of two
+    processes that need the same features, one waits for the other.
 
     Args:
         encoder: From a list of contents to a matrix, a tensor or array.
@@ -107,7 +108,7 @@ def encode(
     if not keys:
         return torch.empty(0, 0)
     name = repr(encoder)
-    if ' at 0x' in name:
+    if not is_told(encoder):
         warnings.warn(
             f'The encoder of {modality!r} cannot be told from others, so its '
             f'features are computed anew at every start; give it a `__repr__` '

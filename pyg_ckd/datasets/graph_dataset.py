@@ -15,19 +15,21 @@ import torch
 from filelock import FileLock
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.datasets.digests import Digests
 from pyg_ckd.datasets.files import make_writable, open_atomic
 from pyg_ckd.datasets.single_graph import SingleGraph
+from pyg_ckd.datasets.told import is_told
 from pyg_ckd.kernels import Graph, Uniform
 
 #: Of what is kept on disk, to be raised when its form changes.
-FORMAT = 3
+FORMAT = 4
 
 
 class GraphDataset(SingleGraph):
     r"""A single user-item graph that is built from files and kept on disk.
 
-    Results are kept in one folder for each state of the raw files, each of the
-    ``settings`` and each ``pre_transform``, so that none is ever taken for
+    Results are kept in one folder for each content of the raw files, each of
+    the ``settings`` and each ``pre_transform``, so that none is ever taken for
     another. They are written to a temporary file that is then renamed, and
     loaded without unpickling. Of two processes that need the same result, one
     waits for the other.
@@ -54,8 +56,7 @@ class GraphDataset(SingleGraph):
         pre_transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
     ) -> None:
-        # A memory address does not tell what an object computes:
-        unknown = ' at 0x' in repr((pre_transform, self.settings))
+        unknown = not is_told((pre_transform, self.settings))
         super().__init__(
             os.fspath(root),
             transform,
@@ -81,8 +82,12 @@ class GraphDataset(SingleGraph):
         """The folder that holds all results."""
 
     @cached_property
+    def _digests(self) -> Digests:
+        return Digests(self.processed_parent)
+
+    @cached_property
     def processed_dir(self) -> str:
-        files = [file_state(path) for path in self.raw_paths]
+        files = [(osp.basename(p), self._digests.of(p)) for p in self.raw_paths]
         state = repr((FORMAT, self.settings, files, self.pre_transform))
         text = re.sub(' at 0x[0-9a-fA-F]+', '', state)
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -102,6 +107,7 @@ class GraphDataset(SingleGraph):
         path = self.processed_paths[0]
         if osp.exists(path) and not self.force_reload:
             self._saved = _load(path)
+            self._digests.save()
             return
         make_writable(self.processed_parent)
         with FileLock(f'{self.processed_dir}.lock'):
@@ -110,6 +116,7 @@ class GraphDataset(SingleGraph):
             # Another process saves that of another plain function in the same
             # place, as soon as the lock is released.
             self._saved = _load(path)
+        self._digests.save()
 
     def process(self) -> None:
         data = self.build()
@@ -134,12 +141,3 @@ def _load(path: str) -> HeteroData:
             f"pass 'force_reload=True', and keep other objects out of what "
             f"'pre_transform' returns"
         ) from error
-
-
-def file_state(path: str) -> list[tuple[str, int, int]]:
-    """Return what tells a file, or a folder of files, from a changed one."""
-    if osp.isdir(path):
-        inside = sorted(entry.path for entry in os.scandir(path))
-        return [state for entry in inside for state in file_state(entry)]
-    stat = os.stat(path)
-    return [(osp.basename(path), stat.st_size, stat.st_mtime_ns)]

@@ -36,11 +36,11 @@ class LATTICEFolder(GraphDataset):
 
     MICRO, MMSSL and the authors of Counterfactual Knowledge Distillation use it
     as well. The folder ``root/name`` is read in place. It holds the splits
-    ``<core>-core/train.json``, ``val.json`` and ``test.json``, each a JSON
-    object from users to lists of items, such as ``{"0": [4, 2], "1": []}``; and
-    any number of feature matrices ``<modality>_feat.npy``, a row an item. Users
-    and items are counted from 0. A user may be missing in a split. The graph
-    has
+    ``<core>-core/train.json``, ``val.json`` and ``test.json``, or as MMSSL has
+    them without a folder of their own, each a JSON object from users to lists
+    of items, such as ``{"0": [4, 2], "1": []}``; and any number of feature
+    matrices ``<modality>_feat.npy``, a row an item. Users and items are counted
+    from 0. A user may be missing in a split. The graph has
 
     - ``data['item'].x_<modality>`` of shape ``[num_items, num_features]``;
     - ``data['user', 'rates', 'item'].edge_index``, the interactions of
@@ -60,7 +60,9 @@ class LATTICEFolder(GraphDataset):
         root (str or PathLike): The directory that holds the folder.
         name (str): The name of the folder.
         core (int, optional): The number in the name of the folder of splits.
-            LATTICE calls its split of cold items 0-core. (default: :obj:`5`)
+            LATTICE calls its split of cold items 0-core. By default the splits
+            are those in the folder itself, or else in ``5-core``.
+            (default: :obj:`None`)
         transform (callable, optional): Applied to the graph at every access.
             (default: :obj:`None`)
         pre_transform (callable, optional): Applied to the graph before it is
@@ -97,7 +99,7 @@ class LATTICEFolder(GraphDataset):
         self,
         root: str | os.PathLike[str],
         name: str,
-        core: int = 5,
+        core: int | None = None,
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
         processed_root: str | os.PathLike[str] | None = None,
@@ -109,7 +111,7 @@ class LATTICEFolder(GraphDataset):
         super().__init__(root, transform, pre_transform, force_reload)
 
     @property
-    def settings(self) -> tuple[int, int]:
+    def settings(self) -> tuple[int, int | None]:
         return _VERSION, self.core
 
     @property
@@ -123,10 +125,13 @@ class LATTICEFolder(GraphDataset):
     @property
     def split_files(self) -> list[str]:
         """The names of the files of training, validation and test."""
-        return [
-            osp.join(f'{self.core}-core', f'{split}.json')
-            for split in ('train', 'val', 'test')
-        ]
+        names = ['train.json', 'val.json', 'test.json']
+        core = self.core
+        if core is None:
+            if osp.isfile(osp.join(self.raw_dir, names[0])):
+                return names
+            core = 5
+        return [osp.join(f'{core}-core', name) for name in names]
 
     @property
     def raw_file_names(self) -> list[str]:

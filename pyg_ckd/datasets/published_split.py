@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_ckd.datasets.graph_dataset import file_state
+from pyg_ckd.datasets.digests import Digests
 from pyg_ckd.datasets.interactions import Interactions
 from pyg_ckd.datasets.tables import read_table
 
@@ -102,7 +102,8 @@ def split_state(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.glob('*'))
-    return [file_state(str(file)) for file in files if file.is_file()]
+    digests = Digests()
+    return [(f.name, digests.of(str(f))) for f in files if f.is_file()]
 
 
 def _look_up(path: Path, rows: Rows, interactions: Interactions) -> Tensor:

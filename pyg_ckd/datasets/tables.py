@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pyg_ckd.datasets.text_form import likely_form
@@ -19,7 +21,7 @@ def read_table(
 
     Rows are numbered from zero. Fields of text may be in double quotes. Numbers
     and dates in a Parquet file become text as Python writes them, where whole
-    numbers stay whole.
+    numbers stay whole; the entries of lists are joined by spaces.
 
     Args:
         path: A file that ends in ``.csv``, ``.tsv``, ``.inter`` (separated by
@@ -117,4 +119,11 @@ def _read_parquet(path: str) -> pd.DataFrame:
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(object).where(table.notna(), '').map(str)
+    return table.astype(object).where(table.notna(), '').map(_text)
+
+
+def _text(value: Any) -> str:
+    """Return a value as text, the entries of a list joined by spaces."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return ' '.join(filter(None, map(_text, value)))
+    return '' if value is None else str(value)

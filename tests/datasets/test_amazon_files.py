@@ -343,7 +343,10 @@ HOSTILE = [
 def test_read_metadata_executes_nothing(tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, 'meta.gz', METADATA[0], line)
-    message = f"^'{path}', line 2: expected a Python dictionary, got b.{{,40}};"
+    message = (
+        f"^'{path}', line 2: expected a Python dictionary or a JSON object, "
+        f'got b.{{,40}};'
+    )
     with pytest.raises(ValueError, match=message):
         read_metadata(path, ['B1'])
     assert [entry.name for entry in tmp_path.iterdir()] == ['meta.gz']
@@ -696,3 +699,19 @@ def test_read_image_features_round_trip(records, data):
         x, has = read_image_features(path, items, num_features=3)
     assert x.tolist() == [records.get(item, [0.0] * 3) for item in items]
     assert has.tolist() == [item in records for item in items]
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        r'{"asin": "B1", "title": "24\/7 toy \ud83d\ude00", "price": null}',
+        r'{ "title": "24\/7 toy \ud83d\ude00", "asin": "B1", "ok": true}',
+        '{"asin": "B1", "title": "24/7 toy \U0001f600", \'price\': None}',
+    ],
+)
+def test_metadata_in_json(tmp_path, line):
+    path = tmp_path / 'meta_Baby.json.gz'
+    with gzip.open(path, 'wt', encoding='utf-8') as file:
+        file.write('{"asin": "B2", "title": null}\n' + line)
+    found = read_metadata(path, ['B1', 'B2'])
+    assert found == {'B2': {}, 'B1': {'title': '24/7 toy \U0001f600'}}

@@ -12,9 +12,10 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd.datasets import graph_dataset
-from pyg_ckd.datasets.graph_dataset import GraphDataset, file_state
+from pyg_ckd.datasets.graph_dataset import GraphDataset
 
 
 class Numbers(GraphDataset):
@@ -83,10 +84,14 @@ def times_built(root: Path) -> int:
 
 
 def results(root: Path) -> list[str]:
-    """Return what is left of building: all but locks."""
+    """Return what is left of building: all but locks and digests."""
     files = (root / 'processed').rglob('*')
     return sorted(
-        path.name for path in files if path.is_file() and path.suffix != '.lock'
+        path.name
+        for path in files
+        if path.is_file()
+        and path.suffix != '.lock'
+        and path.name != 'digests.json'
     )
 
 
@@ -186,6 +191,9 @@ def test_graph_dataset_keeps_graphs_of_other_kinds(root):
     class ToData(Times):
         def __call__(self, data):
             return Data(x=self.factor * data['item'].x_text)
+
+        def __repr__(self):
+            return f'ToData({self.factor})'
 
     for _ in range(2):
         data = Numbers(root, pre_transform=ToData(7))[0]
@@ -331,27 +339,55 @@ def test_graph_dataset_refuses_what_cannot_be_loaded(root):
             Numbers(root, pre_transform=AddArray(2))
 
 
-# The state of files ##########################################################
+def test_a_changed_file_that_looks_the_same(root):
+    """Neither its size nor its time tells, as after `cp -p`."""
+    before = values(Numbers(root))
+    path = root / 'numbers.txt'
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text('4 5 6')
+    os.utime(path, ns=times)
+    assert values(Numbers(root)) == [4.0, 5.0, 6.0] != before
 
 
-def test_file_state(tmp_path):
-    folder = tmp_path / 'pictures'
-    (folder / 'more').mkdir(parents=True)
-    for name in ('a.jpg', 'b.jpg', 'more/c.jpg'):
-        (folder / name).write_bytes(b'123')
-        os.utime(folder / name, ns=(0, 5))
-    before = file_state(str(folder))
-    assert before == [('a.jpg', 3, 5), ('b.jpg', 3, 5), ('c.jpg', 3, 5)]
-    assert file_state(str(folder / 'a.jpg')) == before[:1]
-
-    os.utime(folder / 'more' / 'c.jpg', ns=(0, 6))
-    assert file_state(str(folder)) != before
-    os.utime(folder / 'more' / 'c.jpg', ns=(0, 5))
-    assert file_state(str(folder)) == before
-    (folder / 'b.jpg').rename(folder / 'd.jpg')
-    assert file_state(str(folder)) != before
+def test_a_touched_file_is_not_built_anew(root):
+    Numbers(root)
+    os.utime(root / 'numbers.txt')
+    Numbers(root)
+    assert (root / 'built').read_text() == '.'
 
 
-def test_file_state_of_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'missing\.txt'):
-        file_state(str(tmp_path / 'missing.txt'))
+class Scaled(BaseTransform):
+    """Has settings that the inherited `repr` does not name."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, data):
+        data['item'].x_text = data['item'].x_text * self.factor
+        return data
+
+
+class Twice(Times):
+    """Inherits a `repr` that knows nothing of what it adds."""
+
+    def __init__(self, factor, also):
+        super().__init__(factor)
+        self.also = also
+
+    def __call__(self, data):
+        data['item'].x_text *= self.also
+        return super().__call__(data)
+
+
+@pytest.mark.parametrize(
+    ('one', 'other', 'factor'),
+    [
+        (Scaled(2), Scaled(3), 3),
+        (Compose([Times(2), Scaled(2)]), Compose([Times(2), Scaled(3)]), 6),
+        (Twice(2, 2), Twice(2, 3), 6),
+    ],
+)
+def test_settings_that_a_repr_does_not_name(root, one, other, factor):
+    Numbers(root, pre_transform=one)
+    found = values(Numbers(root, pre_transform=other))
+    assert found == [factor, 2 * factor, 3 * factor]

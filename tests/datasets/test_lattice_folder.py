@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.transforms import Compose
 
-from pyg_ckd.datasets.lattice_folder import LATTICEFolder
+from pyg_ckd.datasets import LATTICEFolder, open_dataset
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
@@ -339,3 +339,21 @@ def test_lattice_folder_processed_root(tmp_path):
     path = Path(dataset.processed_paths[0])
     assert path.parents[1] == tmp_path / 'out' / 'tiny' / 'processed'
     assert os.listdir(folder) == ['5-core']
+
+
+def test_splits_without_a_folder_of_their_own(tmp_path):
+    """As MMSSL has them."""
+    write(tmp_path, {'0': [3]}, {'0': [1]}, {'1': [2]}, core=5)
+    wanted = LATTICEFolder(tmp_path, 'tiny')[0]
+    folder = tmp_path / 'tiny'
+    for split in SPLITS:
+        (folder / '5-core' / f'{split}.json').rename(folder / f'{split}.json')
+    for dataset in (
+        LATTICEFolder(tmp_path, 'tiny'),
+        open_dataset(tmp_path, 'tiny'),
+    ):
+        rates = dataset[0]['user', 'rates', 'item']
+        for name, value in wanted['user', 'rates', 'item'].items():
+            assert torch.equal(rates[name], value)
+    with pytest.raises(FileNotFoundError, match='5-core'):
+        LATTICEFolder(tmp_path, 'tiny', core=5)

@@ -127,7 +127,7 @@ def test_open_dataset_refuses_unknown_names(tmp_path):
         open_dataset(tmp_path, 'babi')
     for part in [
         f"'{tmp_path / 'babi'}' holds neither 'babi.inter' (the format of",
-        "'<core>-core/train.json' (that of LATTICE)",
+        "'<core>-core/train.json' or 'train.json' (that of LATTICE)",
         "'babi' is no category of Amazon",
         ', Baby, Beauty, ',
         'put the data there, or choose another name',

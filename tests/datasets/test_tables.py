@@ -197,3 +197,21 @@ def test_read_table_says_that_parquet_needs_pyarrow(tmp_path):
             read_table(path, ['user'])
     else:
         pytest.skip('pyarrow is installed')
+
+
+def test_lists_in_parquet(tmp_path):
+    """As Amazon's data of 2023 has the sentences of a description."""
+    table = pd.DataFrame(
+        {
+            'item': ['a', 'b', 'c', 'd'],
+            'features': [['soft toy', 'blue'], [], None, ['one', None, '']],
+            'paths': [[['Baby', 'Toys'], ['New']], [[]], [], None],
+        }
+    )
+    table.to_parquet(tmp_path / 'items.parquet')
+    assert values(tmp_path / 'items.parquet', 'features', 'paths') == [
+        ['soft toy blue', 'Baby Toys New'],
+        ['', ''],
+        ['', ''],
+        ['one', ''],
+    ]

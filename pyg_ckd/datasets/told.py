@@ -1,0 +1,52 @@
+"""Whether an object tells by its ``repr`` all that it computes by."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch_geometric.transforms import BaseTransform, Compose
+
+_PLAIN = (
+    *(str, bytes, bool, int, float, complex, type(None), type),
+    *(PurePath, enum.Enum, np.generic, torch.dtype, torch.device),
+)
+#: Whose ``repr`` names no settings.
+_BASES = (object, nn.Module, BaseTransform)
+
+
+def is_told(value: Any) -> bool:
+    """Return whether the ``repr`` of a value tells it from all others.
+
+    Plain values do, and what is made of them. Of objects, those whose own
+    class says how they are shown: what it inherits knows nothing of what it
+    adds. The ``repr`` that PyG's transforms and torch's modules inherit names
+    no settings and no weights, which does only where there are none.
+
+    Args:
+        value: The value.
+
+    Example:
+        >>> from torch_geometric.transforms import ToUndirected
+        >>> from pyg_ckd.transforms import ItemKNN
+        >>> is_told(ItemKNN(5)), is_told(ToUndirected()), is_told(lambda x: x)
+        (True, False, False)
+    """
+    if isinstance(value, _PLAIN):
+        return True
+    if isinstance(value, Mapping):
+        return all(is_told(x) for pair in value.items() for x in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(is_told, value))
+    if isinstance(value, Compose):
+        return is_told(value.transforms)
+    if ' at 0x' in repr(value) or isinstance(value, np.ndarray | torch.Tensor):
+        return False
+    if type(value).__repr__ in [base.__repr__ for base in _BASES]:
+        return not getattr(value, '__dict__', True)
+    return '__repr__' in vars(type(value))
