@@ -23,6 +23,7 @@ from pyg_ckd.datasets.feature_files import (
 )
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.row_numbers import check_highest
 
 _Split: TypeAlias = dict[int, list[int]]  # The items of each user.
 
@@ -164,12 +165,15 @@ class LATTICEFolder(GraphDataset):
 
         pairs = [_pairs(split) for split in splits]
         user, item = torch.tensor(list(chain(*pairs))).t()
+        where, highest_user = f"'{self.raw_dir}'", max(chain(*splits))
+        check_highest(where, 'user', highest_user, len(item))
+        check_highest(where, 'item', int(item.max()), len(item))
         sizes = torch.tensor([len(part) for part in pairs])
         return graph_of_splits(
             user=user,
             item=item,
             label=torch.arange(3).repeat_interleave(sizes),
-            num_users=max(chain(*splits)) + 1,
+            num_users=highest_user + 1,
             num_items=limit if features else int(item.max()) + 1,
             features=features,
         )

@@ -21,6 +21,7 @@ from pyg_ckd.datasets.feature_files import (
 )
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.row_numbers import check_highest
 
 _Ids: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
@@ -139,6 +140,10 @@ class MMRecFolder(GraphDataset):
         table = _read_interactions(path)
         features = read_features(feature_paths)
         item = table['itemID']
+        for name in ('userID', 'itemID'):
+            row = int(table[name].argmax())
+            where = f"'{path}', line {row + 2}"
+            check_highest(where, name, int(table[name][row]), len(item))
         if features:
             num_items = count_items(self.raw_dir, features)
             expected = (

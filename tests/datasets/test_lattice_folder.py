@@ -357,3 +357,14 @@ def test_splits_without_a_folder_of_their_own(tmp_path):
             assert torch.equal(rates[name], value)
     with pytest.raises(FileNotFoundError, match='5-core'):
         LATTICEFolder(tmp_path, 'tiny', core=5)
+
+
+@pytest.mark.parametrize(
+    ('train', 'name'),
+    [({'100000000': [3]}, 'user'), ({'0': [100_000_000]}, 'item')],
+)
+def test_ids_of_a_database(tmp_path, train, name):
+    write(tmp_path, train, {'0': [1]}, {'1': [2]}, core=5)
+    message = f'{name} is 100000000, but there are 3 interactions'
+    with pytest.raises(ValueError, match=message):
+        LATTICEFolder(tmp_path, 'tiny')

@@ -605,3 +605,12 @@ def test_mmrec_folder_reads_amazon_baby(tmp_path, shared):
     assert data[RATES].val_edge_label_index.shape == (2, 20_559)
     assert data[RATES].test_edge_label_index.shape == (2, 21_682)
     assert 'rating' not in data[RATES]
+
+
+@pytest.mark.parametrize('column', ['userID', 'itemID'])
+def test_ids_of_a_database(tmp_path, column):
+    pair = ('100000000', '1') if column == 'userID' else ('1', '100000000')
+    rows = ['userID\titemID\tx_label', '0\t0\t0', '\t'.join([*pair, '1'])]
+    write(tmp_path, '\n'.join([*rows, '1\t1\t2\n']))
+    message = f'line 3: {column} is 100000000, but there are 3 interactions'
+    assert message in error_of(tmp_path)
