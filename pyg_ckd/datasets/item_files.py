@@ -23,7 +23,10 @@ class ItemFiles:
         path (str or PathLike): A folder, with or without folders in it, or a
             zip archive. Nothing is unpacked to disk.
         endings (Collection[str]): The endings that count, such as ``'.jpg'``,
-            in any case. Other files are ignored.
+            in any case. Other files are ignored, and so is what is no file,
+            such as a pipe.
+        largest (int): The largest number of bytes of a file, unpacked.
+            (default: 256 MiB)
 
     Raises:
         FileNotFoundError: If there is no such folder or archive.
@@ -41,9 +44,13 @@ class ItemFiles:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], endings: Collection[str]
+        self,
+        path: str | os.PathLike[str],
+        endings: Collection[str],
+        largest: int = 2**28,
     ) -> None:
         self.path = os.fspath(path)
+        self.largest = largest
         self.archive: zipfile.ZipFile | None = None
         if not osp.isdir(self.path):
             self.archive = _open_zip(self.path)
@@ -103,8 +110,14 @@ class ItemFiles:
         """Return the content of an item's file.
 
         Raises:
-            ValueError: If it is damaged within its archive.
+            ValueError: If it is damaged within its archive, or too large.
         """
+        size = self._size(item)
+        if size > self.largest:
+            raise ValueError(
+                f"'{self.where(item)}' has {size:,} bytes, more than "
+                f'{self.largest:,}; is it what it should be?'
+            )
         if self.archive is None:
             with open(self.where(item), 'rb') as file:
                 return file.read()
@@ -116,6 +129,13 @@ class ItemFiles:
                 f'archive anew, without a password'
             ) from error
 
+    def _size(self, item: str) -> int:
+        """Return how large a file is, once it is unpacked."""
+        if self.archive is None:
+            return osp.getsize(self.where(item))
+        # Nothing beyond it is unpacked:
+        return self.archive.getinfo(self._archived[nfc(item)]).file_size
+
     def _list(self) -> Iterator[tuple[str, str]]:
         """Yield the name of each file, and its name in the archive."""
         if self.archive is not None:
@@ -125,7 +145,8 @@ class ItemFiles:
         for folder, _, names in os.walk(self.path):
             inside = osp.relpath(folder, self.path).replace(os.sep, '/')
             for name in names:
-                yield posixpath.normpath(f'{inside}/{name}'), ''
+                if osp.isfile(osp.join(folder, name)):
+                    yield posixpath.normpath(f'{inside}/{name}'), ''
 
 
 def item_of(name: str, endings: Collection[str]) -> str | None:

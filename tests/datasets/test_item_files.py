@@ -1,3 +1,4 @@
+import os
 import warnings
 import zipfile
 
@@ -210,3 +211,30 @@ def test_named_files_that_are_not_there(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         files.warn_of_missing(['cup', ''])
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(b'a')
+    os.mkfifo(tmp_path / 'b.jpg')
+    (tmp_path / 'c.jpg').mkdir()
+    assert [*ItemFiles(tmp_path, {'.jpg'}).names] == ['a']
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+def test_files_that_are_too_large(tmp_path, zipped):
+    """Of archives it is the size once unpacked that counts."""
+    path = tmp_path / 'pictures'
+    path.mkdir()
+    (path / 'a.jpg').write_bytes(bytes(2000))
+    (path / 'b.jpg').write_bytes(bytes(1000))
+    if zipped:
+        with zipfile.ZipFile(
+            tmp_path / 'pictures.zip', 'w', zipfile.ZIP_DEFLATED
+        ) as archive:
+            for name in ('a.jpg', 'b.jpg'):
+                archive.write(path / name, name)
+        path = tmp_path / 'pictures.zip'
+    files = ItemFiles(path, {'.jpg'}, largest=1000)
+    assert files.read('b') == bytes(1000)
+    with pytest.raises(ValueError, match='has 2,000 bytes, more than 1,000'):
+        files.read('a')
