@@ -12,6 +12,7 @@ import reprlib
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from pyg_ckd.datasets.problems import Problems
 
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 _MAX_INT = 2**63 - 1
+#: The most bytes of a line, unpacked.
+LONGEST_LINE = 2**24
 _NUM_FEATURES = 4096
 _CHUNK = 256  # Records of images that are read at once.
 
@@ -35,7 +38,9 @@ _REMEDY = 'download the file again'
 
 
 def read_reviews(
-    path: str | os.PathLike[str], skip_invalid: bool = False
+    path: str | os.PathLike[str],
+    skip_invalid: bool = False,
+    longest_line: int = LONGEST_LINE,
 ) -> Interactions:
     r"""Return the interactions in a file ``reviews_<Category>_5.json.gz``.
 
@@ -49,6 +54,7 @@ def read_reviews(
         skip_invalid: Whether to skip invalid lines, and of several lines of
             the same user and item all but the earliest (at equal times the
             first), with one warning for all. (default: ``False``)
+        longest_line: The most bytes of a line. (default: 16 MiB)
 
     Returns:
         The interactions in the order of the file, the users and items sorted.
@@ -79,7 +85,7 @@ def read_reviews(
     item_numbers: dict[str, int] = {}
     lines, user, item, time = (array('q') for _ in range(4))
     rating = array('f')
-    for line, text in _read_lines(path):
+    for line, text in _read_lines(path, longest_line):
         try:
             user_id, item_id, overall, seconds = _parse_review(text)
         except ValueError as error:
@@ -128,6 +134,7 @@ def read_metadata(
     path: str | os.PathLike[str],
     items: Collection[str],
     skip_invalid: bool = False,
+    longest_line: int = LONGEST_LINE,
 ) -> dict[str, dict[str, Any]]:
     r"""Return what a file ``meta_<Category>.json.gz`` tells about items.
 
@@ -141,6 +148,7 @@ def read_metadata(
         skip_invalid: Whether to skip invalid lines, and of two lines of the
             same item the later one, with one warning for all.
             (default: ``False``)
+        longest_line: The most bytes of a line. (default: 16 MiB)
 
     Returns:
         For each item that was found, those of ``title``, ``brand`` and
@@ -166,7 +174,7 @@ def read_metadata(
     wanted = set(items)
     line_of: dict[str, int] = {}
     metadata: dict[str, dict[str, Any]] = {}
-    for line, text in _read_lines(path):
+    for line, text in _read_lines(path, longest_line):
         start = _START.match(text)
         if start and start[2].decode() not in wanted:
             continue
@@ -263,7 +271,9 @@ def read_image_features(
     return torch.from_numpy(x), torch.from_numpy(record_of > 0)
 
 
-def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+def _read_lines(
+    path: str | os.PathLike[str], longest: int
+) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each line that is not blank."""
     line = 0
     with (
@@ -279,7 +289,15 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
     ):
         try:
             with gzip.open(compressed) as file:
-                for line, text in enumerate(file, start=1):
+                # A few bytes may unpack to a line that fills the memory:
+                lines = iter(partial(file.readline, longest + 1), b'')
+                for line, text in enumerate(lines, start=1):
+                    if len(text) > longest:
+                        raise ValueError(
+                            f"'{path}', line {line}: it is longer than "
+                            f"{longest:,} bytes; raise 'longest_line' if it "
+                            f'has to be'
+                        )
                     if text := text.strip():
                         yield line, text
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -11,6 +11,7 @@ from typing import Any
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.amazon_files import (
+    LONGEST_LINE,
     read_image_features,
     read_metadata,
     read_reviews,
@@ -79,6 +80,8 @@ class AmazonMultimodal(RawDataset):
             repeated reviews or items, and warn how many there were, instead of
             an error. Of several reviews of an item by the same user the
             earliest counts. (default: :obj:`False`)
+        longest_line (int, optional): The most bytes of a line, unpacked.
+            (default: 16 MiB)
         recipe (str or PathLike, optional): A file that says where to download
             from. (default: that of the category, in
             ``pyg_ckd/datasets/recipes``)
@@ -136,6 +139,7 @@ class AmazonMultimodal(RawDataset):
         text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         template: str = '{title} {brand} {categories} {description}',
         skip_invalid: bool = False,
+        longest_line: int = LONGEST_LINE,
         recipe: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
@@ -161,6 +165,7 @@ class AmazonMultimodal(RawDataset):
         self.text_encoder = as_text_encoder(text_encoder)
         self.template = template
         self.skip_invalid = skip_invalid
+        self.longest_line = longest_line
         self.recipe = Recipe.load(recipe or name)
         self.processed_root = osp.expanduser(processed_root or root)
         super().__init__(root, transform, pre_transform, force_reload)
@@ -205,7 +210,7 @@ class AmazonMultimodal(RawDataset):
 
     def read_interactions(self) -> Interactions:
         path = self._path('reviews')
-        interactions = read_reviews(path, self.skip_invalid)
+        interactions = read_reviews(path, self.skip_invalid, self.longest_line)
         expected = self.recipe.statistics
         found = {
             'users': len(interactions.users),
@@ -232,7 +237,9 @@ class AmazonMultimodal(RawDataset):
             yield 'image', *read_image_features(path, items, self.skip_invalid)
         if 'text' in self.modalities:
             path = self._path('metadata')
-            metadata = read_metadata(path, items, self.skip_invalid)
+            metadata = read_metadata(
+                path, items, self.skip_invalid, self.longest_line
+            )
             records = [_texts(metadata.get(item, {})) for item in items]
             encoder, template = self.text_encoder, self.template
             yield 'text', *self.encode_texts(encoder, template, records)

@@ -715,3 +715,19 @@ def test_metadata_in_json(tmp_path, line):
         file.write('{"asin": "B2", "title": null}\n' + line)
     found = read_metadata(path, ['B1', 'B2'])
     assert found == {'B2': {}, 'B1': {'title': '24/7 toy \U0001f600'}}
+
+
+def test_a_line_that_fills_the_memory(tmp_path):
+    """A gigabyte of zeros is a megabyte of a gzip file."""
+    path = tmp_path / 'meta_Baby.json.gz'
+    with gzip.open(path, 'wb', compresslevel=1) as file:
+        file.write(b"{'asin': 'B1'}\n")
+        for _ in range(64):
+            file.write(b' ' * 2**20)
+    for read in (read_reviews, lambda path: read_metadata(path, ['B1'])):
+        with pytest.raises(ValueError, match='line'):
+            read(path)
+    message = 'line 2: it is longer than 16,777,216 bytes'
+    with pytest.raises(ValueError, match=message):
+        read_metadata(path, ['B1'])
+    assert read_metadata(path, ['B1'], longest_line=2**26) == {'B1': {}}
