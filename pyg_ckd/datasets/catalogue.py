@@ -90,6 +90,9 @@ class Catalogue(RawDataset):
             of :class:`PIL.Image.Image` (RGB) to a matrix, a tensor or NumPy
             array. A function is known by its ``repr``, which has to name all
             its settings. (default: ``'openai/clip-vit-base-patch32'``)
+        image_size (int, optional): Larger pictures are shrunk to so many pixels
+            a side before they are encoded, 32 at once; :obj:`None` leaves them
+            as they are. (default: :obj:`512`)
         k_core (int, optional): The least number of interactions of each user
             and item. Others are left out, with a warning. (default: :obj:`5`)
         split (str or PathLike, optional): One of ``'random'``, ``'time'``,
@@ -166,6 +169,7 @@ class Catalogue(RawDataset):
         image_encoder: (
             str | Callable[[list[Image]], Matrix]
         ) = 'openai/clip-vit-base-patch32',
+        image_size: int | None = 512,
         k_core: int = 5,
         split: str | os.PathLike[str] = 'mmrec',
         seed: int = 0,
@@ -194,6 +198,7 @@ class Catalogue(RawDataset):
             if callable(image_encoder)
             else ImageEncoder(image_encoder)
         )
+        self.image_size = image_size
         self.k_core = k_core
         self.split = os.fspath(split)
         self.seed = seed
@@ -218,6 +223,7 @@ class Catalogue(RawDataset):
             self.title_column,
             None if self.template is None else self.text_encoder,
             None if self.images_path is None else self.image_encoder,
+            self.image_size,
             self.k_core,
             self.split,
             split_state(self.split),
@@ -334,6 +340,10 @@ class Catalogue(RawDataset):
         if self.k_core < 1:
             raise ValueError(
                 f"'k_core' needs to be at least 1 (got {self.k_core})"
+            )
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(
+                f"'image_size' needs to be positive (got {self.image_size})"
             )
         for modality in self.features:
             reason = check_modality(modality)
@@ -480,12 +490,16 @@ class Catalogue(RawDataset):
         names = [name if name in files else '' for name in names]
         if self.skip_invalid:
             names = skip_damaged(files, names)
+        side = f'{self.image_size}'.encode()
         keys = [
-            hashlib.sha256(files.read(name)).digest() if name else None
+            hashlib.sha256(side + files.read(name)).digest() if name else None
             for name in names
         ]
-        images = (open_picture(files, name) for name in names if name)
-        return self.encode(self.image_encoder, images, keys, 'image')
+        images = (
+            open_picture(files, name, self.image_size) for name in names if name
+        )
+        encoder = self.image_encoder
+        return self.encode(encoder, images, keys, 'image', chunk=32)
 
 
 def _is_matrix(path: str) -> bool:

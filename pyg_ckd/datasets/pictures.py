@@ -15,19 +15,31 @@ PICTURES = frozenset(
 )
 
 
-def open_picture(files: ItemFiles, name: str) -> Image.Image:
+def open_picture(
+    files: ItemFiles, name: str, longest_side: int | None = None
+) -> Image.Image:
     """Return a picture in the colours red, green and blue.
 
     Args:
         files: The files of pictures.
         name: The name of the picture, without its ending.
+        longest_side: Larger pictures are shrunk to so many pixels a side, JPEG
+            while it is decoded, which takes less memory and time.
 
     Raises:
-        ValueError: If it is damaged, or has so many pixels that Pillow takes it
-            for an attack (``PIL.Image.MAX_IMAGE_PIXELS``).
+        ValueError: If it is damaged, or has more pixels than
+            ``PIL.Image.MAX_IMAGE_PIXELS``, which can be raised.
     """
     try:
-        return Image.open(io.BytesIO(files.read(name))).convert('RGB')
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            file = Image.open(io.BytesIO(files.read(name)))
+        if longest_side is None or max(file.size) <= longest_side:
+            return file.convert('RGB')
+        file.draft('RGB', (longest_side, longest_side))
+        image = file.convert('RGB')
+        image.thumbnail((longest_side, longest_side))
+        return image
     except Exception as error:  # Pillow raises many kinds on damaged files.
         raise ValueError(
             f"'{files.where(name)}' is not a whole picture ({error}); replace "

@@ -104,6 +104,7 @@ class RawDataset(GraphDataset):
         contents: Iterable[T],
         keys: Sequence[bytes | None],
         modality: str,
+        chunk: int = 256,
     ) -> tuple[Tensor, Tensor]:
         """Return the features of contents, and which items have one.
 
@@ -113,10 +114,11 @@ class RawDataset(GraphDataset):
             keys: For each item what tells its content from others, ``None``
                 for items without.
             modality: The name of the modality.
+            chunk: The number of contents the encoder gets at once.
         """
         known = [key for key in keys if key is not None]
         has = torch.tensor([key is not None for key in keys])
-        encoded = encode(encoder, contents, known, modality, self.cache)
+        encoded = encode(encoder, contents, known, modality, self.cache, chunk)
         if has.all():
             return encoded, has
         x = encoded.new_zeros(len(keys), encoded.size(1))

@@ -111,3 +111,31 @@ def test_skip_damaged(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert skip_damaged(files, ['cup', '']) == ['cup', '']
+
+
+@pytest.mark.parametrize('kind', ['jpeg', 'png'])
+def test_large_pictures_are_shrunk(tmp_path, kind):
+    content = io.BytesIO()
+    image = Image.new('RGB', (3000, 1500), 'red')
+    image.paste('blue', (0, 0, 1500, 1500))
+    image.save(content, kind)
+    files = write(tmp_path, cup=content.getvalue())
+    small = open_picture(files, 'cup', longest_side=100)
+    assert small.size == (100, 50)
+    for place, colour in ((25, (0, 0, 255)), (75, (255, 0, 0))):
+        found = small.getpixel((place, 25))
+        assert max(abs(a - b) for a, b in zip(found, colour, strict=True)) < 4
+    assert open_picture(files, 'cup').size == (3000, 1500)
+    assert open_picture(files, 'cup', 3000).size == (3000, 1500)
+
+
+def test_pictures_with_too_many_pixels(tmp_path, monkeypatch):
+    """Pillow alone would only warn of them."""
+    content = io.BytesIO()
+    Image.new('1', (60, 50)).save(content, 'png')
+    files = write(tmp_path, cup=content.getvalue())
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2999)
+    with pytest.raises(ValueError, match='is not a whole picture'):
+        open_picture(files, 'cup')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
+    assert open_picture(files, 'cup').size == (60, 50)
