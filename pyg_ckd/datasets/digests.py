@@ -33,7 +33,7 @@ class Digests:
         ...     with open(f'{root}/a.txt', 'w') as file:
         ...         _ = file.write('abc')
         ...     Digests().of(f'{root}/a.txt')[:12]
-        '3a985da74fe2'
+        'cf4ab791c62b'
     """
 
     def __init__(self, folder: str | None = None) -> None:
