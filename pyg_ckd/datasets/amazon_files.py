@@ -370,8 +370,11 @@ def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _json_or_literal(text: str) -> Any:
+    def refuse(constant: str) -> Any:
+        raise ValueError(f'{constant} is no number of JSON')
+
     try:
-        return json.loads(text, parse_constant=ast.literal_eval)
+        return json.loads(text, parse_constant=refuse)
     except ValueError:
         return ast.literal_eval(text)
 

@@ -80,8 +80,6 @@ class AmazonMultimodal(RawDataset):
             repeated reviews or items, and warn how many there were, instead of
             an error. Of several reviews of an item by the same user the
             earliest counts. (default: :obj:`False`)
-        longest_line (int, optional): The most bytes of a line, unpacked.
-            (default: 16 MiB)
         recipe (str or PathLike, optional): A file that says where to download
             from. (default: that of the category, in
             ``pyg_ckd/datasets/recipes``)
@@ -90,6 +88,8 @@ class AmazonMultimodal(RawDataset):
         processed_root (str or PathLike, optional): The directory to save
             results in. (default: ``root``)
         force_reload (bool, optional): As in :class:`GraphDataset`.
+        longest_line (int, optional): The most bytes of a line, unpacked.
+            (default: 16 MiB)
 
     Raises:
         ConnectionError: If files are missing and no mirror can be reached. The
@@ -139,12 +139,12 @@ class AmazonMultimodal(RawDataset):
         text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         template: str = '{title} {brand} {categories} {description}',
         skip_invalid: bool = False,
-        longest_line: int = LONGEST_LINE,
         recipe: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
         processed_root: str | os.PathLike[str] | None = None,
         force_reload: bool = False,
+        longest_line: int = LONGEST_LINE,
     ) -> None:
         for modality in modalities:
             if modality not in _FILES:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pyg_ckd.datasets.files import open_atomic
 
@@ -38,7 +39,7 @@ class Digests:
 
     def __init__(self, folder: str | None = None) -> None:
         self.path = None if folder is None else osp.join(folder, 'digests.json')
-        self._known: dict[str, list[str]] = {}
+        self._known: dict[str, Any] = {}  # state and digest of a path
         self._is_new = False
         if self.path is not None:
             with suppress(OSError, ValueError, TypeError):
@@ -58,8 +59,9 @@ class Digests:
         """
         state = _digest_of_text(map(repr, _states(path)))
         before = self._known.get(path)
-        if before is not None and before[0] == state:
-            return before[1]
+        match before:
+            case [str(known), str(digest)] if known == state:
+                return digest
         digest = _digest_of_content(path)
         self._known[path] = [state, digest]
         self._is_new = True

@@ -126,4 +126,4 @@ def _text(value: Any) -> str:
     """Return a value as text, the entries of a list joined by spaces."""
     if isinstance(value, list | tuple | np.ndarray):
         return ' '.join(filter(None, map(_text, value)))
-    return '' if value is None else str(value)
+    return '' if pd.isna(value) else str(value)

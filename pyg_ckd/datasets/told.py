@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import partial
 from pathlib import PurePath
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,10 @@ def is_told(value: Any) -> bool:
         return all(map(is_told, value))
     if isinstance(value, Compose):
         return is_told(value.transforms)
+    if isinstance(value, partial):
+        return is_told((value.func, value.args, value.keywords))
+    if isinstance(value, MethodType):
+        return is_told(value.__self__)
     if ' at 0x' in repr(value) or isinstance(value, np.ndarray | torch.Tensor):
         return False
     if type(value).__repr__ in [base.__repr__ for base in _BASES]:

@@ -17,7 +17,7 @@ from torch import Tensor
 #: The file that says what the others are.
 MANIFEST = 'model.json'
 FORMAT = 'pyg_ckd'
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: The other files that a saved model may have.
 FILES = (
     'weights.safetensors',

@@ -99,6 +99,7 @@ def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
     num_items = _size(manifest, 'num_items')
     users, items, titles = (_list(folder, manifest, name) for name in LISTS)
     keeps = _keeps(manifest)
+    _check_scales(manifest)
     views = views_of(
         read_tensors(_listed(folder, manifest, EMBEDDINGS)),
         num_users,
@@ -148,6 +149,20 @@ def _keeps(manifest: Mapping[str, Any]) -> list[Keep]:
             f'{names!r})'
         )
     return [frozenset(view) for view in views]
+
+
+def _check_scales(manifest: Mapping[str, Any]) -> None:
+    """Refuse scales that are not a number for each modality."""
+    names, scales = manifest.get('modalities'), manifest.get('scales')
+    if not (
+        isinstance(names, dict)
+        and isinstance(scales, dict)
+        and scales.keys() == names.keys()
+        and all(type(scale) in (int, float) for scale in scales.values())
+    ):
+        raise ValueError(
+            f"its 'scales' are no numbers of its 'modalities' (got {scales!r})"
+        )
 
 
 def _ascending(owned: Mapping[str, Tensor], name: str, most: int) -> Tensor:

@@ -83,7 +83,7 @@ def _check_alike(
     served: Served, recommender: Recommender, data: HeteroData
 ) -> None:
     """Refuse another class, and say so if features have another form."""
-    then, now = served.about['class'], plain_model(recommender)['class']
+    then, now = served.about.get('class'), plain_model(recommender)['class']
     if then != now:
         raise ValueError(
             f"A '{then}' was saved, so that a '{now}' cannot go on from it"

@@ -344,7 +344,9 @@ class Served:
         Raises:
             ValueError: If the view is unknown.
         """
-        return self.views.embedding(self._place(view))
+        place = self._place(view)
+        every = torch.arange(self.users.size)
+        return self._users(place, every), self._side(place).item
 
     def trained_keys(self) -> Tensor:
         """Return the keys of what users have who were trained, sorted."""

@@ -192,11 +192,11 @@ def fit(
             if not isinstance(best.exception, KeyboardInterrupt):
                 raise
         finally:
+            task.best_epoch = best.epoch or trainer.current_epoch
             if progress:
                 line.close(trainer.current_epoch)
     if isinstance(best.exception, KeyboardInterrupt):
         raise KeyboardInterrupt
-    task.best_epoch = best.epoch or trainer.current_epoch
     if best.epoch is None and eval_every is not None:
         warn(
             f'Training of {task.title} ended before its first evaluation, so '

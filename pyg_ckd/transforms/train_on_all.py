@@ -8,9 +8,7 @@ import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.graph import RATED_BY, RATES, check, modalities
-
-LABELS = ('val_edge_label_index', 'test_edge_label_index')
+from pyg_ckd.graph import RATED_BY, RATES, check, modalities, owned_keys
 
 
 class TrainOnAll(BaseTransform):
@@ -48,12 +46,12 @@ class TrainOnAll(BaseTransform):
                     f'that {maker} has built a graph from. Put it before that '
                     f'transform'
                 )
-        rates = data[RATES]
-        pairs = [rates.get(name) for name in ('edge_index', *LABELS)]
-        every = torch.cat([p for p in pairs if p is not None], dim=1)
+        rates, num_items = data[RATES], data['item'].num_nodes
+        keys = owned_keys(data)
         for name in [*rates.keys()]:
             del rates[name]
-        rates.edge_index = every.unique(dim=1)
+        rates.edge_index = torch.stack([keys // num_items, keys % num_items])
+        data.split = 'all for training'
         if RATED_BY in data.edge_types:
             data[RATED_BY].edge_index = rates.edge_index.flip(0)
         return check(data)

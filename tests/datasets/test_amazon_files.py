@@ -724,10 +724,9 @@ def test_a_line_that_fills_the_memory(tmp_path):
         file.write(b"{'asin': 'B1'}\n")
         for _ in range(64):
             file.write(b' ' * 2**20)
-    for read in (read_reviews, lambda path: read_metadata(path, ['B1'])):
-        with pytest.raises(ValueError, match='line'):
-            read(path)
     message = 'line 2: it is longer than 16,777,216 bytes'
+    with pytest.raises(ValueError, match=message):
+        read_reviews(path, skip_invalid=True)
     with pytest.raises(ValueError, match=message):
         read_metadata(path, ['B1'])
     assert read_metadata(path, ['B1'], longest_line=2**26) == {'B1': {}}

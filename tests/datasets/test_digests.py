@@ -72,9 +72,20 @@ def test_nothing_is_read_twice(pictures, tmp_path, monkeypatch):
     assert len(read) == 2
 
 
-@pytest.mark.parametrize('content', [b'', b'[1]', b'{"a": 3}', b'\xff'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'[1]',
+        b'{"HERE": 3}',
+        b'{"HERE": []}',
+        b'{"HERE": ["a", 1]}',
+        b'\xff',
+    ],
+)
 def test_what_is_kept_is_damaged(pictures, tmp_path, content):
     before = Digests(str(tmp_path)).of(str(pictures))
+    content = content.replace(b'HERE', str(pictures).encode())
     (tmp_path / 'digests.json').write_bytes(content)
     assert Digests(str(tmp_path)).of(str(pictures)) == before
 

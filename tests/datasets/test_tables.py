@@ -206,12 +206,13 @@ def test_lists_in_parquet(tmp_path):
             'item': ['a', 'b', 'c', 'd'],
             'features': [['soft toy', 'blue'], [], None, ['one', None, '']],
             'paths': [[['Baby', 'Toys'], ['New']], [[]], [], None],
+            'sizes': [[1.5, None], [2.0], [], None],
         }
     )
     table.to_parquet(tmp_path / 'items.parquet')
-    assert values(tmp_path / 'items.parquet', 'features', 'paths') == [
-        ['soft toy blue', 'Baby Toys New'],
-        ['', ''],
-        ['', ''],
-        ['one', ''],
+    assert values(tmp_path / 'items.parquet', 'features', 'paths', 'sizes') == [
+        ['soft toy blue', 'Baby Toys New', '1.5'],
+        ['', '', '2.0'],
+        ['', '', ''],
+        ['one', '', ''],
     ]

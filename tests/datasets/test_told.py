@@ -51,7 +51,7 @@ class More(Settings):
         *(ItemKNN(5), StandardizeModality(), FREEDOM.pre_transform),
         *(TextEncoder('a'), ImageEncoder('a'), Stateless(), TrainOnAll()),
         *(Compose([ItemKNN(5), Stateless()]), Named(), Settings(3)),
-        functools.partial(int, base=8),
+        *(functools.partial(int, base=8), ItemKNN(5).forward),
     ],
     ids=repr,
 )
@@ -68,6 +68,8 @@ def test_values_that_are_told(value):
         *([1, Encoder()], {'a': Encoder()}),
         Compose([ItemKNN(5), ToUndirected()]),
         functools.partial(lambda x: x),
+        *(functools.partial(int, Encoder()), functools.partial(ToUndirected())),
+        ToUndirected().forward,
     ],
     ids=lambda value: type(value).__name__,
 )

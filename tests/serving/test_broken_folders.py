@@ -82,6 +82,9 @@ def test_no_byte_may_differ(whole, tmp_path):
         ({'views': [['text'], ['image']]}, r"'keep' needs the shape \[2,"),
         ({'views': 'full'}, "'views' are no lists"),
         ({'modalities': ['text']}, "'views' are no lists"),
+        ({'scales': None}, "'scales' are no numbers"),
+        ({'scales': {'text': 1.0}}, "'scales' are no numbers"),
+        ({'scales': {'text': 1.0, 'image': 'a'}}, "'scales' are no numbers"),
     ],
 )
 def test_manifests_that_lie(folder, changes, match):
@@ -189,14 +192,14 @@ def test_names_that_do_not_fit(folder, text, match):
         ('', 'is not JSON'),
         ('7', "another format than 'pyg_ckd'"),
         ('{"format": "pickle"}', "another format than 'pyg_ckd'"),
-        ('{"format": "pyg_ckd", "format_version": 2}', 'format version 2'),
-        ('{"format": "pyg_ckd", "format_version": 1}', "list its 'files'"),
+        ('{"format": "pyg_ckd", "format_version": 3}', 'format version 3'),
+        ('{"format": "pyg_ckd", "format_version": 2}', "list its 'files'"),
         (
-            '{"format": "pyg_ckd", "format_version": 1, "files": {}}',
+            '{"format": "pyg_ckd", "format_version": 2, "files": {}}',
             'no positive number',
         ),
         (
-            '{"format": "pyg_ckd", "format_version": 1, '
+            '{"format": "pyg_ckd", "format_version": 2, '
             '"files": {"../../secret": {}}}',
             'of its own',
         ),

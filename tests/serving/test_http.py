@@ -275,6 +275,15 @@ def test_pictures_that_come_and_go(pictures):
     assert shown.read('i9') is None
 
 
+def test_pictures_that_cannot_be_read(pictures, tmp_path, caplog):
+    path = tmp_path / 'pictures.zip'
+    with ZipFile(path, 'w') as archive:
+        archive.writestr('i7.png', PICTURE * 100)
+    path.write_bytes(path.read_bytes().replace(PICTURE, PICTURE[::-1], 1))
+    assert Pictures(path).read('i7') is None
+    assert 'cannot be unpacked' in caplog.text
+
+
 def test_pictures_are_not_listed_for_each_request(pictures):
     shown = Pictures(pictures, every=1000.0)
     (pictures / 'i8.jpg').write_bytes(b'new')

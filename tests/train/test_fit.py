@@ -449,6 +449,22 @@ def test_best_epoch(task_of, run):
     assert task.best_epoch == best['epoch']
 
 
+class Stop(pl.Callback):
+    """Ends training by an error, some epochs after the best one."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 5:
+            raise RuntimeError('stop')
+
+
+def test_best_epoch_after_an_error(task_of, run):
+    task = task_of()
+    with pytest.raises(RuntimeError, match='stop'):
+        run(task, max_epochs=9, callbacks=[Stop()])
+    best = max(task.history, key=lambda entry: entry['val_recall@20'])
+    assert task.best_epoch == best['epoch']
+
+
 def unsplit(data):
     """Return data of which nothing is held out for validation."""
     graph = copy.copy(data)

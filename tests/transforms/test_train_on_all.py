@@ -20,6 +20,7 @@ def test_nothing_is_lost(data):
         data, 'edge_index', 'val_edge_label_index', 'test_edge_label_index'
     )
     held_out = data[RATES].test_edge_label_index.clone()
+    data.split = 'random, seed 0'
     data[RATES].rating = torch.ones(data[RATES].edge_index.size(1))
     after = TrainOnAll()(data)
     assert pairs_of(after, 'edge_index') == every
@@ -30,6 +31,7 @@ def test_nothing_is_lost(data):
     )
     assert torch.equal(data[RATES].test_edge_label_index, held_out)
     assert 'rating' in data[RATES]
+    assert (after.split, data.split) == ('all for training', 'random, seed 0')
 
 
 def test_graphs_of_features_stay(data):

@@ -63,7 +63,6 @@ class FolderOrName(Action):
         if Path(str(values)).name != str(values):
             namespace.root = path.parent
         setattr(namespace, self.dest, path.name)
-        namespace.is_chosen = True
 
 
 def add_dataset(parser: ArgumentParser, default: str | None = 'fake') -> None:

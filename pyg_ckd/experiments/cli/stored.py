@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from pyg_ckd.serving import Served
 
 
+#: What tells a run from others, and by default.
+OF_RUN = {
+    'dataset': 'fake',
+    'method': 'base',
+    'objective': '',
+    'seed': 0,
+    'key': '',
+}
+
+
 def add_stored(parser: ArgumentParser) -> None:
     """Add the arguments that say which run, and how many items."""
     add = parser.add_argument
@@ -86,11 +96,12 @@ def stored(args: Namespace) -> Served:
     from pyg_ckd.serving import Served, load
 
     if args.model:
-        if getattr(args, 'is_chosen', False):
-            raise ValueError(
-                "'--dataset' is that of a run, and '--model' is a saved model: "
-                'leave one out'
-            )
+        for name, default in OF_RUN.items():
+            if getattr(args, name) != default:
+                raise ValueError(
+                    f"'--{name}' is that of a run, and '--model' is a saved "
+                    f'model: leave one out'
+                )
         return load(args.model)
     experiment = experiment_of(args, store_of(args))
     data = experiment.data()

@@ -93,11 +93,12 @@ class Live:
         first, *others = self._found()
         try:
             return self._loaded(first)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             for folder in others:
-                logger.error('An older model is served: %s', error)
-                with suppress(ValueError):
-                    return self._loaded(folder)
+                with suppress(OSError, ValueError):
+                    served = self._loaded(folder)
+                    logger.error('An older model is served: %s', error)
+                    return served
             raise
 
     def _found(self) -> list[Path]:

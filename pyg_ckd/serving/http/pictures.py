@@ -33,7 +33,7 @@ class Pictures:
         path (str or Path): A folder, with or without folders in it, or a zip
             archive.
         every (float, optional): How many seconds a list holds at least.
-            (default: :obj:`5.0`)
+            (default: :obj:`30.0`)
 
     Raises:
         FileNotFoundError: If there is no such folder or archive.
@@ -41,7 +41,7 @@ class Pictures:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], every: float = 5.0
+        self, path: str | os.PathLike[str], every: float = 30.0
     ) -> None:
         self.path = osp.expanduser(path)
         self.every = every
@@ -66,21 +66,24 @@ class Pictures:
         files = self._files
         if str(item) not in files:
             return None
-        path = files.where(str(item))
-        if files.archive is None and not osp.isfile(path):
-            return None
         try:
             body = files.read(str(item))
         except FileNotFoundError:  # It was there a moment ago.
             return None
-        return body, TYPES[osp.splitext(path)[1].lower()]
+        except (OSError, ValueError) as error:
+            logger.error('A picture cannot be shown: %s', error)
+            return None
+        ending = osp.splitext(files.where(str(item)))[1]
+        return body, TYPES[ending.lower()]
 
     def _list_anew(self) -> None:
-        with self._lock:
-            if time.monotonic() < self._listed + self.every:
-                return
+        is_time = time.monotonic() >= self._listed + self.every
+        if not is_time or not self._lock.acquire(blocking=False):
+            return  # or another request does it
+        try:
+            self._files = ItemFiles(self.path, TYPES)
+        except (OSError, ValueError) as error:
+            logger.error('The former pictures are kept: %s', error)
+        finally:
             self._listed = time.monotonic()
-            try:
-                self._files = ItemFiles(self.path, TYPES)
-            except (OSError, ValueError) as error:
-                logger.error('The former pictures are kept: %s', error)
+            self._lock.release()
