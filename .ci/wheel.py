@@ -20,7 +20,7 @@ PIP = ('-m', 'pip', '--disable-pip-version-check', 'install', '--quiet')
 #: What is loaded as a file, one of each kind.
 DATA = (
     'pyg_ckd/py.typed',
-    'pyg_ckd/datasets/recipes/Baby.toml',
+    'pyg_ckd/datasets/raw/recipes/Baby.toml',
     'pyg_ckd/experiments/settings.toml',
     'pyg_ckd/experiments/spaces.toml',
     'pyg_ckd/experiments/_report/page.css',

@@ -31,7 +31,7 @@ from rich.table import Table
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 
 CORE = 5  # The least number of reviews of each user and item.
 NUM_FEATURES = 4096

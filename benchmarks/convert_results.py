@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 from variants import VARIANTS
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments import METHODS, Method, Result, Run, Store
 
 VERSION = '0.1.0'

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from pyg_ckd import CKD, Recommendation, fit
 from pyg_ckd.datasets import Catalogue, TextEncoder, describe, to_mmrec
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR
 

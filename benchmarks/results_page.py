@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments import BACKBONES, Result, Store
 from pyg_ckd.experiments.backbones import BASELINES
 from pyg_ckd.experiments.cost import minutes_of, minutes_with_teachers

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 
 Settings = dict[str, str | int | float | bool | None]
 Made = TypeVar('Made')

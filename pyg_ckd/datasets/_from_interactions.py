@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.graph_of_splits import graph_of_splits
-from pyg_ckd.datasets.ids import Ids, column
-from pyg_ckd.datasets.interactions import Interactions
-from pyg_ckd.datasets.rows import features_of
-from pyg_ckd.datasets.splits import RULES, split_interactions
+from pyg_ckd.datasets.features.rows import features_of
+from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.ids import Ids, column
+from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.splits import Split, as_split
+from pyg_ckd.datasets.splits.names import NAMES
 from pyg_ckd.graph import check
 
 _LABELS: dict[str | int, int] = {
@@ -32,7 +33,6 @@ def from_interactions(
     features: Mapping[str, Any] | None = None,
     split: Any = 'random',
     *,
-    seed: int = 0,
     num_users: int | None = None,
     num_items: int | None = None,
     rating: Any = None,
@@ -59,13 +59,12 @@ def from_interactions(
             where they are names, a :obj:`DataFrame` indexed by name, or a
             mapping from names to vectors. Rows of unknown names are left out.
             (default: :obj:`None`)
-        split (str or list, optional): A rule of
-            :func:`split_interactions`
-            (``"random"``, ``"time"``, ``"leave_one_out"``, ``"mmrec"`` or
-            ``"lattice"``), or the split of each interaction: 0, 1 and 2, or
-            ``"train"``, ``"val"`` and ``"test"``; with a table, also the name
-            of a column of these. (default: :obj:`"random"`)
-        seed (int, optional): The seed of random rules. (default: :obj:`0`)
+        split (Split, str or list, optional): A split, such as
+            ``RandomSplit(seed=1)``, or the name of one (``"random"``,
+            ``"time"``, ``"leave_one_out"``, ``"mmrec"`` or ``"lattice"``); or
+            the split of each interaction: 0, 1 and 2, or ``"train"``,
+            ``"val"`` and ``"test"``; with a table, also the name of a column
+            of these. (default: :obj:`"random"`)
         num_users (int, optional): The number of users, for integers.
             (default: one more than the largest)
         num_items (int, optional): The number of items, for integers.
@@ -108,14 +107,14 @@ def from_interactions(
         items = _column(table, 'item', item)
         rating = _column(table, 'rating', rating)
         time = _column(table, 'time', time)
-        if isinstance(split, str) and split in table and split not in RULES:
+        if isinstance(split, str) and split in table and split not in NAMES:
             split = table[split]
     if items is None:
         raise ValueError(
             "'items' is missing; pass the item of each interaction, or a "
             'DataFrame with both columns'
         )
-    drawn = isinstance(split, str | os.PathLike)
+    drawn = isinstance(split, Split | str | os.PathLike)
     user_ids, item_ids = Ids.read('users', users), Ids.read('items', items)
     label = None if drawn else _label(split)
     rating, time = _numbers('rating', rating), _numbers('time', time)
@@ -149,9 +148,7 @@ def from_interactions(
     data = graph_of_splits(
         interactions.user,
         interactions.item,
-        split_interactions(interactions, split, seed)
-        if label is None
-        else label[keep],
+        as_split(split)(interactions) if label is None else label[keep],
         num_users,
         num_items,
         x,

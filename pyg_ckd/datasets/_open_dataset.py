@@ -38,7 +38,7 @@ def open_dataset(
     Example:
         >>> import tempfile
         >>> from pyg_ckd.datasets import FakeMultimodal
-        >>> from pyg_ckd.datasets.export import to_lattice
+        >>> from pyg_ckd.datasets import to_lattice
         >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
         >>> with tempfile.TemporaryDirectory() as root:
         ...     to_lattice(data, f'{root}/fake', core=9)
@@ -64,7 +64,7 @@ def open_dataset(
         return LATTICEFolder(root, name, **kwargs)
 
     from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
-    from pyg_ckd.datasets.recipe import Recipe
+    from pyg_ckd.datasets.raw.recipe import Recipe
 
     categories = Recipe.categories()
     if name in categories:

@@ -10,19 +10,19 @@ from typing import Any
 
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.amazon_files import (
+from pyg_ckd.datasets.features.contents import Contents, Modality
+from pyg_ckd.datasets.features.encode import Matrix, template_fields
+from pyg_ckd.datasets.formats.amazon_2014 import (
     LONGEST_LINE,
     read_image_features,
     read_metadata,
     read_reviews,
 )
-from pyg_ckd.datasets.contents import Contents, Modality
-from pyg_ckd.datasets.download import download, verify
-from pyg_ckd.datasets.encode import Matrix, template_fields
-from pyg_ckd.datasets.interactions import Interactions
-from pyg_ckd.datasets.published_split import split_state
+from pyg_ckd.datasets.raw.download import download, verify
+from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.recipe import RawFile, Recipe
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
-from pyg_ckd.datasets.recipe import RawFile, Recipe
+from pyg_ckd.datasets.splits import Split, as_split
 
 _VERSION = 2  # Of the processed files, to be raised when their content changes.
 _FIELDS = ('title', 'brand', 'categories', 'description')
@@ -54,15 +54,15 @@ class AmazonMultimodal(RawDataset):
     - the interactions of training, validation and test, as in
       :class:`MMRecFolder`, with ``.rating`` (1 to 5) and ``.time`` (seconds
       since 1970) of training;
-    - ``data.split``, the rule and the seed that they were split by.
+    - ``data.split``, what they were split by.
 
     Args:
         root (str or PathLike): The directory that holds the folder ``name``.
         name (str): The category, such as ``'Baby'``.
-        split (str or PathLike, optional): One of ``'random'``, ``'time'``,
-            ``'leave_one_out'``, ``'mmrec'`` and ``'lattice'``, or a published
-            split, see :func:`split_interactions`. (default: ``'mmrec'``)
-        seed (int, optional): The seed of the split. (default: :obj:`0`)
+        split (Split, str or PathLike, optional): A split, such as
+            ``MMRecSplit(seed=1)``, the name of one (``'random'``, ``'time'``,
+            ``'leave_one_out'``, ``'mmrec'`` or ``'lattice'``), or the path of a
+            :class:`PublishedSplit`. (default: ``'mmrec'``)
         modalities (Sequence[str], optional): The modalities to load. Without
             ``'image'`` its large file is not needed.
             (default: ``('image', 'text')``)
@@ -82,7 +82,7 @@ class AmazonMultimodal(RawDataset):
             earliest counts. (default: :obj:`False`)
         recipe (str or PathLike, optional): A file that says where to download
             from. (default: that of the category, in
-            ``pyg_ckd/datasets/recipes``)
+            ``pyg_ckd/datasets/raw/recipes``)
         transform (callable, optional): As in :class:`GraphDataset`.
         pre_transform (callable, optional): As in :class:`GraphDataset`.
         processed_root (str or PathLike, optional): The directory to save
@@ -133,8 +133,7 @@ class AmazonMultimodal(RawDataset):
         self,
         root: str | os.PathLike[str],
         name: str,
-        split: str | os.PathLike[str] = 'mmrec',
-        seed: int = 0,
+        split: Split | str | os.PathLike[str] = 'mmrec',
         modalities: Sequence[str] = ('image', 'text'),
         text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         template: str = '{title} {brand} {categories} {description}',
@@ -159,8 +158,7 @@ class AmazonMultimodal(RawDataset):
                     f'{field!r})'
                 )
         self.name = name
-        self.split = os.fspath(split)
-        self.seed = seed
+        self.split = as_split(split)
         self.modalities = sorted(set(modalities))
         self.text_encoder = as_text_encoder(text_encoder)
         self.template = template
@@ -176,8 +174,7 @@ class AmazonMultimodal(RawDataset):
         return (
             _VERSION,
             self.split,
-            split_state(self.split),
-            self.seed,
+            self.split.state,
             self.modalities,
             text if 'text' in self.modalities else None,
             self.skip_invalid,

@@ -14,23 +14,27 @@ from PIL.Image import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.catalogue_tables import (
+from pyg_ckd.datasets.features.contents import Contents, Modality
+from pyg_ckd.datasets.features.encode import Matrix, template_fields
+from pyg_ckd.datasets.features.image_encoder import ImageEncoder
+from pyg_ckd.datasets.features.item_files import ItemFiles, item_of
+from pyg_ckd.datasets.features.new_items import NewItems
+from pyg_ckd.datasets.features.pictures import (
+    PICTURES,
+    open_picture,
+    skip_damaged,
+)
+from pyg_ckd.datasets.features.vectors import read_rows, read_vectors
+from pyg_ckd.datasets.formats.feature_files import check_modality
+from pyg_ckd.datasets.formats.shop_tables import (
     new_ids,
     read_interactions,
     read_items,
     warn_of_missing_rows,
 )
-from pyg_ckd.datasets.contents import Contents, Modality
-from pyg_ckd.datasets.encode import Matrix, template_fields
-from pyg_ckd.datasets.feature_files import check_modality
-from pyg_ckd.datasets.image_encoder import ImageEncoder
-from pyg_ckd.datasets.interactions import Interactions
-from pyg_ckd.datasets.item_files import ItemFiles, item_of
-from pyg_ckd.datasets.new_items import NewItems
-from pyg_ckd.datasets.pictures import PICTURES, open_picture, skip_damaged
-from pyg_ckd.datasets.published_split import split_state
+from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
-from pyg_ckd.datasets.vectors import read_rows, read_vectors
+from pyg_ckd.datasets.splits import Split, as_split
 
 _VERSION = 2  # Of the processed files, to be raised when their content changes.
 _OWN = ('image', 'text')  # Modalities that are encoded from contents.
@@ -95,11 +99,11 @@ class Catalogue(RawDataset):
             as they are. (default: :obj:`512`)
         k_core (int, optional): The least number of interactions of each user
             and item. Others are left out, with a warning. (default: :obj:`5`)
-        split (str or PathLike, optional): One of ``'random'``, ``'time'``,
-            ``'leave_one_out'``, ``'mmrec'`` and ``'lattice'``, or a table of
+        split (Split, str or PathLike, optional): A split, such as
+            ``MMRecSplit(seed=1)``, the name of one (``'random'``, ``'time'``,
+            ``'leave_one_out'``, ``'mmrec'`` or ``'lattice'``), or a table of
             the columns ``user``, ``item`` and ``split``, see
-            :func:`split_interactions`. (default: ``'mmrec'``)
-        seed (int, optional): The seed of the split. (default: :obj:`0`)
+            :class:`PublishedSplit`. (default: ``'mmrec'``)
         skip_invalid (bool, optional): Whether to skip rows with an empty id or
             a malformed rating or time, repeated pairs of user and item (see
             above) and repeated rows of ``items`` (the first counts), and
@@ -171,8 +175,7 @@ class Catalogue(RawDataset):
         ) = 'openai/clip-vit-base-patch32',
         image_size: int | None = 512,
         k_core: int = 5,
-        split: str | os.PathLike[str] = 'mmrec',
-        seed: int = 0,
+        split: Split | str | os.PathLike[str] = 'mmrec',
         skip_invalid: bool = False,
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
@@ -200,8 +203,7 @@ class Catalogue(RawDataset):
         )
         self.image_size = image_size
         self.k_core = k_core
-        self.split = os.fspath(split)
-        self.seed = seed
+        self.split = as_split(split)
         self.skip_invalid = skip_invalid
         self._check_arguments()
         super().__init__(root, transform, pre_transform, force_reload)
@@ -226,8 +228,7 @@ class Catalogue(RawDataset):
             self.image_size,
             self.k_core,
             self.split,
-            split_state(self.split),
-            self.seed,
+            self.split.state,
             self.skip_invalid,
         )
 

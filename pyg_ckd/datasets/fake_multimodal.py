@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.single_graph import SingleGraph
+from pyg_ckd.datasets.raw.single_graph import SingleGraph
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}

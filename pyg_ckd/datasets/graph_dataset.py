@@ -15,10 +15,10 @@ import torch
 from filelock import FileLock
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.digests import Digests
-from pyg_ckd.datasets.files import make_writable, open_atomic
-from pyg_ckd.datasets.single_graph import SingleGraph
-from pyg_ckd.datasets.told import is_told
+from pyg_ckd.datasets.raw.digests import Digests
+from pyg_ckd.datasets.raw.files import make_writable, open_atomic
+from pyg_ckd.datasets.raw.single_graph import SingleGraph
+from pyg_ckd.datasets.raw.told import is_told
 from pyg_ckd.kernels import Graph, Uniform
 
 #: Of what is kept on disk, to be raised when its form changes.

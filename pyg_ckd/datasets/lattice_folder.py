@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import os.path as osp
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
-from reprlib import repr as shorten
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.feature_files import (
+from pyg_ckd.datasets.formats.feature_files import (
     FEATURES,
     count_items,
     feature_files,
     read_features,
 )
+from pyg_ckd.datasets.formats.lattice import read_lattice
 from pyg_ckd.datasets.graph_dataset import GraphDataset
-from pyg_ckd.datasets.graph_of_splits import graph_of_splits
-from pyg_ckd.datasets.row_numbers import check_highest
-
-_Split: TypeAlias = dict[int, list[int]]  # The items of each user.
+from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.row_numbers import check_highest
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
-_USER = re.compile('0|[1-9][0-9]{0,17}')  # Any 18 digits fit 64 bits.
 
 
 class LATTICEFolder(GraphDataset):
@@ -160,10 +154,11 @@ class LATTICEFolder(GraphDataset):
         else:
             limit = 2**63
             expected = 'a 64-bit integer counted from 0'
-        splits = [_read_split(path, limit, expected) for path in split_paths]
-        _refuse_twins(split_paths, splits)
-
-        pairs = [_pairs(split) for split in splits]
+        splits = read_lattice(split_paths, limit, expected)
+        pairs = [
+            [(user, item) for user in sorted(split) for item in split[user]]
+            for split in splits
+        ]
         user, item = torch.tensor(list(chain(*pairs))).t()
         where, highest_user = f"'{self.raw_dir}'", max(chain(*splits))
         check_highest(where, 'user', highest_user, len(item))
@@ -180,76 +175,3 @@ class LATTICEFolder(GraphDataset):
 
     def __repr__(self) -> str:
         return f'{self.name}()'
-
-
-def _read_split(path: str, limit: int, expected: str) -> _Split:
-    """Return the items of each user, all less than ``limit``."""
-    split = {}
-    for key, items in _read_object(path).items():
-        if not _USER.fullmatch(key):
-            raise ValueError(
-                f"'{path}': user {shorten(key)} is not an integer counted from "
-                f"0; write users as '0', '1', '2' and so on"
-            )
-        if not isinstance(items, list):
-            raise ValueError(
-                f"'{path}', user '{key}': expected a list of items, such as "
-                f'[4, 2] (got {shorten(items)})'
-            )
-        for position, item in enumerate(items):
-            if type(item) is not int or not 0 <= item < limit:
-                raise ValueError(
-                    f"'{path}', user '{key}', position {position} (counted "
-                    f'from 0): item is {shorten(item)}, expected {expected}'
-                )
-        split[int(key)] = items
-    if not any(split.values()):
-        raise ValueError(
-            f"'{path}' has no interactions; list an item of at least one user"
-        )
-    return split
-
-
-def _read_object(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            content = json.load(file, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"'{path}' is not valid JSON in UTF-8 ({error}); write it anew by "
-            f'`json.dump`'
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"'{path}' needs to hold a JSON object from users to lists of "
-            f'items, such as {{"0": [4, 2]}} (got {shorten(content)})'
-        )
-    return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object, of which Python would keep the last of twins."""
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f'the key {shorten(twin)} is there twice')
-    return out
-
-
-def _refuse_twins(paths: Sequence[str], splits: Sequence[_Split]) -> None:
-    for user in sorted(set(chain(*splits))):
-        seen: dict[int, tuple[str, int]] = {}
-        for path, split in zip(paths, splits, strict=True):
-            for position, item in enumerate(split.get(user, [])):
-                if item in seen:
-                    first_path, first = seen[item]
-                    raise ValueError(
-                        f"'{first_path}', user '{user}', position {first} and "
-                        f"'{path}', position {position} (counted from 0): item "
-                        f'{item} is there twice; remove one of the two'
-                    )
-                seen[item] = path, position
-
-
-def _pairs(split: _Split) -> list[tuple[int, int]]:
-    return [(user, item) for user in sorted(split) for item in split[user]]

@@ -5,35 +5,23 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.feature_files import (
+from pyg_ckd.datasets.formats.feature_files import (
     FEATURES,
     count_items,
     feature_files,
     read_features,
 )
+from pyg_ckd.datasets.formats.mmrec import read_mmrec, refuse
 from pyg_ckd.datasets.graph_dataset import GraphDataset
-from pyg_ckd.datasets.graph_of_splits import graph_of_splits
-from pyg_ckd.datasets.row_numbers import check_highest
-
-_Ids: TypeAlias = NDArray[np.int64]
-_Mask: TypeAlias = NDArray[np.bool_]
+from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.row_numbers import check_highest
 
 _VERSION = 2  # Of the processed files, to be raised when their content changes.
-_SPLITS = ('train', 'validation', 'test')  # In the order of `x_label`.
-_REQUIRED = ('userID', 'itemID', 'x_label')
-_DTYPES: dict[str, Any] = {
-    **dict.fromkeys(_REQUIRED, np.int64),
-    'rating': np.float32,
-    'timestamp': np.int64,
-}
 
 
 class MMRecFolder(GraphDataset):
@@ -80,6 +68,7 @@ class MMRecFolder(GraphDataset):
     Example:
         >>> import tempfile
         >>> from pathlib import Path
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as root:
         ...     folder = Path(root, 'tiny')
         ...     folder.mkdir()
@@ -137,7 +126,7 @@ class MMRecFolder(GraphDataset):
 
     def build(self) -> HeteroData:
         path, *feature_paths = self.raw_paths
-        table = _read_interactions(path)
+        table = read_mmrec(path)
         features = read_features(feature_paths)
         item = table['itemID']
         for name in ('userID', 'itemID'):
@@ -151,7 +140,7 @@ class MMRecFolder(GraphDataset):
                 f"'{osp.basename(feature_paths[0])}'; write one row for each "
                 f'item in all features'
             )
-            _refuse(path, 'itemID', item, item >= num_items, expected)
+            refuse(path, 'itemID', item, item >= num_items, expected)
         else:
             num_items = int(item.max()) + 1
         columns = {name: torch.from_numpy(table[name]) for name in table}
@@ -168,98 +157,3 @@ class MMRecFolder(GraphDataset):
 
     def __repr__(self) -> str:
         return f'{self.name}()'
-
-
-def _read_interactions(path: str) -> dict[str, NDArray[Any]]:
-    """Return the columns of an interaction file; row `i` is in line `i + 2`."""
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        header, *rows = file.read().rstrip('\n').split('\n')
-    names = header.split('\t')
-    for name in _REQUIRED:
-        if name not in names:
-            raise ValueError(
-                f"'{path}', line 1: column '{name}' is missing; start the file "
-                f'with a tab-separated header of {", ".join(_REQUIRED)}'
-            )
-    if not rows:
-        raise ValueError(
-            f"'{path}' has no interactions below its header; write one in each "
-            f'line'
-        )
-    for line, row in enumerate(rows, start=2):
-        num_fields = row.count('\t') + 1
-        if num_fields < len(names):
-            raise ValueError(
-                f"'{path}', line {line}: {num_fields} of {len(names)} fields; "
-                f'separate them by tabs, as in the header'
-            )
-
-    table = {
-        name: _read_column(path, rows, name, names.index(name))
-        for name in _DTYPES
-        if name in names
-    }
-    _check_interactions(path, *(table[name] for name in _REQUIRED))
-    return table
-
-
-def _read_column(
-    path: str, rows: list[str], name: str, column: int
-) -> NDArray[Any]:
-    read = partial(
-        np.loadtxt,
-        dtype=_DTYPES[name],
-        delimiter='\t',
-        usecols=column,
-        comments=None,
-        ndmin=1,
-    )
-    try:
-        return read(rows)
-    except ValueError:
-        for line, row in enumerate(rows, start=2):
-            try:
-                read([row])
-            except ValueError:
-                value = row.split('\t')[column]
-                kind = 'a number' if name == 'rating' else 'a 64-bit integer'
-                raise ValueError(
-                    f"'{path}', line {line}: {name} is '{value}', expected "
-                    f'{kind}'
-                ) from None
-        raise
-
-
-def _check_interactions(path: str, user: _Ids, item: _Ids, label: _Ids) -> None:
-    _refuse(path, 'userID', user, user < 0, 'an integer counted from 0')
-    _refuse(path, 'itemID', item, item < 0, 'an integer counted from 0')
-    expected = '0 (train), 1 (validation) or 2 (test)'
-    _refuse(path, 'x_label', label, (label < 0) | (label > 2), expected)
-    for value, split in enumerate(_SPLITS):
-        if not (label == value).any():
-            raise ValueError(
-                f"'{path}' has no {split} interactions; set x_label to {value} "
-                f'in at least one line'
-            )
-
-    order = np.lexsort((item, user))  # Stable: equal pairs stay in file order.
-    same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-    if same.any():
-        row, twin = order[same.argmax() :][:2]
-        raise ValueError(
-            f"'{path}', lines {row + 2} and {twin + 2}: user {user[row]} and "
-            f'item {item[row]} are paired twice ({_SPLITS[label[row]]} and '
-            f'{_SPLITS[label[twin]]}); remove one of the two lines'
-        )
-
-
-def _refuse(
-    path: str, name: str, values: _Ids, is_bad: _Mask, expected: str
-) -> None:
-    """Raise an error that names the first bad line, if there is one."""
-    if is_bad.any():
-        row = int(is_bad.argmax())
-        raise ValueError(
-            f"'{path}', line {row + 2}: {name} is {values[row]}, expected "
-            f'{expected}'
-        )

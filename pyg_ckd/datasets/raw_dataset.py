@@ -11,13 +11,18 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.contents import Contents
-from pyg_ckd.datasets.encode import Matrix, encode, fill_missing, fill_template
+from pyg_ckd.datasets.features.contents import Contents
+from pyg_ckd.datasets.features.encode import (
+    Matrix,
+    encode,
+    fill_missing,
+    fill_template,
+)
+from pyg_ckd.datasets.features.text_encoder import TextEncoder
 from pyg_ckd.datasets.graph_dataset import GraphDataset
-from pyg_ckd.datasets.graph_of_splits import graph_of_splits
-from pyg_ckd.datasets.interactions import Interactions
-from pyg_ckd.datasets.splits import split_interactions
-from pyg_ckd.datasets.text_encoder import TextEncoder
+from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.splits import Split
 
 T = TypeVar('T')
 
@@ -25,12 +30,11 @@ T = TypeVar('T')
 class RawDataset(GraphDataset):
     """A user-item graph from interactions and contents by id.
 
-    A subclass sets ``split`` and ``seed``, and implements
+    A subclass sets ``split``, and implements
     :meth:`read_interactions` and :meth:`read_contents`.
     """
 
-    split: str
-    seed: int
+    split: Split
 
     @abstractmethod
     def read_interactions(self) -> Interactions:
@@ -42,7 +46,7 @@ class RawDataset(GraphDataset):
 
     def build(self) -> HeteroData:
         interactions = self.read_interactions()
-        label = split_interactions(interactions, self.split, self.seed)
+        label = self.split(interactions)
         contents = self.read_contents(interactions.items)
         features, present = {}, {}
         for modality, x, has in contents.modalities:
@@ -66,7 +70,7 @@ class RawDataset(GraphDataset):
             rating=interactions.rating,
             time=interactions.time,
         )
-        data.split = f'{self.split}, seed {self.seed}'
+        data.split = repr(self.split)
         data['user'].name = interactions.users
         data['item'].name = interactions.items
         if contents.titles is not None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.serving.served import Served

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNIndex
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 
 
 class FaissIndex(KNNIndex):

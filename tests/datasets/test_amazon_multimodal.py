@@ -20,9 +20,16 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.datasets.amazon_files import read_reviews
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
-from pyg_ckd.datasets.splits import split_interactions
+from pyg_ckd.datasets.formats.amazon_2014 import read_reviews
+from pyg_ckd.datasets.splits import (
+    LATTICESplit,
+    LeaveOneOut,
+    MMRecSplit,
+    PublishedSplit,
+    RandomSplit,
+    TimeSplit,
+)
 from pyg_ckd.graph import RATED_BY, RATES
 
 NAMES = {
@@ -31,7 +38,14 @@ NAMES = {
     'image': 'image_features_Tiny.b',
 }
 SPLITS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
-RULES = ('random', 'time', 'leave_one_out', 'mmrec', 'lattice')
+RULES = (
+    RandomSplit(),
+    RandomSplit(seed=1),
+    TimeSplit(),
+    LeaveOneOut(),
+    MMRecSplit(seed=1),
+    LATTICESplit(seed=1),
+)
 
 ITEMS = [f'B00000000{i}' for i in range(8)]
 PAIRS = [(f'U{u}', ITEMS[i]) for u in range(6) for i in range(8) if (u + i) % 4]
@@ -216,7 +230,7 @@ def naive(
     }
     x_image = {item: x.tolist() for item, x in images.items()}
 
-    graph: dict[str, Any] = {'None.split': 'leave_one_out, seed 0'}
+    graph: dict[str, Any] = {'None.split': 'LeaveOneOut()'}
     graph['user.num_nodes'] = len(users)
     graph['item.num_nodes'] = len(items)
     for modality, x in [('image', x_image), ('text', x_text)]:
@@ -297,14 +311,13 @@ def test_amazon_multimodal_splits(tmp_path):
     reviews = read_reviews(folder / NAMES['reviews'])
     pairs = torch.stack([reviews.user, reviews.item])
     for rule in RULES:
-        for seed in (0, 1):
-            data = load(tmp_path, split=rule, seed=seed, modalities=())[0]
-            assert data.split == f'{rule}, seed {seed}'
-            label = split_interactions(reviews, rule, seed)
-            for value, key in enumerate(SPLITS):
-                assert data[RATES][key].equal(pairs[:, label == value])
-            assert data[RATES].rating.equal(reviews.rating[label == 0])
-            assert data[RATES].time.equal(reviews.time[label == 0])
+        data = load(tmp_path, split=rule, modalities=())[0]
+        assert data.split == repr(rule)
+        label = rule(reviews)
+        for value, key in enumerate(SPLITS):
+            assert data[RATES][key].equal(pairs[:, label == value])
+        assert data[RATES].rating.equal(reviews.rating[label == 0])
+        assert data[RATES].time.equal(reviews.time[label == 0])
 
 
 def test_amazon_multimodal_reads_a_published_split(tmp_path):
@@ -333,7 +346,7 @@ def test_amazon_multimodal_reads_a_published_split(tmp_path):
                 for row, pair in enumerate(PAIRS)
                 if (row + shift) % 3 == value
             ]
-        assert dataset[0].split == f'{path}, seed 0'
+        assert dataset[0].split == repr(PublishedSplit(path))
 
 
 def test_amazon_multimodal_refuses_splits(tmp_path):
@@ -482,7 +495,7 @@ def test_amazon_multimodal_encodes_texts_once(tmp_path):
 
     for arguments in (
         {'split': 'random'},
-        {'seed': 7},
+        {'split': MMRecSplit(seed=7)},
         {'modalities': ['text']},
         {'force_reload': True},
         {'pre_transform': Scale(1)},

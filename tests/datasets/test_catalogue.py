@@ -17,10 +17,11 @@ from PIL import Image
 from PIL.ImageStat import Stat
 from torch import Tensor
 
+from pyg_ckd.datasets import LATTICESplit, MMRecSplit, RandomSplit
 from pyg_ckd.datasets.catalogue import Catalogue
-from pyg_ckd.datasets.image_encoder import ImageEncoder
-from pyg_ckd.datasets.new_items import NewItems
-from pyg_ckd.datasets.text_encoder import TextEncoder
+from pyg_ckd.datasets.features.image_encoder import ImageEncoder
+from pyg_ckd.datasets.features.new_items import NewItems
+from pyg_ckd.datasets.features.text_encoder import TextEncoder
 from pyg_ckd.graph import RATED_BY, RATES, check
 from pyg_ckd.nn import VBPR
 from pyg_ckd.serving import Served, with_new_items
@@ -195,7 +196,7 @@ def test_catalogue(tmp_path):
 
     data = dataset[0]
     data.validate()
-    assert data.split == 'leave_one_out, seed 0'
+    assert data.split == 'LeaveOneOut()'
     assert data.node_types == ['user', 'item']
     assert data.edge_types == [RATES, RATED_BY]
     assert data['user'].num_nodes == 2
@@ -616,12 +617,12 @@ def test_catalogue_refuses_modalities_without_items(shop):
     assert "No item has the modality 'image'" in error
 
 
-@pytest.mark.parametrize('split', ['random', 'mmrec', 'lattice'])
+@pytest.mark.parametrize('split', [RandomSplit, MMRecSplit, LATTICESplit])
 def test_catalogue_splits_at_random(shop, split):
-    first = edges(open_catalogue(shop, split=split))
+    first = edges(open_catalogue(shop, split=split()))
     assert {label for _, _, label in first} == set(LABELS)
-    assert edges(open_catalogue(shop, split=split)) == first
-    assert edges(open_catalogue(shop, split=split, seed=1)) != first
+    assert edges(open_catalogue(shop, split=split())) == first
+    assert edges(open_catalogue(shop, split=split(seed=1))) != first
 
 
 @pytest.mark.parametrize('split', ['time', 'leave_one_out'])
@@ -675,7 +676,7 @@ def test_catalogue_encodes_contents_once(shop):
     # The graph itself is found again:
     assert num_encoded() == (0, 0)
     # Another graph of the same contents:
-    assert num_encoded(seed=1) == (0, 0)
+    assert num_encoded(split=MMRecSplit(seed=1)) == (0, 0)
     assert num_encoded(force_reload=True) == (0, 0)
     (images / 'lid.png').write_bytes(picture((1, 2, 3)))
     assert num_encoded() == (0, 0)

@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 from torch_geometric.data import InMemoryDataset
 
 from pyg_ckd.datasets import from_interactions
-from pyg_ckd.datasets.interactions import Interactions
-from pyg_ckd.datasets.splits import split_interactions
+from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.splits import RandomSplit, as_split
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities
 
 KEYS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
-RULES = ['random', 'time', 'leave_one_out', 'mmrec', 'lattice']
+RULES = [
+    'random',
+    'time',
+    'leave_one_out',
+    'mmrec',
+    'lattice',
+    RandomSplit(seed=3),
+]
 USERS = [index // 6 for index in range(60)]
 ITEMS = [(index // 6 + index % 6 * 2) % 12 for index in range(60)]
 LABELS = [(0, 0, 0, 0, 1, 2)[index % 6] for index in range(60)]
@@ -103,7 +110,7 @@ def test_one_side_may_have_names():
 @pytest.mark.parametrize('rule', RULES)
 def test_rules(rule):
     time = [(7 * index) % 60 for index in range(60)]
-    data = from_interactions(USERS, ITEMS, None, rule, seed=3, time=time)
+    data = from_interactions(USERS, ITEMS, None, rule, time=time)
     interactions = Interactions(
         list('0123456789'),
         [str(i) for i in range(12)],
@@ -112,7 +119,7 @@ def test_rules(rule):
         None,
         torch.tensor(time),
     )
-    label = split_interactions(interactions, rule, 3)
+    label = as_split(rule)(interactions)
     rows = list(zip(USERS, ITEMS, label.tolist(), strict=True))
     for value, key in enumerate(KEYS):
         assert pairs(data, key) == [[u, i] for u, i, v in rows if v == value]
@@ -120,7 +127,8 @@ def test_rules(rule):
 
 def test_seed():
     def validation(seed):
-        return pairs(from_interactions(USERS, ITEMS, seed=seed), KEYS[1])
+        split = RandomSplit(seed=seed)
+        return pairs(from_interactions(USERS, ITEMS, split=split), KEYS[1])
 
     assert validation(1) == validation(1)
     assert validation(1) != validation(2)

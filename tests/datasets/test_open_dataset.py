@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
+from pyg_ckd.datasets import FakeMultimodal, MMRecFolder, to_lattice, to_mmrec
 from pyg_ckd.datasets._open_dataset import open_dataset
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
-from pyg_ckd.datasets.export import to_lattice, to_mmrec
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.graph import RATES
 

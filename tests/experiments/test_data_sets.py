@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.datasets.export import to_mmrec
+from pyg_ckd.datasets import FakeMultimodal, to_mmrec
 from pyg_ckd.experiments.data_sets import FAKES, opener
 from pyg_ckd.graph import fingerprint, modalities
 from pyg_ckd.nn import LightGCN

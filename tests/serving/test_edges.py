@@ -10,6 +10,7 @@ from torch import nn
 from torch_geometric.nn import Linear
 
 from pyg_ckd import from_interactions
+from pyg_ckd.datasets import RandomSplit
 from pyg_ckd.nn import (
     BPRMF,
     VBPR,
@@ -205,7 +206,7 @@ def test_what_the_earlier_model_knew_is_told(tmp_path):
     cut = len(users) - 10
     before = from_interactions(users[:cut], items[:cut], split='random')
     save(BPRMF.from_data(before, dim=4), before, tmp_path / 'model')
-    after = from_interactions(users, items, split='random', seed=1)
+    after = from_interactions(users, items, split=RandomSplit(seed=1))
     with pytest.warns(UserWarning, match='interactions that are held out now'):
         warm_start(BPRMF.from_data(after, dim=4), after, tmp_path / 'model')
     label = ['train'] * cut + ['val'] * 5 + ['test'] * 5

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments._report import head
 from pyg_ckd.experiments._report.all_rows import rows_section
 from pyg_ckd.experiments._report.cost import cost_section

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.settings import PARTS
 from pyg_ckd.experiments.tuning.trials import Trials, packages, slots_of

@@ -18,7 +18,7 @@ from uuid import uuid4
 from filelock import FileLock
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from pyg_ckd.datasets.files import open_atomic
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments.store import Store
 from pyg_ckd.experiments.tuning.spaces import Space
 from pyg_ckd.train import Recommendation

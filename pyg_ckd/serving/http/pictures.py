@@ -8,7 +8,7 @@ import os.path as osp
 import threading
 import time
 
-from pyg_ckd.datasets.item_files import ItemFiles
+from pyg_ckd.datasets.features.item_files import ItemFiles
 
 logger = logging.getLogger('pyg_ckd.serving')
 

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pyg_ckd.datasets import FakeMultimodal, describe, statistics
-from pyg_ckd.datasets.export import to_lattice, to_mmrec
+from pyg_ckd.datasets import (
+    FakeMultimodal,
+    describe,
+    statistics,
+    to_lattice,
+    to_mmrec,
+)
 
 DATA = FakeMultimodal(num_users=30, num_items=15)[0]
 

@@ -1,0 +1,1 @@
+"""Features of texts, pictures and vectors."""

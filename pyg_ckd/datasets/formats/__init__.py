@@ -1,0 +1,1 @@
+"""Formats of files, each read and written in one place."""

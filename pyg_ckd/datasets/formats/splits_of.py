@@ -1,0 +1,27 @@
+"""The interactions of each split of a graph."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_ckd.graph import RATES, check
+
+
+def splits_of(data: HeteroData) -> dict[str, Tensor]:
+    """Return the interactions of each split, none of them empty."""
+    splits = {}
+    for split, key in (
+        ('train', 'edge_index'),
+        ('val', 'val_edge_label_index'),
+        ('test', 'test_edge_label_index'),
+    ):
+        pairs = data[RATES].get(key)
+        if pairs is None or pairs.numel() == 0:
+            raise ValueError(
+                f"'data[{RATES}].{key}' is missing or empty; split the "
+                f'interactions into training, validation and test first'
+            )
+        splits[split] = key
+    rates = check(data)[RATES]
+    return {split: rates[key].cpu() for split, key in splits.items()}

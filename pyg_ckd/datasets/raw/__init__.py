@@ -1,0 +1,1 @@
+"""What lies under all data sets: files, downloads, ids and problems."""

@@ -1,0 +1,39 @@
+"""The rule of MMRec's splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.splits.per_user import hold_out_fifth, label_of
+from pyg_ckd.datasets.splits.split import Split
+
+
+@dataclass(frozen=True)
+class MMRecSplit(Split):
+    r"""The rule behind the splits of MMRec.
+
+    Of the :math:`n` interactions of a user, :math:`\lfloor n / 5 \rfloor` are
+    held out at random, or two if :math:`n < 10`. Where they cannot be halved,
+    there is one more for test. The random numbers of the published splits are
+    not known, so that this is one of the same kind. Users with less than three
+    only train.
+
+    Args:
+        seed: The seed by which they are drawn.
+
+    Example:
+        >>> interactions = Interactions.from_ids(
+        ...     ['ann'] * 15, [*'abcdefghijklmno']
+        ... )
+        >>> MMRecSplit()(interactions).bincount()
+        tensor([12,  1,  2])
+    """
+
+    seed: int = 0
+
+    def label(self, interactions: Interactions) -> Tensor:
+        last, count, held_out = hold_out_fifth(interactions, self.seed)
+        return label_of(last < held_out - held_out // 2, last < held_out, count)

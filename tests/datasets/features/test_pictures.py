@@ -1,0 +1,145 @@
+import io
+import random
+import struct
+import warnings
+import zlib
+
+import pytest
+from PIL import Image
+
+from pyg_ckd.datasets.features.item_files import ItemFiles
+from pyg_ckd.datasets.features.pictures import (
+    PICTURES,
+    open_picture,
+    skip_damaged,
+)
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def picture(colour=RED, kind='PNG', mode='RGB', size=(4, 3)) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def noise(kind: str) -> bytes:
+    """Return a picture that cannot be compressed."""
+    file = io.BytesIO()
+    pixels = random.Random(0).randbytes(32 * 32 * 3)
+    Image.frombytes('RGB', (32, 32), pixels).save(file, kind)
+    return file.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a tiny PNG whose header promises many pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack('>I', zlib.crc32(kind + content))
+        return struct.pack('>I', len(content)) + kind + content + checksum
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b'\0' * 100)
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        [chunk(b'IHDR', header), chunk(b'IDAT', pixels), chunk(b'IEND', b'')]
+    )
+
+
+def write(root, **contents: bytes) -> ItemFiles:
+    for name, content in contents.items():
+        (root / f'{name}.png').write_bytes(content)
+    return ItemFiles(root, PICTURES)
+
+
+@pytest.mark.parametrize(
+    'kind', ['PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM']
+)
+def test_open_picture(tmp_path, kind):
+    image = open_picture(write(tmp_path, cup=picture(kind=kind)), 'cup')
+
+    assert (image.mode, image.size) == ('RGB', (4, 3))
+    red, green, blue = image.getpixel((1, 1))
+    assert red > 250
+    assert green < 5
+    assert blue < 5
+
+
+@pytest.mark.parametrize(
+    ('mode', 'colour', 'expected'),
+    [
+        ('L', 7, (7, 7, 7)),
+        ('RGBA', (1, 2, 3, 255), (1, 2, 3)),
+        ('P', 0, (0, 0, 0)),
+        ('1', 1, (255, 255, 255)),
+    ],
+)
+def test_open_picture_converts_colours(tmp_path, mode, colour, expected):
+    files = write(tmp_path, cup=picture(colour, mode=mode))
+    assert open_picture(files, 'cup').getpixel((0, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'no picture',
+        noise('PNG')[:-100],
+        noise('JPEG')[:-100],
+        bomb(40, 30),
+    ],
+    ids=['empty', 'text', 'png', 'jpeg', 'few pixels'],
+)
+def test_open_picture_refuses_damaged_files(tmp_path, content):
+    files = write(tmp_path, cup=content)
+    with pytest.raises(ValueError, match=r"cup.png' is not a whole picture"):
+        open_picture(files, 'cup')
+
+
+def test_open_picture_refuses_a_decompression_bomb(tmp_path):
+    files = write(tmp_path, cup=bomb(20_000, 20_000))
+    with pytest.raises(ValueError, match=r"cup.png' .* decompression bomb"):
+        open_picture(files, 'cup')
+
+
+def test_skip_damaged(tmp_path):
+    files = write(
+        tmp_path,
+        cup=picture(),
+        jar=b'no picture',
+        pot=bomb(20_000, 20_000),
+    )
+    with pytest.warns(UserWarning, match=r'2 pictures skipped, .*jar.png'):
+        names = skip_damaged(files, ['cup', '', 'jar', 'pot', 'cup'])
+    assert names == ['cup', '', '', '', 'cup']
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert skip_damaged(files, ['cup', '']) == ['cup', '']
+
+
+@pytest.mark.parametrize('kind', ['jpeg', 'png'])
+def test_large_pictures_are_shrunk(tmp_path, kind):
+    content = io.BytesIO()
+    image = Image.new('RGB', (3000, 1500), 'red')
+    image.paste('blue', (0, 0, 1500, 1500))
+    image.save(content, kind)
+    files = write(tmp_path, cup=content.getvalue())
+    small = open_picture(files, 'cup', longest_side=100)
+    assert small.size == (100, 50)
+    for place, colour in ((25, (0, 0, 255)), (75, (255, 0, 0))):
+        found = small.getpixel((place, 25))
+        assert max(abs(a - b) for a, b in zip(found, colour, strict=True)) < 4
+    assert open_picture(files, 'cup').size == (3000, 1500)
+    assert open_picture(files, 'cup', 3000).size == (3000, 1500)
+
+
+def test_pictures_with_too_many_pixels(tmp_path, monkeypatch):
+    """Pillow alone would only warn of them."""
+    content = io.BytesIO()
+    Image.new('1', (60, 50)).save(content, 'png')
+    files = write(tmp_path, cup=content.getvalue())
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2999)
+    with pytest.raises(ValueError, match='is not a whole picture'):
+        open_picture(files, 'cup')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
+    assert open_picture(files, 'cup').size == (60, 50)

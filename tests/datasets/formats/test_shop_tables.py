@@ -1,0 +1,411 @@
+import math
+import warnings
+from datetime import datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_ckd.datasets.formats.shop_tables import (
+    read_interactions,
+    read_items,
+    warn_of_missing_rows,
+)
+
+SALES = 'who\twhat\tstars\twhen'
+
+
+def write(root, *rows: str, header: str = SALES, name: str = 'sales.tsv'):
+    path = root / name
+    path.write_text('\n'.join([header, *rows, '']), encoding='utf-8')
+    return path
+
+
+def read(path, **kwargs):
+    columns = {
+        'user_column': 'who',
+        'item_column': 'what',
+        'rating_column': 'stars',
+        'time_column': 'when',
+    }
+    return read_interactions(path, **{**columns, **kwargs})
+
+
+def pairs(interactions):
+    """Return the interactions as pairs of ids."""
+    return [
+        (interactions.users[user], interactions.items[item])
+        for user, item in zip(
+            interactions.user.tolist(), interactions.item.tolist(), strict=True
+        )
+    ]
+
+
+def test_read_interactions(tmp_path):
+    path = write(
+        tmp_path, 'bob\t07\t5\t20', 'ann\t7\t0.5\t10', 'bob\t7\t-1e2\t-30'
+    )
+    interactions = read(path)
+
+    assert interactions.users == ['ann', 'bob']
+    assert interactions.items == ['07', '7']
+    assert pairs(interactions) == [('bob', '07'), ('ann', '7'), ('bob', '7')]
+    assert interactions.rating.dtype == torch.float32
+    assert interactions.rating.tolist() == [5, 0.5, -100]
+    assert interactions.time.dtype == torch.int64
+    assert interactions.time.tolist() == [20, 10, -30]
+
+    without = read(path, rating_column=None, time_column=None)
+    assert pairs(without) == pairs(interactions)
+    assert without.rating is None
+    assert without.time is None
+
+
+def test_read_interactions_reads_parquet(tmp_path):
+    pytest.importorskip('pyarrow', reason='Parquet files need pyarrow')
+    path = tmp_path / 'sales.parquet'
+    pd.DataFrame(
+        {
+            'user': [9, 10],
+            'item': ['x', 'x'],
+            'stars': [4.5, 3.0],
+            'when': [pd.Timestamp(60, unit='s'), pd.Timestamp(0)],
+        }
+    ).to_parquet(path)
+
+    interactions = read_interactions(path, 'user', 'item', 'stars', 'when')
+    assert pairs(interactions) == [('9', 'x'), ('10', 'x')]
+    assert interactions.users == ['10', '9']
+    assert interactions.rating.tolist() == [4.5, 3]
+    assert interactions.time.tolist() == [60, 0]
+
+
+@pytest.mark.parametrize(
+    ('times', 'expected'),
+    [
+        (['1970-01-01', '1970-01-02'], [0, 86400]),
+        (['1969-12-31 23:59:59.5', '1970-01-01 00:00:00.5'], [-1, 0]),
+        (['1970-01-01T01:00:00+01:00', '1970-01-01T00:00:00Z'], [0, 0]),
+        (['1970-01-01 00:01', '1970-01-02'], [60, 86400]),
+        (['1600000000000000001', '2'], [1600000000000000001, 2]),
+        (['3.0', '1e3'], [3, 1000]),
+    ],
+)
+def test_read_interactions_reads_times(tmp_path, times, expected):
+    path = write(tmp_path, *(f'ann\t{i}\t1\t{t}' for i, t in enumerate(times)))
+    time = read(path).time
+    assert time.dtype == torch.int64
+    assert time.tolist() == expected
+
+
+def test_read_interactions_keeps_fractions_of_times(tmp_path):
+    path = write(tmp_path, 'ann\tx\t1\t0.75', 'ann\ty\t1\t0.25')
+    time = read(path).time
+    assert time.dtype == torch.float64
+    assert time.tolist() == [0.75, 0.25]
+
+
+# Pandas 2 counts nanoseconds, which end in the year 2262:
+FIRST, LAST = -(10**10), 10**11
+if pd.__version__ < '3':
+    FIRST, LAST = -(9 * 10**9), 9 * 10**9
+START = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seconds=st.lists(st.integers(FIRST, LAST), min_size=1),
+    form=st.sampled_from(['number', 'iso', 'space']),
+)
+def test_read_interactions_round_trip_of_times(tmp_path_factory, seconds, form):
+    dates = [START + timedelta(seconds=value) for value in seconds]
+    texts = {
+        'number': map(str, seconds),
+        'iso': (date.isoformat() for date in dates),
+        'space': (date.isoformat(sep=' ')[:-6] for date in dates),
+    }[form]
+    rows = [f'ann\t{i}\t1\t{text}' for i, text in enumerate(texts)]
+    path = write(tmp_path_factory.mktemp('times'), *rows)
+    assert read(path).time.tolist() == seconds
+
+
+GOOD = ('ann\tx\t1\t5', 'bob\tx\t2\t6', 'bob\ty\t3\t7')
+
+
+@pytest.mark.parametrize(
+    ('row', 'expected'),
+    [
+        ('\tz\t1\t8', "who is '', expected an id"),
+        (' \tz\t1\t8', "who is ' ', expected an id"),
+        ('eve\t\t1\t8', "what is '', expected an id"),
+        ('ann\tx\t1\t8', "what is 'x', expected an item that this user does n"),
+        ('eve\tz\t\t8', "stars is '', expected a finite number"),
+        ('eve\tz\tfour\t8', "stars is 'four', expected a finite number"),
+        ('eve\tz\tnan\t8', "stars is 'nan', expected a finite number"),
+        ('eve\tz\tinf\t8', "stars is 'inf', expected a finite number"),
+        ('eve\tz\t1e39\t8', "stars is '1e39', expected a finite number"),
+        ('eve\tz\t1\t', "when is '', expected a number, or a date"),
+        ('eve\tz\t1\tnow', "when is 'now', expected a number, or a date"),
+        ('eve\tz\t1\t-inf', "when is '-inf', expected a number, or a date"),
+        ('eve\tz\t1\t1e19', "when is '1e19', expected a number, or a date"),
+        ('eve\tz\t1\t2024-01-31', "when is '2024-01-31', expected a number, "),
+    ],
+)
+@pytest.mark.parametrize('place', [0, 1, 3])
+def test_read_interactions_refuses_rows(tmp_path, row, expected, place):
+    rows = [*GOOD[:place], row, *GOOD[place:]]
+    if row.startswith('ann\tx'):  # Of two, the later one is wrong.
+        place = max(place, 1)
+    path = write(tmp_path, *rows)
+    where = f"sales.tsv', row {place + 1} below the header: {expected}"
+    with pytest.raises(ValueError, match=where):
+        read(path)
+
+    with pytest.warns(UserWarning, match=r"sales.tsv': 1 invalid row skipped"):
+        interactions = read(path, skip_invalid=True)
+    assert pairs(interactions) == [('ann', 'x'), ('bob', 'x'), ('bob', 'y')]
+    assert interactions.time[1:].tolist() == [6, 7]
+    assert interactions.time.dtype == torch.int64
+
+
+@pytest.mark.parametrize('bad', ['', '31.01.2024', '5', '2024-13-01'])
+@pytest.mark.parametrize('place', [0, 2])
+def test_read_interactions_refuses_other_dates(tmp_path, bad, place):
+    times = ['2024-01-31', '2024-01-31 12:30']
+    times.insert(place, bad)
+    path = write(tmp_path, *(f'ann\t{i}\t1\t{t}' for i, t in enumerate(times)))
+    with pytest.raises(ValueError, match=f"row {place + 1} .* when is '{bad}'"):
+        read(path)
+
+
+def test_read_interactions_counts_skipped_rows(tmp_path):
+    # The first row is invalid, so that the second repeats no valid one.
+    path = write(
+        tmp_path,
+        *('ann\tx\tbad\t1', 'ann\tx\t5\t2', 'ann\tx\t4\t3', '\tx\t1\t1'),
+    )
+    with pytest.warns(UserWarning) as caught:
+        interactions = read(path, skip_invalid=True)
+    assert [str(warning.message) for warning in caught] == [
+        f"'{path}': 3 invalid rows skipped: 1 has no finite number in 'stars' "
+        f"(in row 1: 'bad'), 1 repeats a user and item (in row 3: 'ann' and "
+        f"'x'), 1 has no id in 'who' (in row 4: ''); row 1 is the one below "
+        f'the header'
+    ]
+    assert caught[0].filename == __file__
+    assert interactions.rating.tolist() == [5]
+    assert interactions.time.tolist() == [2]
+
+
+def test_read_interactions_counts_reasons(tmp_path):
+    """A few bad dates do not hide behind many repeats."""
+    repeats = ['ann\tx\t1\t2025-01-02'] * 167
+    path = write(
+        tmp_path,
+        *('ann\tx\t1\t2025-01-01', 'bob\ty\t1\t06.01.2025', *repeats),
+        *('bob\ty\t1\t', '\ty\t1\t2025-01-01', 'bob\ty\t1\t2025-01-01'),
+    )
+    with pytest.warns(UserWarning) as caught:
+        interactions = read(path, skip_invalid=True)
+    assert [str(warning.message) for warning in caught] == [
+        f"'{path}': 170 invalid rows skipped: 167 repeat a user and item (the "
+        f"first in row 3: 'ann' and 'x'), 2 have no valid date in 'when' (the "
+        f"first in row 2: '06.01.2025'), 1 has no id in 'who' (in row 171: "
+        f"''); row 1 is the one below the header"
+    ]
+    assert pairs(interactions) == [('ann', 'x'), ('bob', 'y')]
+
+
+def test_read_interactions_says_how_no_row_is_valid(tmp_path):
+    path = write(
+        tmp_path, 'ann\tx\t1\t', 'ann\ty\t1\tnow', '\ty\t1\t2025-01-01'
+    )
+    with pytest.raises(ValueError) as info:
+        read(path, skip_invalid=True, rating_column='when')
+    assert str(info.value) == (
+        f"'{path}' has no valid row: 2 have no finite number in 'when' (the "
+        f"first in row 1: ''), 1 has no id in 'who' (in row 3: '')"
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(['ann', 'bob', '']),
+            st.sampled_from('xy'),
+            st.sampled_from(['3', '1', '2', 'bad']),
+        ),
+        min_size=1,
+    ),
+    dates=st.booleans(),
+)
+def test_read_interactions_keeps_the_earliest(tmp_path_factory, rows, dates):
+    """Compare to a plain loop: at equal times the first row stays."""
+    kept = {}
+    for number, (user, item, when) in enumerate(rows):
+        if user and when != 'bad':
+            pair = (user, item)
+            if pair not in kept or int(when) < kept[pair][0]:
+                kept[pair] = (int(when), number)
+    if 2 * sum(when != 'bad' for *_, when in rows) < len(rows) or not kept:
+        return
+    lines = [
+        f'{user}\t{item}\t{number}\t'
+        + (f'1970-01-0{when}' if dates and when != 'bad' else when)
+        for number, (user, item, when) in enumerate(rows)
+    ]
+    path = write(tmp_path_factory.mktemp('rows'), *lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        interactions = read(path, skip_invalid=True)
+    stay = sorted(kept.items(), key=lambda entry: entry[1][1])
+    assert pairs(interactions) == [pair for pair, _ in stay]
+    assert interactions.rating.tolist() == [number for _, (_, number) in stay]
+    day = 86400 if dates else 1
+    start = 1 if dates else 0
+    assert interactions.time.tolist() == [
+        (when - start) * day for _, (when, _) in stay
+    ]
+
+
+def test_read_interactions_without_times_keeps_the_first(tmp_path):
+    path = write(tmp_path, 'ann\tx\t2\t9', 'ann\tx\t1\t1')
+    with pytest.warns(UserWarning, match='1 repeats a user and item'):
+        interactions = read(path, skip_invalid=True, time_column=None)
+    assert interactions.rating.tolist() == [2]
+
+
+def test_read_interactions_without_rows(tmp_path):
+    interactions = read(write(tmp_path))
+    assert interactions.users == interactions.items == []
+    assert len(interactions.time) == len(interactions.rating) == 0
+
+
+@pytest.mark.parametrize(
+    'column', ['user_column', 'item_column', 'rating_column', 'time_column']
+)
+def test_read_interactions_names_missing_columns(tmp_path, column):
+    path = write(tmp_path, *GOOD)
+    expected = "has no column 'other' .it has 'who', 'what', 'stars', 'when'"
+    with pytest.raises(ValueError, match=expected):
+        read(path, **{column: 'other'})
+
+
+ID = st.sampled_from(['', 'a', 'b', '1', '01'])
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(ID, ID, st.sampled_from(['1', '2.5', 'x', '', 'nan', '-inf']))
+    )
+)
+def test_read_interactions_naive(tmp_path_factory, rows):
+    """Compare to a plain loop over the rows."""
+    kept, first_bad = {}, None
+    for number, (user, item, stars) in enumerate(rows, start=1):
+        try:
+            rating = float(stars)
+        except ValueError:
+            rating = math.nan
+        bad = not (user and item and math.isfinite(rating))
+        if bad or (user, item) in kept:
+            first_bad = first_bad or number
+        else:
+            kept[user, item] = rating
+
+    lines = ['\t'.join(row) for row in rows]
+    path = write(
+        tmp_path_factory.mktemp('rows'), *lines, header='who\twhat\tstars'
+    )
+    if first_bad:
+        with pytest.raises(ValueError, match=f'row {first_bad} below'):
+            read(path, time_column=None)
+    if first_bad and not kept:
+        with pytest.raises(ValueError, match='has no valid row: '):
+            read(path, time_column=None, skip_invalid=True)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore' if first_bad else 'error')
+        interactions = read(path, time_column=None, skip_invalid=True)
+    assert pairs(interactions) == list(kept)
+    assert interactions.rating.tolist() == list(kept.values())
+    assert interactions.users == sorted({user for user, _ in kept})
+    assert interactions.items == sorted({item for _, item in kept})
+
+
+ITEMS = 'what\ttitle\tprice'
+
+
+def test_read_items(tmp_path):
+    path = write(tmp_path, '07\tA cup\t1', '7\t\t2', header=ITEMS)
+    table = read_items(path, 'what', ['title', 'what'])
+    assert table.to_dict('list') == {
+        'what': ['07', '7'],
+        'title': ['A cup', ''],
+    }
+
+
+def test_read_items_refuses_repeated_items(tmp_path):
+    path = write(tmp_path, 'x\ta\t', 'y\tb\t', 'x\tc\t', header=ITEMS)
+    expected = (
+        "sales.tsv', row 3 below the header: what is 'x', expected an item "
+        'that has no row before'
+    )
+    with pytest.raises(ValueError, match=expected):
+        read_items(path, 'what')
+    with pytest.warns(UserWarning, match="1 repeats an item .in row 3: 'x'."):
+        table = read_items(path, 'what', skip_invalid=True)
+    # Matrices of features need all rows:
+    assert table['what'].tolist() == ['x', 'y', 'x']
+
+
+def test_read_items_refuses_rows_without_an_item(tmp_path):
+    path = write(tmp_path, 'x\ta\t', '\tb\t', '\tc\t', header=ITEMS)
+    with pytest.raises(
+        ValueError, match=r"row 2 .*: what is '', expected an id"
+    ):
+        read_items(path, 'what')
+    with pytest.warns(UserWarning, match='2 invalid rows skipped'):
+        read_items(path, 'what', skip_invalid=True)
+
+
+def test_read_items_names_missing_columns(tmp_path):
+    path = write(tmp_path, header=ITEMS)
+    with pytest.raises(
+        ValueError, match=r"no column 'item' .it has 'what', 't"
+    ):
+        read_items(path)
+    with pytest.raises(ValueError, match="no column 'brand'"):
+        read_items(path, 'what', ['brand'])
+
+
+@pytest.mark.parametrize(
+    ('items', 'expected'),
+    [
+        (
+            ['SKU-1', 'SKU-2', 'x'],
+            "3 of 3 sold items have no row in 'items.csv', such as 'SKU-1'; 2 "
+            'of them would be found in another letter case, such as '
+            "'sku-1': write ids in the same way in both tables",
+        ),
+        (
+            ['sku-1', 'x'],
+            "1 of 2 sold items has no row in 'items.csv', such as 'x'; they "
+            'count as having none of what it holds',
+        ),
+    ],
+)
+def test_warn_of_missing_rows(items, expected):
+    with pytest.warns(UserWarning) as caught:
+        warn_of_missing_rows('items.csv', ['sku-1', 'sku-2', 'y'], items)
+    assert [str(warning.message) for warning in caught] == [expected]
+
+
+def test_warn_of_missing_rows_if_there_are_any():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        warn_of_missing_rows('items.csv', ['x', 'y'], ['y'])

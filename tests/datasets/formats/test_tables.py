@@ -1,0 +1,218 @@
+import csv
+import os
+from datetime import date, datetime
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_ckd.datasets.formats.tables import read_table
+
+
+def write(root, content, name='a.csv'):
+    path = root / name
+    if isinstance(content, str):
+        content = content.encode()
+    path.write_bytes(content)
+    return path
+
+
+def values(path, *columns):
+    return read_table(path, columns).to_numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ('name', 'separator'),
+    [('a.csv', ','), ('a.CSV', ','), ('a.tsv', '\t'), ('a.inter', '\t')],
+)
+def test_read_table(tmp_path, name, separator):
+    lines = ['user,item,price', '007,x,1', 'ann,NA,', '1.0, y ,null']
+    text = '\n'.join(lines).replace(',', separator)
+    table = read_table(write(tmp_path, text, name), ['item', 'user'])
+
+    assert list(table) == ['item', 'user']
+    assert table.index.tolist() == [0, 1, 2]
+    assert table.to_numpy().tolist() == [
+        ['x', '007'],
+        ['NA', 'ann'],
+        [' y ', '1.0'],
+    ]
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\xef\xbb\xbfuser,item\nann,x\n',  # Excel's mark of UTF-8
+        b'\xef\xbb\xbf"user","item"\nann,x\n',
+        b'user,item\r\nann,x\r\n',
+        b'user,item\n\nann,x\n\n',
+        b'user,item\n"ann","x"',
+    ],
+)
+def test_read_table_reads_what_programs_write(tmp_path, content):
+    path = write(tmp_path, content)
+    assert values(path, 'user', 'item') == [['ann', 'x']]
+
+
+def test_read_table_fills_missing_fields(tmp_path):
+    path = write(tmp_path, 'user,item\nann\nbob,\n')
+    assert values(path, 'user', 'item') == [['ann', ''], ['bob', '']]
+
+
+def test_read_table_keeps_numbers_as_they_are_written(tmp_path):
+    path = write(tmp_path, 'user,item\n007,1.50\n8,1e3\n')
+    assert values(path, 'user', 'item') == [['007', '1.50'], ['8', '1e3']]
+
+
+def test_read_table_without_rows(tmp_path):
+    path = write(tmp_path, 'user,item\n')
+    assert values(path, 'item') == []
+
+
+def test_read_table_reads_a_column_once(tmp_path):
+    path = write(tmp_path, 'user,item\nann,x\n')
+    assert values(path, 'item', 'item') == [['x']]
+
+
+# Pandas 2 reads no NUL, and Python 3.10 writes none:
+NUL = '' if pd.__version__ < '3' else '\0'
+TEXT = st.text(st.sampled_from('a"\n\r\t,; \ufeff' + NUL)) | st.text(
+    st.characters(codec='utf-8', exclude_characters='' if NUL else '\0')
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1), tabs=st.booleans())
+def test_read_table_round_trip(tmp_path_factory, rows, tabs):
+    path = tmp_path_factory.mktemp('a') / ('a.tsv' if tabs else 'a.csv')
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(
+            file, delimiter='\t' if tabs else ',', quoting=csv.QUOTE_ALL
+        )
+        writer.writerow(['user', 'item'])
+        writer.writerows(rows)
+
+    assert values(path, 'user', 'item') == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        (b'', "a.csv' is not a table"),
+        (b'user,item\nann,\xff\n', "a.csv' is not a table.*utf-8"),
+        ('user,item\nann,x\n'.encode('utf-16'), "a.csv' looks .* UTF-16: save"),
+        ('user,item\nann,Grün\n'.encode('cp1252'), 'looks .* Windows-1252 .*8'),
+        (b'user,item\nann,x\nann,y,z\n', "a.csv' is not a table.*line 3"),
+        (b'user,item\nann,"x\n', "a.csv' is not a table.*EOF inside string"),
+        (b'user,item\nann,x,y\n', "a.csv' has more fields in line 2"),
+        (b'user,item\nann,x,\n', "a.csv' has more fields in line 2"),
+        (b'user,thing\nann,x\n', "a.csv' has no column 'item' .*'user', 'thi"),
+        (b'user, item\nann,x\n', "no column 'item' .it has 'user', ' item'"),
+        (
+            b'user item\nann x\n',
+            "no column 'user' .it has 'user item'.*, or by",
+        ),
+        (
+            b'user\titem\nann\tx\n',
+            "a.csv' looks separated by tabs: save it with",
+        ),
+        (
+            b'user;item\nann;x\n',
+            "a.csv' looks separated by ';': save it with c",
+        ),
+        # Commas of decimals, in some lines or in all:
+        (b'user;item\nann;2\nbob;1,5\n', "a.csv' looks separated by ';': save"),
+        (b'user;item\nann;1,5\nbob;2,5\n', "a.csv' looks separated by ';': s"),
+    ],
+)
+def test_read_table_refuses_malformed_files(tmp_path, content, expected):
+    path = write(tmp_path, content)
+    with pytest.raises(ValueError, match=expected):
+        read_table(path, ['user', 'item'])
+
+
+def test_read_table_refuses_other_paths(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file '.*b.csv'"):
+        read_table(tmp_path / 'b.csv', ['user'])
+    with pytest.raises(FileNotFoundError, match='no file'):
+        read_table(tmp_path, ['user'])
+    path = write(tmp_path, 'user\nann\n', 'a.xlsx')
+    with pytest.raises(ValueError, match=r'a.xlsx.*\.csv, \.tsv.*\.parquet'):
+        read_table(path, ['user'])
+
+
+def test_read_table_reads_parquet(tmp_path):
+    pyarrow = pytest.importorskip('pyarrow', reason='Parquet needs pyarrow')
+    parquet = pytest.importorskip('pyarrow.parquet')
+    columns = {
+        'user': ['007', None, 'ann'],
+        'item': [7, None, 2**60 + 1],
+        'rating': [4.0, 0.5, None],
+        'time': [datetime(2024, 1, 31, 12, 30), None, datetime(1970, 1, 1)],
+        'day': [date(2024, 1, 31), None, date(1970, 1, 1)],
+    }
+    expected = [
+        ['007', '7', '4.0', '2024-01-31 12:30:00', '2024-01-31'],
+        ['', '', '0.5', '', ''],
+        ['ann', str(2**60 + 1), '', '1970-01-01 00:00:00', '1970-01-01'],
+    ]
+    path = tmp_path / 'a.parquet'
+    parquet.write_table(pyarrow.table(columns), path)
+    assert values(path, *columns) == expected
+    columns['item'] = pd.array(columns['item'], dtype='Int64')
+    pd.DataFrame(columns).to_parquet(path)
+    assert values(path, *columns) == expected
+    with pytest.raises(ValueError, match=r"a.parquet' has no column 'price'"):
+        read_table(path, ['price'])
+
+
+def test_read_table_reads_names_of_rows_in_parquet(tmp_path):
+    pytest.importorskip('pyarrow', reason='Parquet needs pyarrow')
+    path = tmp_path / 'a.parquet'
+    table = pd.DataFrame({'user': ['bob', 'ann', 'eve'], 'item': [1, 2, 3]})
+
+    table.set_index('item').to_parquet(path)
+    assert values(path, 'user', 'item')[2] == ['eve', '3']
+
+    table[1:].to_parquet(path)
+    assert read_table(path, ['user']).index.tolist() == [0, 1]
+
+
+def test_read_table_refuses_damaged_parquet(tmp_path):
+    pytest.importorskip('pyarrow', reason='Parquet needs pyarrow')
+    path = tmp_path / 'a.parquet'
+    pd.DataFrame({'user': ['ann'] * 100}).to_parquet(path)
+    os.truncate(path, path.stat().st_size - 10)
+    with pytest.raises(ValueError, match=r"a.parquet' is not a complete"):
+        read_table(path, ['user'])
+
+
+def test_read_table_says_that_parquet_needs_pyarrow(tmp_path):
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        path = write(tmp_path, b'PAR1', 'a.parquet')
+        with pytest.raises(ImportError, match=r"a.parquet.*'pyarrow'"):
+            read_table(path, ['user'])
+    else:
+        pytest.skip('pyarrow is installed')
+
+
+def test_lists_in_parquet(tmp_path):
+    """As Amazon's data of 2023 has the sentences of a description."""
+    table = pd.DataFrame(
+        {
+            'item': ['a', 'b', 'c', 'd'],
+            'features': [['soft toy', 'blue'], [], None, ['one', None, '']],
+            'paths': [[['Baby', 'Toys'], ['New']], [[]], [], None],
+            'sizes': [[1.5, None], [2.0], [], None],
+        }
+    )
+    table.to_parquet(tmp_path / 'items.parquet')
+    assert values(tmp_path / 'items.parquet', 'features', 'paths', 'sizes') == [
+        ['soft toy blue', 'Baby Toys New', '1.5'],
+        ['', '', '2.0'],
+        ['', '', ''],
+        ['one', '', ''],
+    ]
