@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, interaction_keys
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 
 
 class TripletLoader:
@@ -30,10 +31,20 @@ class TripletLoader:
             authors' way: each batch holds distinct users, drawn uniformly,
             with one random item of each, in ``num_train // batch_size + 1``
             batches. (default: :obj:`"interaction"`)
+        ranks (Ranks, optional): The processes that share an epoch. Each gets
+            batches of ``batch_size``, and those of all together are what one
+            process would get with ``batch_size * ranks.size``. The random
+            order is drawn by all alike, from generators that have to be in
+            the same state; negatives, and the items of users, each process
+            draws for its own batches, from a seed that the order leaves.
+            Batches have the same size in all processes: of the last of an
+            epoch fewer triples than there are processes may be dropped.
+            (default: one process)
 
     Raises:
         ValueError: If there are no interactions, if some user has interacted
-            with all items, or if an argument is out of its range.
+            with all items, if an argument is out of its range, or if there
+            are more processes than triples in a batch of all.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -48,6 +59,7 @@ class TripletLoader:
         data: HeteroData,
         batch_size: int = 2048,
         sampling: Literal['user', 'interaction'] = 'interaction',
+        ranks: Ranks = ALONE,
     ) -> None:
         if batch_size < 1:
             raise ValueError(
@@ -62,6 +74,7 @@ class TripletLoader:
         data = check(data)
         self.batch_size = batch_size
         self.sampling = sampling
+        self.ranks = ranks
         self.num_items = int(data['item'].num_nodes)
 
         self.keys = interaction_keys(data).unique_consecutive()
@@ -79,43 +92,61 @@ class TripletLoader:
                 f'{self.num_items} items, so no negative can be drawn for '
                 f'her; leave her out of the training interactions'
             )
+        drawn = self.users if sampling == 'user' else self.keys
+        if drawn.numel() < ranks.size:
+            raise ValueError(
+                f'{ranks.size} processes cannot share an epoch of '
+                f'{drawn.numel()} {sampling}s: start fewer of them'
+            )
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
+        size = self.batch_size * self.ranks.size
+        whole, rest = divmod(self.keys.numel(), size)
         if self.sampling == 'user':
-            return self.keys.numel() // self.batch_size + 1
-        return -(-self.keys.numel() // self.batch_size)
+            return whole + 1
+        return whole + (rest >= self.ranks.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Draw one epoch and yield its batches (user, pos, neg)."""
-        positive = (
-            self._by_user()
-            if self.sampling == 'user'
-            else self._by_interaction()
-        )
+        by_user = self.sampling == 'user'
+        chosen = self._some_users() if by_user else self._all_in_order()
+        own = self._own_generator()
+        positive = self._of_users(chosen, own) if by_user else self.keys[chosen]
         user, pos = positive // self.num_items, positive % self.num_items
-        neg = self.negatives(user)
+        neg = self.negatives(user, own)
         size = self.batch_size
-        if self.sampling == 'user':  # each user at most once
-            size = min(size, self.users.numel())
+        if by_user:  # each user at most once
+            size = min(size, self.users.numel() // self.ranks.size)
         yield from zip(
             user.split(size), pos.split(size), neg.split(size), strict=True
         )
 
-    def negatives(self, user: Tensor) -> Tensor:
+    def negatives(
+        self, user: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw an item for each user that she has no interaction with.
 
         Args:
             user: Users of shape ``[N]``.
+            generator: What to draw from; PyTorch's own by default.
 
         Returns:
             Items of shape ``[N]``.
         """
-        neg = torch.randint(self.num_items, user.shape, device=user.device)
+        neg = torch.randint(
+            self.num_items,
+            user.shape,
+            device=user.device,
+            generator=generator,
+        )
         wrong = self._known(user, neg).nonzero().flatten()
         while wrong.numel() > 0:
             again = torch.randint(
-                self.num_items, wrong.shape, device=user.device
+                self.num_items,
+                wrong.shape,
+                device=user.device,
+                generator=generator,
             )
             neg[wrong] = again
             wrong = wrong[self._known(user[wrong], again)]
@@ -143,22 +174,45 @@ class TripletLoader:
         place = torch.searchsorted(self.keys, key)
         return self.keys[place.clamp(max=self.keys.numel() - 1)] == key
 
-    def _by_interaction(self) -> Tensor:
-        return self.keys[self._some(self.keys, self.keys.numel())]
+    def _all_in_order(self) -> Tensor:
+        """Return the places of the interactions of this process."""
+        order = self._some(self.keys, self.keys.numel())
+        if self.ranks.size == 1:
+            return order
+        batches = order.split(self.batch_size * self.ranks.size)
+        return torch.cat(
+            [self.ranks.part(batch) for batch in batches[: len(self)]]
+        )
 
-    def _by_user(self) -> Tensor:
-        size = self.batch_size
-        batches = [self._some(self.users, size) for _ in range(len(self))]
-        return self._of_users(torch.cat(batches))
+    def _some_users(self) -> Tensor:
+        """Return the places of the users of this process."""
+        size = self.batch_size * self.ranks.size
+        batches = (self._some(self.users, size) for _ in range(len(self)))
+        return torch.cat([self.ranks.part(batch) for batch in batches])
+
+    def _own_generator(self) -> torch.Generator | None:
+        """Return what this process draws from for itself alone.
+
+        All processes leave their common generator in the same state.
+        """
+        if self.ranks.size == 1:
+            return None
+        seeds = torch.randint(2**62, (self.ranks.size,))
+        generator = torch.Generator(self.keys.device)
+        return generator.manual_seed(int(seeds[self.ranks.rank]))
 
     @staticmethod
     def _some(values: Tensor, size: int) -> Tensor:
         """Return the places of some distinct values, in random order."""
         return torch.randperm(values.numel(), device=values.device)[:size]
 
-    def _of_users(self, chosen: Tensor) -> Tensor:
+    def _of_users(
+        self, chosen: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw an interaction of each of some users."""
-        share = torch.rand(chosen.shape, device=self.keys.device)
+        share = torch.rand(
+            chosen.shape, device=self.keys.device, generator=generator
+        )
         offset = (share * self.count[chosen]).long()
         offset = torch.minimum(offset, self.count[chosen] - 1)
         return self.keys[self.start[chosen] + offset]

@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.graph import RATES
+from pyg_ckd.kernels import Ranks
 from pyg_ckd.triplet_loader import TripletLoader
 
 SAMPLING = ('interaction', 'user')
@@ -136,6 +137,71 @@ def test_order_of_edges_does_not_matter(sampling):
     loader = TripletLoader(data, 64, sampling)
     assert torch.equal(epoch_of(loader), expected)
     assert torch.equal(data[RATES].edge_index, before)
+
+
+# Several processes ###########################################################
+
+
+def epochs_of(data, size, batch_size, sampling):
+    """Return the batches of each process, and what they leave behind."""
+    epochs, states = [], []
+    for rank in range(size):
+        torch.manual_seed(7)
+        ranks = Ranks(rank, size)
+        loader = TripletLoader(data, batch_size, sampling, ranks)
+        epochs.append([torch.stack(batch) for batch in loader])
+        assert len(epochs[-1]) == len(loader)
+        states.append(torch.get_rng_state())
+    return epochs, states
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    data=graphs(),
+    batch_size=st.integers(1, 12),
+    sampling=st.sampled_from(SAMPLING),
+    size=st.integers(1, 4),
+)
+def test_an_epoch_is_shared_out(data, batch_size, sampling, size):
+    """No triple is trained twice, and next to none is left out."""
+    known = {(u, i) for u, i in data[RATES].edge_index.t().tolist()}
+    users = {user for user, _ in known}
+    if len(users if sampling == 'user' else known) < size:
+        with pytest.raises(ValueError):  # also without any interaction
+            TripletLoader(data, batch_size, sampling, Ranks(size - 1, size))
+        return
+    epochs, states = epochs_of(data, size, batch_size, sampling)
+    assert all(torch.equal(state, states[0]) for state in states)
+    for batches in zip(*epochs, strict=True):
+        assert len({batch.size(1) for batch in batches}) == 1
+        assert 1 <= batches[0].size(1) <= batch_size
+        if sampling == 'user':
+            together = torch.cat(batches, dim=1)[0].tolist()
+            assert len(set(together)) == len(together)
+    triples = torch.cat([b for batches in epochs for b in batches], dim=1)
+    pairs = [(u, i) for u, i, _ in triples.t().tolist()]
+    assert set(pairs) <= known
+    assert known.isdisjoint((u, j) for u, _, j in triples.t().tolist())
+    if sampling == 'interaction':
+        assert len(set(pairs)) == len(pairs) > len(known) - size
+
+
+@pytest.mark.parametrize('sampling', SAMPLING)
+def test_processes_take_the_batches_of_one(sampling):
+    """Its users, in its order; negatives are drawn by each process."""
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    (one,), _ = epochs_of(data, 1, 60, sampling)
+    (first, second), _ = epochs_of(data, 2, 30, sampling)
+    again, _ = epochs_of(data, 2, 30, sampling)
+    for whole, *parts in zip(one, first, second, strict=True):
+        parts = torch.cat(parts, dim=1)
+        rows = slice(0, 1) if sampling == 'user' else slice(0, 2)
+        assert torch.equal(parts[rows], whole[rows, : parts.size(1)])
+        assert not torch.equal(parts[2], whole[2])
+    for found, expected in zip(again, (first, second), strict=True):
+        for batch, other in zip(found, expected, strict=True):
+            assert torch.equal(batch, other)
+    assert not torch.equal(first[0][2], second[0][2])
 
 
 # Distributions ###############################################################

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyg_ckd.kernels.ranks import ALONE, Ranks
+
 
 class BatchSums:
     """Sums over all batches whose gradients a step of the optimizer sees.
@@ -14,6 +16,7 @@ class BatchSums:
     itself: what :meth:`add` returns joins the loss, adds nothing to it, and
     has the values as its gradient. They are scaled as the gradients are, by
     the number of batches or for half precision: only quotients of them count.
+    Where several processes train together, the sums are those of all.
 
     Example:
         >>> sums = BatchSums()
@@ -26,16 +29,19 @@ class BatchSums:
 
     def __init__(self) -> None:
         self._leaf = torch.zeros(())
+        #: The processes that trained the last batch.
+        self.ranks = ALONE
 
-    def add(self, values: Tensor) -> Tensor:
+    def add(self, values: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Return a zero to add to the loss of a batch.
 
         Args:
             values: What is summed, of shape ``[K]``, without gradients.
+            ranks: The processes that train the batch.
         """
         if not torch.is_grad_enabled():
             return values.new_zeros(())
-        leaf = self._leaf
+        self.ranks, leaf = ranks, self._leaf
         if leaf.shape != values.shape or leaf.device != values.device:
             self._leaf = torch.zeros_like(values, requires_grad=True)
         return (self._leaf * values).sum()
@@ -43,4 +49,4 @@ class BatchSums:
     def take(self) -> Tensor | None:
         """Return the sums since the last call, if there was a backward."""
         sums, self._leaf.grad = self._leaf.grad, None
-        return sums
+        return None if sums is None else self.ranks.sum(sums)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from pyg_ckd.datasets.raw.files import open_atomic
+from pyg_ckd.datasets.raw.files import is_of_system, open_atomic
 
 Settings = dict[str, str | int | float | bool | None]
 Made = TypeVar('Made')
@@ -55,9 +55,9 @@ def read(path: str | Path, make: Callable[[Any], Made]) -> Made:
     """
     try:
         return make(torch.load(path, map_location='cpu', weights_only=True))
-    except OSError:
-        raise
     except Exception as error:  # whatever a broken file leads to
+        if is_of_system(error):
+            raise
         raise ValueError(
             f"'{path}' is no whole file of a teacher of this version, train "
             f'it again ({type(error).__name__}: {error})'

@@ -94,8 +94,9 @@ class AGM(Balance):
     :class:`~torch.nn.ModuleDict` and :class:`~torch.nn.ParameterDict`; others
     are named. A parameter of two modalities is refused.
 
-    Where an optimizer's step sees the gradients of several batches, so does
-    the mean over :math:`b`. What is logged is that of each batch by itself.
+    Where an optimizer's step sees the gradients of several batches, of this
+    process or of others, so does the mean over :math:`b`. What is logged is
+    that of each batch by itself.
 
     Args:
         alpha (float, optional): How much the gradients change,
@@ -162,7 +163,7 @@ class AGM(Balance):
         factor = self._factor(relative_strength(losses.mean(dim=0)))
         scalars = {f'factor_{m}': factor[i] for i, m in enumerate(names)}
         sums = [losses.sum(dim=0), losses.new_tensor([len(losses)])]
-        return self._sums.add(torch.cat(sums)), scalars
+        return self._sums.add(torch.cat(sums), step.ranks), scalars
 
     def after_backward(self) -> None:
         """Multiply the gradients of each modality, and count the step."""

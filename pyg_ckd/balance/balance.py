@@ -41,6 +41,16 @@ class Balance(nn.Module, ABC):
             ValueError: If it does not apply; it says why.
         """
 
+    @property
+    def teacher_views(self) -> Sequence[Keep]:
+        """The views that :meth:`prepare` has models trained in.
+
+        Several processes share them out, and train them at the same time. One
+        that is not named here is trained by the first process, while the
+        others wait.
+        """
+        return ()
+
     def prepare(self, teach: Teach) -> None:
         """Train what is needed before training, such as teachers.
 
@@ -92,7 +102,12 @@ class Balance(nn.Module, ABC):
         return 0.0, {}
 
     def after_backward(self) -> None:
-        """Change the gradients of a step."""
+        """Change the gradients of a step.
+
+        Where several processes train together, they all have the mean of the
+        gradients of all, and have to change it alike: what depends on the
+        batch is to be summed over ``step.ranks`` in :meth:`loss` or here.
+        """
 
     def validated(self, values: Mapping[str, float]) -> None:
         """Learn from an evaluation.

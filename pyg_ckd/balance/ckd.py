@@ -146,6 +146,11 @@ class CKD(Balance):
         if self.on_random is not None:
             self.on_random.attach(data)
 
+    @property
+    def teacher_views(self) -> list[Keep]:
+        """Each modality alone, if no teachers are given."""
+        return [] if self.teachers else [only(m) for m in self.names]
+
     def prepare(self, teach: Teach) -> None:
         """Train a teacher for each modality, if none was given."""
         self.teachers.prepare(teach, self._data)
@@ -201,6 +206,11 @@ class CKD(Balance):
             generic = self.on_random.losses(step, places, teachers)
             gamma = self.on_random.weight
         distillation = (weight * (specific + gamma * generic)).mean(0)  # [T]
+        if step.ranks.size > 1:
+            # The generic loss counts by the mean weight of all processes:
+            own = weight.mean(0)
+            shift = step.ranks.sum(own) / step.ranks.size - own
+            distillation = distillation + shift * gamma * generic
         scalars: dict[str, Tensor] = {}
         for t, keep in enumerate(self.teachers):
             label = min(keep) if len(keep) == 1 else view_name(keep, self.names)
@@ -229,12 +239,20 @@ class CKD(Balance):
         views = list(self.teachers)
         of = [views.index(only(m)) for m in self._weighed]
         away = [step.place(without(self.names, m)) for m in self._weighed]
-        weight[:, of] = self.weights(
-            full=step.margin[:, step.place(full(self.names))],
-            without=step.margin[:, away],
-            alone=student[:, of],
-            taught=taught[:, of],
-        ).to(weight.dtype)
+        margins = {
+            'full': step.margin[:, step.place(full(self.names))],
+            'without': step.margin[:, away],
+            'alone': student[:, of],
+            'taught': taught[:, of],
+        }
+        if self.weights.effect == 'individual':
+            weight[:, of] = self.weights(**margins).to(weight.dtype)
+        else:  # of the batches of all processes
+            every = {
+                k: step.ranks.gather(x.detach()) for k, x in margins.items()
+            }
+            own = step.ranks.part(self.weights(**every))
+            weight[:, of] = own.to(weight.dtype)
         return weight
 
     @property

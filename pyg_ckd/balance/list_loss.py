@@ -69,7 +69,7 @@ class ListLoss(GenericLoss):
     ) -> Tensor:
         """Return the loss of each view that is taught."""
         order = torch.randperm(len(self.users), device=self.users.device)
-        user = self.users[order[: self.num_users]]
+        user = step.ranks.part(self.users[order[: self.num_users]])
         known = self._known(user)  # [N, num_items]
         losses = []
         for place, teacher in zip(places, teachers, strict=True):

@@ -64,8 +64,9 @@ class OGMGE(Balance):
     :class:`~torch.nn.ModuleDict` and :class:`~torch.nn.ParameterDict`; others
     are named. A parameter of two modalities is refused.
 
-    Where an optimizer's step sees the gradients of several batches, so does
-    the sum over :math:`b`. What is logged is that of each batch by itself.
+    Where an optimizer's step sees the gradients of several batches, of this
+    process or of others, so does the sum over :math:`b`. What is logged is
+    that of each batch by itself.
 
     Args:
         alpha (float, optional): How much a modality that is ahead is slowed
@@ -122,13 +123,15 @@ class OGMGE(Balance):
         factor = ogm_factors(strength, self.alpha)
         labels = [f'factor_{m}' for m in self.names]
         scalars = dict(zip(labels, factor, strict=True))
-        return self._sums.add(strength), scalars
+        return self._sums.add(strength, step.ranks), scalars
 
     def after_backward(self) -> None:
         """Multiply the gradients of each modality by its factor."""
         strength = self._sums.take()
         if strength is not None:
             factor = ogm_factors(strength, self.alpha)
+            # All processes add the same noise, or else they part:
+            self._sums.ranks.share_generators(strength.device)
             self._modulation.multiply(factor, self.noise)
 
     def extra_repr(self) -> str:

@@ -155,7 +155,8 @@ class SoftCrossEntropy(GenericLoss):
     ) -> Tensor:
         """Return the loss of each view that is taught."""
         assert step.random is not None and step.random_triples is not None
-        size = self.group_size
+        # Fewer than a group may be left to one of many processes:
+        size = min(self.group_size, len(step.random[0]))
         student = step.random_triples.crossed_margin(size)[:, places]
         taught = [t.margin(*step.random, size) for t in teachers]
         teacher = torch.stack(taught, dim=-1)  # [N * size, T]

@@ -106,6 +106,11 @@ class UMT(Balance):
             self._like = several.embedding()[0].new_empty(0)
         self._make_maps()
 
+    @property
+    def teacher_views(self) -> list[Keep]:
+        """Each modality alone, if no teachers are given."""
+        return [] if self.teachers else [only(m) for m in self.names]
+
     def prepare(self, teach: Teach) -> None:
         """Train a teacher for each modality, if none was given."""
         self.teachers.prepare(teach, self._data)

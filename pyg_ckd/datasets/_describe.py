@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd._shown.block import Block
 from pyg_ckd._shown.html import to_html
 from pyg_ckd._shown.text import to_text
+from pyg_ckd.datasets._audit import audit
 from pyg_ckd.datasets._graph_statistics import GraphStatistics
 from pyg_ckd.graph import RATES, feature_scales
 
@@ -86,8 +87,9 @@ def statistics(data: HeteroData) -> GraphStatistics:
 def describe(data: HeteroData, title: str = '') -> None:
     r"""Print the :func:`statistics` of a user-item graph as a table.
 
-    A notebook shows it as one of its own. Below it is a remark if the features
-    of modalities differ in scale, more than tenfold.
+    A notebook shows it as one of its own. Below it are remarks if the features
+    of modalities differ in scale, more than tenfold, and if :func:`audit` finds
+    that the test set is given away.
 
     Args:
         data (HeteroData): A user-item graph.
@@ -111,7 +113,9 @@ def describe(data: HeteroData, title: str = '') -> None:
         text       32 features, scale 5.26, 0.0% missing
     """
     numbers = statistics(data)
-    found, remark = numbers.table(title), numbers.remark()
+    found = numbers.table(title)
+    leak = audit(data).remark() if numbers['training'] else None
+    remarks = [note for note in (numbers.remark(), leak) if note]
     # A name is printed as it is, whatever brackets it has:
     console = Console(markup=False, emoji=False, highlight=False)
     if console.is_jupyter:
@@ -119,7 +123,7 @@ def describe(data: HeteroData, title: str = '') -> None:
             display,
         )
 
-        blocks: list[Block] = [found, remark] if remark else [found]
+        blocks: list[Block] = [found, *remarks]
         shown = {'text/html': to_html(blocks), 'text/plain': to_text(blocks)}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         return
@@ -129,7 +133,7 @@ def describe(data: HeteroData, title: str = '') -> None:
     for row in found.rows:
         table.add_row(*(cell.text for cell in row))
     console.print(table)
-    if remark:
+    for remark in remarks:
         console.print(f'\n{remark.text}', soft_wrap=True)
 
 

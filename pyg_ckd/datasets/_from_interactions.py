@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.features.rows import features_of
+from pyg_ckd.datasets.raw.frames import frame_of, indexed
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.raw.ids import Ids, column
 from pyg_ckd.datasets.raw.interactions import Interactions
@@ -51,13 +55,16 @@ def from_interactions(
 
     Args:
         users (list, Tensor, array, Series or DataFrame): The user of each
-            interaction, or a table that holds all columns.
+            interaction, or a table that holds all columns, of pandas or of
+            polars.
         items (list, Tensor, array or Series, optional): The item of each
             interaction. Left out with a table. (default: :obj:`None`)
         features (dict[str, Any], optional): For each modality the features of
             all items. Where items are integers, a matrix with a row for each;
             where they are names, a :obj:`DataFrame` indexed by name, or a
-            mapping from names to vectors. Rows of unknown names are left out.
+            mapping from names to vectors. Rows of unknown names are left out. A
+            table of polars, which has no index, has the items in the column
+            ``item``, and features in the others, or lists in one other.
             (default: :obj:`None`)
         split (Split, str or list, optional): A split, such as
             ``RandomSplit(seed=1)``, or the name of one (``"random"``,
@@ -73,9 +80,11 @@ def from_interactions(
         rating (list, Tensor, array, Series or str, optional): The rating of
             each interaction, or the name of a column. (default: :obj:`None`)
         time (list, Tensor, array, Series or str, optional): The time of each
-            interaction, or the name of a column. (default: :obj:`None`)
+            interaction, or the name of a column. Dates become seconds since
+            1970 in UTC, with fractions if any has some. (default: :obj:`None`)
         user (str, optional): The column of users. (default: :obj:`"user"`)
-        item (str, optional): The column of items. (default: :obj:`"item"`)
+        item (str, optional): The column of items, in tables of polars with
+            features as well. (default: :obj:`"item"`)
 
     Returns:
         A graph that passes :func:`~pyg_ckd.graph.check`.
@@ -96,13 +105,13 @@ def from_interactions(
         tensor([[0, 1],
                 [2, 0]])
     """
-    if isinstance(users, pd.DataFrame):
+    table = frame_of(users)
+    if table is not None:
         if items is not None:
             raise ValueError(
                 "'items' is given beside a DataFrame; name its column by "
                 "item='...' instead"
             )
-        table = users
         users = _column(table, 'user', user)
         items = _column(table, 'item', item)
         rating = _column(table, 'rating', rating)
@@ -133,6 +142,10 @@ def from_interactions(
                 f'each interaction needs one'
             )
 
+    if isinstance(features, Mapping):
+        features = {
+            modality: indexed(x, item) for modality, x in features.items()
+        }
     x, num_items = features_of(features, item_ids, num_items)
     num_users = user_ids.count('users', num_users)
     num_items = item_ids.count('items', num_items)
@@ -194,15 +207,19 @@ def _numbers(argument: str, values: Any) -> Tensor | None:
         return None
     array = column(argument, values)
     if array.dtype.kind == 'O':
-        array = pd.to_numeric(pd.Series(array), errors='coerce').to_numpy()
-    missing = pd.isna(array)
-    if missing.any():
+        array = _plain_numbers(array)
+    bad = pd.isna(array)
+    if array.dtype.kind in 'iuf':
+        most = np.finfo(np.float32).max if argument == 'rating' else 2**62
+        bad |= ~((array >= -most) & (array <= most))
+    if bad.any():
         raise ValueError(
-            f"'{argument}' is no number in row {missing.argmax()}; convert "
-            f'it first, dates by pandas.to_datetime, or leave such rows out'
+            f"'{argument}' is no finite number in row {bad.argmax()}, or too "
+            f'large; convert it first, dates by pandas.to_datetime, or leave '
+            f'such rows out'
         )
-    if array.dtype.kind == 'M':
-        array = array.astype('datetime64[s]').astype(np.int64)
+    if array.dtype.kind == 'M' and argument == 'time':
+        array = _seconds(array)
     if array.dtype.kind not in 'iuf':
         raise ValueError(
             f"'{argument}' needs to hold numbers (got {array.dtype})"
@@ -210,6 +227,28 @@ def _numbers(argument: str, values: Any) -> Tensor | None:
     kind = np.float64 if array.dtype.kind == 'f' else np.int64
     numbers = torch.from_numpy(array.astype(kind))
     return numbers.float() if argument == 'rating' else numbers
+
+
+def _plain_numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return objects as numbers or dates, what is neither as NaN.
+
+    Dates with a time zone are those of UTC, without it.
+    """
+    known = pd.Series(array).dropna()
+    if len(known) and known.map(lambda x: isinstance(x, datetime)).all():
+        dates = pd.to_datetime(pd.Series(array), utc=True)
+        return dates.dt.tz_localize(None).to_numpy()
+    is_number = [isinstance(x, str | Number) for x in array]
+    numbers = pd.Series(array).where(is_number)
+    return pd.to_numeric(numbers, errors='coerce').to_numpy()
+
+
+def _seconds(dates: NDArray[Any]) -> NDArray[Any]:
+    """Return dates as seconds since 1970, with fractions if any has some."""
+    whole = dates.astype('datetime64[s]')
+    seconds = whole.astype(np.int64)
+    rest = (dates - whole) / np.timedelta64(1, 's')
+    return seconds + rest if rest.any() else seconds
 
 
 def _one_of_each(

@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pyg_ckd.datasets.formats.recbole import is_recbole
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.datasets.mmrec_folder import MMRecFolder
+from pyg_ckd.datasets.mrlib_folder import MRLibFolder
+from pyg_ckd.datasets.recbole_folder import RecBoleFolder
 
 
 def open_dataset(
@@ -19,10 +22,16 @@ def open_dataset(
     The first of these that fits is opened:
 
     1. if ``core`` is given, the folder ``root/name``: :class:`LATTICEFolder`;
-    2. such a folder that holds ``name.inter``: :class:`MMRecFolder`;
-    3. one that holds ``<core>-core/train.json``, or ``train.json``:
+    2. such a folder that holds ``name.inter``: :class:`RecBoleFolder` if each
+       column has a type, such as ``user_id:token``, and otherwise
+       :class:`MMRecFolder`;
+    3. one that holds ``name.train.inter``: :class:`RecBoleFolder`;
+    4. one that holds ``<core>-core/train.json``, or ``train.json``:
        :class:`LATTICEFolder`;
-    4. a category of Amazon: :class:`AmazonMultimodal`.
+    5. one that holds ``inter.csv``: :class:`MRLibFolder`;
+    6. a category below a folder ``AmazonReviews2023`` or ``Amazon2018``, such
+       as ``'AmazonReviews2023/Video_Games'``: that class;
+    7. a category of Amazon in 2014: :class:`AmazonMultimodal`.
 
     Args:
         root (str or PathLike): The directory that holds the folder.
@@ -49,8 +58,11 @@ def open_dataset(
     if 'core' in kwargs:
         return LATTICEFolder(root, name, **kwargs)
     folder = Path(root, name).expanduser()
-    if (folder / f'{name}.inter').is_file():
+    inter = folder / f'{name}.inter'
+    if inter.is_file() and not is_recbole(inter):
         return MMRecFolder(root, name, **kwargs)
+    if inter.is_file() or (folder / f'{name}.train.inter').is_file():
+        return RecBoleFolder(root, name, **kwargs)
 
     cores = _cores(folder)
     if len(cores) > 1:
@@ -62,18 +74,27 @@ def open_dataset(
         return LATTICEFolder(root, name, core=cores[0], **kwargs)
     if (folder / 'train.json').is_file():
         return LATTICEFolder(root, name, **kwargs)
+    if (folder / 'inter.csv').is_file():
+        return MRLibFolder(root, name, **kwargs)
 
+    from pyg_ckd.datasets.amazon_2018 import Amazon2018
     from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
+    from pyg_ckd.datasets.amazon_reviews_2023 import AmazonReviews2023
     from pyg_ckd.datasets.raw.recipe import Recipe
+
+    for release in (AmazonReviews2023, Amazon2018):
+        if folder.parent.name == release.__name__:
+            return release(folder.parent.parent, folder.name, **kwargs)
 
     categories = Recipe.categories()
     if name in categories:
         return AmazonMultimodal(root, name, **kwargs)
     raise FileNotFoundError(
-        f"'{folder}' holds neither '{name}.inter' (the format of MMRec) nor "
-        f"'<core>-core/train.json' or 'train.json' (that of LATTICE), and "
-        f"'{name}' is no category of Amazon ({', '.join(categories)}); put the "
-        f'data there, or choose another name'
+        f"'{folder}' holds neither '{name}.inter' (the format of MMRec, or of "
+        f"RecBole) nor '<core>-core/train.json' or 'train.json' (that of "
+        f"LATTICE) nor 'inter.csv' (that of MRLib), and '{name}' is no "
+        f'category of Amazon ({", ".join(categories)}); put the data there, or '
+        f'choose another name'
     )
 
 

@@ -13,13 +13,14 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets.features.contents import Contents, Modality
 from pyg_ckd.datasets.features.encode import Matrix, template_fields
 from pyg_ckd.datasets.formats.amazon_2014 import (
-    LONGEST_LINE,
     read_image_features,
     read_metadata,
     read_reviews,
 )
+from pyg_ckd.datasets.formats.amazon_releases import AMAZON_2014
 from pyg_ckd.datasets.raw.download import download, verify
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.recipe import RawFile, Recipe
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
@@ -88,8 +89,8 @@ class AmazonMultimodal(RawDataset):
         processed_root (str or PathLike, optional): The directory to save
             results in. (default: ``root``)
         force_reload (bool, optional): As in :class:`GraphDataset`.
-        longest_line (int, optional): The most bytes of a line, unpacked.
-            (default: 16 MiB)
+        limits (Limits, optional): How much is believed of the files; ``line``
+            is the most bytes of a line. (default: ``Limits()``)
 
     Raises:
         ConnectionError: If files are missing and no mirror can be reached. The
@@ -143,7 +144,7 @@ class AmazonMultimodal(RawDataset):
         pre_transform: Callable[[HeteroData], Any] | None = None,
         processed_root: str | os.PathLike[str] | None = None,
         force_reload: bool = False,
-        longest_line: int = LONGEST_LINE,
+        limits: Limits = Limits(),
     ) -> None:
         for modality in modalities:
             if modality not in _FILES:
@@ -163,7 +164,9 @@ class AmazonMultimodal(RawDataset):
         self.text_encoder = as_text_encoder(text_encoder)
         self.template = template
         self.skip_invalid = skip_invalid
-        self.longest_line = longest_line
+        self.limits = limits
+        if recipe is None:
+            AMAZON_2014.check_other(name)
         self.recipe = Recipe.load(recipe or name)
         self.processed_root = osp.expanduser(processed_root or root)
         super().__init__(root, transform, pre_transform, force_reload)
@@ -199,6 +202,7 @@ class AmazonMultimodal(RawDataset):
         return [file.name for file in self.raw_files.values()]
 
     def download(self) -> None:
+        AMAZON_2014.check_folder(self.raw_dir, self.name)
         download(self.raw_files.values(), self.raw_dir)
 
     def build(self) -> HeteroData:
@@ -207,7 +211,7 @@ class AmazonMultimodal(RawDataset):
 
     def read_interactions(self) -> Interactions:
         path = self._path('reviews')
-        interactions = read_reviews(path, self.skip_invalid, self.longest_line)
+        interactions = read_reviews(path, self.skip_invalid, self.limits)
         expected = self.recipe.statistics
         found = {
             'users': len(interactions.users),
@@ -235,7 +239,7 @@ class AmazonMultimodal(RawDataset):
         if 'text' in self.modalities:
             path = self._path('metadata')
             metadata = read_metadata(
-                path, items, self.skip_invalid, self.longest_line
+                path, items, self.skip_invalid, self.limits
             )
             records = [_texts(metadata.get(item, {})) for item in items]
             encoder, template = self.text_encoder, self.template

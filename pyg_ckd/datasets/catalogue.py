@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import os.path as osp
 import warnings
@@ -19,11 +18,7 @@ from pyg_ckd.datasets.features.encode import Matrix, template_fields
 from pyg_ckd.datasets.features.image_encoder import ImageEncoder
 from pyg_ckd.datasets.features.item_files import ItemFiles, item_of
 from pyg_ckd.datasets.features.new_items import NewItems
-from pyg_ckd.datasets.features.pictures import (
-    PICTURES,
-    open_picture,
-    skip_damaged,
-)
+from pyg_ckd.datasets.features.pictures import PICTURES
 from pyg_ckd.datasets.features.vectors import read_rows, read_vectors
 from pyg_ckd.datasets.formats.feature_files import check_modality
 from pyg_ckd.datasets.formats.shop_tables import (
@@ -33,11 +28,12 @@ from pyg_ckd.datasets.formats.shop_tables import (
     warn_of_missing_rows,
 )
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.k_core import core_of
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
 
 _VERSION = 2  # Of the processed files, to be raised when their content changes.
-_OWN = ('image', 'text')  # Modalities that are encoded from contents.
 
 
 class Catalogue(RawDataset):
@@ -109,14 +105,16 @@ class Catalogue(RawDataset):
             above) and repeated rows of ``items`` (the first counts), and
             damaged pictures, and warn how many there were, instead of an error.
             (default: :obj:`False`)
+        limits (Limits, optional): How large the parts of files may be.
+            (default: ``Limits()``)
         transform (callable, optional): As in :class:`GraphDataset`.
         pre_transform (callable, optional): As in :class:`GraphDataset`.
         force_reload (bool, optional): As in :class:`GraphDataset`.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is malformed, files do not fit each other, or an
-            argument is out of range.
+        ValueError: If a file is malformed or larger than the limits, files do
+            not fit each other, or an argument is out of range.
 
     Example:
         >>> import tempfile
@@ -177,6 +175,7 @@ class Catalogue(RawDataset):
         k_core: int = 5,
         split: Split | str | os.PathLike[str] = 'mmrec',
         skip_invalid: bool = False,
+        limits: Limits = Limits(),
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
@@ -205,6 +204,7 @@ class Catalogue(RawDataset):
         self.k_core = k_core
         self.split = as_split(split)
         self.skip_invalid = skip_invalid
+        self.limits = limits
         self._check_arguments()
         super().__init__(root, transform, pre_transform, force_reload)
 
@@ -230,6 +230,7 @@ class Catalogue(RawDataset):
             self.split,
             self.split.state,
             self.skip_invalid,
+            self.limits if self.skip_invalid else None,
         )
 
     @property
@@ -255,23 +256,9 @@ class Catalogue(RawDataset):
             self.rating_column,
             self.time_column,
             self.skip_invalid,
+            self.limits,
         )
-        core = interactions.core(self.k_core)
-        if not core.users:
-            raise ValueError(
-                f"'{path}': no user and item have {self.k_core} interactions "
-                f"each with others that do; choose a smaller 'k_core'"
-            )
-        num_lost = len(interactions.user) - len(core.user)
-        if num_lost:
-            users, items = len(interactions.users), len(interactions.items)
-            warnings.warn(
-                f'k_core={self.k_core} leaves out {users - len(core.users)} of '
-                f'{users} users and {items - len(core.items)} of {items} '
-                f'items, with {num_lost} interactions; k_core=1 keeps all',
-                stacklevel=2,
-            )
-        return core
+        return core_of(interactions, self.k_core, path)
 
     def read_contents(self, items: list[str]) -> Contents:
         table = None
@@ -346,9 +333,11 @@ class Catalogue(RawDataset):
             raise ValueError(
                 f"'image_size' needs to be positive (got {self.image_size})"
             )
+        own = {'image': self.images_path, 'text': self.template}
+        encoded = [name for name, source in own.items() if source is not None]
         for modality in self.features:
             reason = check_modality(modality)
-            if modality in _OWN:
+            if modality in encoded:
                 reason = 'is that of texts or pictures'
             if reason:
                 raise ValueError(
@@ -395,7 +384,9 @@ class Catalogue(RawDataset):
         columns = [column for column in wanted if column is not None]
         if self.template is not None:
             columns += template_fields(self.template)
-        return read_items(path, self.item_column, columns, self.skip_invalid)
+        return read_items(
+            path, self.item_column, columns, self.skip_invalid, self.limits
+        )
 
     def _as_wide(self, modality: str, x: Tensor, has: Tensor) -> Tensor:
         """Return features of new items, of the width of the others'."""
@@ -475,12 +466,12 @@ class Catalogue(RawDataset):
             if _is_matrix(path):
                 yield modality, *read_rows(path, ids, items)
             else:
-                yield modality, *read_vectors(path, items, known)
+                yield modality, *read_vectors(path, items, known, self.limits)
 
     def _encode_images(
         self, path: str, known: list[str], rows: pd.DataFrame
     ) -> tuple[Tensor, Tensor]:
-        files = ItemFiles(path, PICTURES)
+        files = ItemFiles(path, PICTURES, self.limits)
         names = rows.index.tolist()
         if known and self.image_column is None:
             files.warn_of_others(known)
@@ -488,19 +479,13 @@ class Catalogue(RawDataset):
             column = rows[self.image_column]
             names = [item_of(name, PICTURES) or name for name in column]
             files.warn_of_missing(names)
-        names = [name if name in files else '' for name in names]
-        if self.skip_invalid:
-            names = skip_damaged(files, names)
-        side = f'{self.image_size}'.encode()
-        keys = [
-            hashlib.sha256(side + files.read(name)).digest() if name else None
-            for name in names
-        ]
-        images = (
-            open_picture(files, name, self.image_size) for name in names if name
+        return self.encode_pictures(
+            self.image_encoder,
+            files,
+            names,
+            self.image_size,
+            self.skip_invalid,
         )
-        encoder = self.image_encoder
-        return self.encode(encoder, images, keys, 'image', chunk=32)
 
 
 def _is_matrix(path: str) -> bool:

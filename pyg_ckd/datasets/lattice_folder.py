@@ -20,9 +20,11 @@ from pyg_ckd.datasets.formats.feature_files import (
 from pyg_ckd.datasets.formats.lattice import read_lattice
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.renumbered import renumbered
 from pyg_ckd.datasets.raw.row_numbers import check_highest
 
-_VERSION = 1  # Of the processed files, to be raised when their content changes.
+_VERSION = 2  # Of the processed files, to be raised when their content changes.
 
 
 class LATTICEFolder(GraphDataset):
@@ -39,10 +41,18 @@ class LATTICEFolder(GraphDataset):
 
     - ``data['item'].x_<modality>`` of shape ``[num_items, num_features]``;
     - ``data['user', 'rates', 'item'].edge_index``, the interactions of
-      training, users ascending and items in the order of their list, and its
-      reverse ``data['item', 'rated_by', 'user'].edge_index``;
+      training, users of the files ascending and items in the order of their
+      list, and its reverse ``data['item', 'rated_by', 'user'].edge_index``;
     - ``.val_edge_label_index`` and ``.test_edge_label_index`` of
-      ``data['user', 'rates', 'item']``, in the same order.
+      ``data['user', 'rates', 'item']``, in the same order;
+    - ``data['user'].original_id`` and ``data['item'].original_id``, the numbers
+      in the files.
+
+    Users and items get new numbers at random, the same at each reading, since
+    numbers may give the test set away, see :func:`~pyg_ckd.datasets.audit`.
+    User 7 of the files is ``data['user'].original_id.argsort()[7]``. Whatever
+    names users and items to people, and :func:`to_lattice`, has the numbers of
+    the files.
 
     There are as many items as rows of features, or without features one more
     than the highest item. There is one user more than the highest user.
@@ -68,6 +78,8 @@ class LATTICEFolder(GraphDataset):
             results in. (default: ``root``)
         force_reload (bool, optional): Whether to ignore what has been saved.
             (default: :obj:`False`)
+        limits (Limits, optional): How far ids may be beyond the number of
+            interactions. (default: 100 times it, and a thousand more)
 
     Raises:
         FileNotFoundError: If a split is missing.
@@ -85,9 +97,9 @@ class LATTICEFolder(GraphDataset):
         ...     _ = (folder / 'val.json').write_text('{"0": [2]}')
         ...     _ = (folder / 'test.json').write_text('{"0": [], "1": [0]}')
         ...     data = LATTICEFolder(root, 'tiny')[0]
-        >>> data['user', 'rates', 'item'].edge_index
-        tensor([[0, 1],
-                [1, 2]])
+        >>> user, item = data['user', 'rates', 'item'].edge_index
+        >>> data['user'].original_id[user], data['item'].original_id[item]
+        (tensor([0, 1]), tensor([1, 2]))
     """
 
     def __init__(
@@ -99,8 +111,10 @@ class LATTICEFolder(GraphDataset):
         pre_transform: Callable[[HeteroData], Any] | None = None,
         processed_root: str | os.PathLike[str] | None = None,
         force_reload: bool = False,
+        limits: Limits = Limits(),
     ) -> None:
         self.name = name
+        self.limits = limits
         self.core = core
         self.processed_root = osp.expanduser(processed_root or root)
         super().__init__(root, transform, pre_transform, force_reload)
@@ -161,10 +175,10 @@ class LATTICEFolder(GraphDataset):
         ]
         user, item = torch.tensor(list(chain(*pairs))).t()
         where, highest_user = f"'{self.raw_dir}'", max(chain(*splits))
-        check_highest(where, 'user', highest_user, len(item))
-        check_highest(where, 'item', int(item.max()), len(item))
+        check_highest(where, 'user', highest_user, len(item), self.limits)
+        check_highest(where, 'item', int(item.max()), len(item), self.limits)
         sizes = torch.tensor([len(part) for part in pairs])
-        return graph_of_splits(
+        data = graph_of_splits(
             user=user,
             item=item,
             label=torch.arange(3).repeat_interleave(sizes),
@@ -172,6 +186,7 @@ class LATTICEFolder(GraphDataset):
             num_items=limit if features else int(item.max()) + 1,
             features=features,
         )
+        return renumbered(data)
 
     def __repr__(self) -> str:
         return f'{self.name}()'

@@ -19,9 +19,11 @@ from pyg_ckd.datasets.formats.feature_files import (
 from pyg_ckd.datasets.formats.mmrec import read_mmrec, refuse
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.renumbered import renumbered
 from pyg_ckd.datasets.raw.row_numbers import check_highest
 
-_VERSION = 2  # Of the processed files, to be raised when their content changes.
+_VERSION = 3  # Of the processed files, to be raised when their content changes.
 
 
 class MMRecFolder(GraphDataset):
@@ -39,7 +41,15 @@ class MMRecFolder(GraphDataset):
       training in the order of the file, with ``.rating`` and ``.time`` where
       known, and its reverse ``data['item', 'rated_by', 'user'].edge_index``;
     - ``.val_edge_label_index`` and ``.test_edge_label_index`` of
-      ``data['user', 'rates', 'item']``.
+      ``data['user', 'rates', 'item']``;
+    - ``data['user'].original_id`` and ``data['item'].original_id``, the numbers
+      in the files.
+
+    Users and items get new numbers at random, the same at each reading, since
+    those of MMRec give the test set away, see
+    :func:`~pyg_ckd.datasets.audit`. User 7 of the files is
+    ``data['user'].original_id.argsort()[7]``. Whatever names users and items
+    to people, and :func:`to_mmrec`, has the numbers of the files.
 
     Results are kept below ``processed_root/name/processed``, in one folder for
     each state of the raw files and each ``pre_transform``. These folders can be
@@ -58,6 +68,8 @@ class MMRecFolder(GraphDataset):
             results in. (default: ``root``)
         force_reload (bool, optional): Whether to ignore what has been saved.
             (default: :obj:`False`)
+        limits (Limits, optional): How far ids may be beyond the number of
+            interactions. (default: 100 times it, and a thousand more)
 
     Raises:
         FileNotFoundError: If there is no file ``root/name/name.inter``.
@@ -80,9 +92,9 @@ class MMRecFolder(GraphDataset):
         ...         '1\t1\t2\n'
         ...     )
         ...     data = MMRecFolder(root, 'tiny')[0]
-        >>> data['user', 'rates', 'item'].edge_index
-        tensor([[0],
-                [1]])
+        >>> user, item = data['user', 'rates', 'item'].edge_index
+        >>> data['user'].original_id[user], data['item'].original_id[item]
+        (tensor([0]), tensor([1]))
         >>> data['item'].x_text.shape
         torch.Size([2, 4])
     """
@@ -95,8 +107,10 @@ class MMRecFolder(GraphDataset):
         pre_transform: Callable[[HeteroData], Any] | None = None,
         processed_root: str | os.PathLike[str] | None = None,
         force_reload: bool = False,
+        limits: Limits = Limits(),
     ) -> None:
         self.name = name
+        self.limits = limits
         self.processed_root = osp.expanduser(processed_root or root)
         super().__init__(root, transform, pre_transform, force_reload)
 
@@ -132,7 +146,8 @@ class MMRecFolder(GraphDataset):
         for name in ('userID', 'itemID'):
             row = int(table[name].argmax())
             where = f"'{path}', line {row + 2}"
-            check_highest(where, name, int(table[name][row]), len(item))
+            highest = int(table[name][row])
+            check_highest(where, name, highest, len(item), self.limits)
         if features:
             num_items = count_items(self.raw_dir, features)
             expected = (
@@ -144,7 +159,7 @@ class MMRecFolder(GraphDataset):
         else:
             num_items = int(item.max()) + 1
         columns = {name: torch.from_numpy(table[name]) for name in table}
-        return graph_of_splits(
+        data = graph_of_splits(
             user=columns['userID'],
             item=columns['itemID'],
             label=columns['x_label'],
@@ -154,6 +169,7 @@ class MMRecFolder(GraphDataset):
             rating=columns.get('rating'),
             time=columns.get('timestamp'),
         )
+        return renumbered(data)
 
     def __repr__(self) -> str:
         return f'{self.name}()'

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os.path as osp
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -18,6 +20,9 @@ from pyg_ckd.datasets.features.encode import (
     fill_missing,
     fill_template,
 )
+from pyg_ckd.datasets.features.item_files import ItemFiles
+from pyg_ckd.datasets.features.lazy import Lazy
+from pyg_ckd.datasets.features.pictures import open_picture, skip_damaged
 from pyg_ckd.datasets.features.text_encoder import TextEncoder
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
@@ -40,13 +45,17 @@ class RawDataset(GraphDataset):
     def read_interactions(self) -> Interactions:
         """Return the interactions, before they are split."""
 
+    def read_split(self) -> tuple[Interactions, Tensor]:
+        """Return the interactions, and the split of each as a split has it."""
+        interactions = self.read_interactions()
+        return interactions, self.split(interactions)
+
     @abstractmethod
     def read_contents(self, items: list[str]) -> Contents:
         """Return the contents of items, given their ids."""
 
     def build(self) -> HeteroData:
-        interactions = self.read_interactions()
-        label = self.split(interactions)
+        interactions, label = self.read_split()
         contents = self.read_contents(interactions.items)
         features, present = {}, {}
         for modality, x, has in contents.modalities:
@@ -95,12 +104,52 @@ class RawDataset(GraphDataset):
     ) -> tuple[Tensor, Tensor]:
         """Return the features of texts, and which records have a text."""
         texts = [fill_template(template, record) for record in records]
+        return self.encode_filled(encoder, texts)
+
+    def encode_filled(
+        self, encoder: Callable[[list[str]], Matrix], texts: list[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of texts, and which of them are not empty."""
         return self.encode(
             encoder,
-            (text for text in texts if text),
-            [text.encode() or None for text in texts],
+            [text for text in texts if text],
+            [
+                hashlib.sha256(text.encode()).digest() if text else None
+                for text in texts
+            ],
             'text',
         )
+
+    def encode_pictures(
+        self,
+        encoder: Callable[[list[Image]], Matrix],
+        files: ItemFiles,
+        names: Sequence[str],
+        longest_side: int | None,
+        skip_invalid: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of pictures, and which items have one.
+
+        Args:
+            encoder: From a list of pictures to a matrix.
+            files: The files of pictures.
+            names: For each item the name of its picture.
+            longest_side: Larger pictures are shrunk to so many pixels a side.
+            skip_invalid: Whether to skip damaged pictures, with a warning.
+        """
+        names = [name if name in files else '' for name in names]
+        if skip_invalid:
+            names = skip_damaged(files, names, longest_side)
+        side = f'{longest_side}'.encode()
+        keys = [
+            hashlib.sha256(side + files.read(name)).digest() if name else None
+            for name in names
+        ]
+        images = Lazy(
+            lambda name: open_picture(files, name, longest_side),
+            [name for name in names if name],
+        )
+        return self.encode(encoder, images, keys, 'image', chunk=32)
 
     def encode(
         self,
@@ -114,19 +163,15 @@ class RawDataset(GraphDataset):
 
         Args:
             encoder: From a list of contents to a matrix.
-            contents: The contents of the items that have one.
+            contents: The contents of the items that have one; of a sequence
+                only those are taken that were not encoded before.
             keys: For each item what tells its content from others, ``None``
                 for items without.
             modality: The name of the modality.
             chunk: The number of contents the encoder gets at once.
         """
-        known = [key for key in keys if key is not None]
         has = torch.tensor([key is not None for key in keys])
-        encoded = encode(encoder, contents, known, modality, self.cache, chunk)
-        if has.all():
-            return encoded, has
-        x = encoded.new_zeros(len(keys), encoded.size(1))
-        x[has] = encoded
+        x = encode(encoder, contents, keys, modality, self.cache, chunk)
         return x, has
 
     @property

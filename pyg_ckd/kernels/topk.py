@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+_CHUNK = 64  # Columns of which only the largest is looked at first.
 
 
 def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -10,7 +13,9 @@ def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     :func:`torch.topk` leaves the order of equal entries open, so that results
     may differ between machines. Only rows whose last places are contested by
-    equal entries are sorted whole.
+    equal entries are sorted whole. Of many columns, only those are looked at
+    that are in the ``k`` chunks with the largest maxima: all others have ``k``
+    entries before them.
 
     Args:
         score: Scores of shape ``[num_rows, num_columns]``.
@@ -24,6 +29,8 @@ def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         >>> stable_topk(torch.tensor([[1.0, 2.0, 2.0, 2.0]]), k=2)[1]
         tensor([[1, 2]])
     """
+    if score.size(1) > 4 * _CHUNK * k:
+        return _topk_of_chunks(score, k)
     beyond = min(k + 1, score.size(1))  # one more, if there is one
     value, index = score.topk(beyond, dim=1)
     contested = (value[:, k - 1 : k] == value[:, k:]).any(dim=1)
@@ -38,3 +45,24 @@ def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         )
         value[contested], index[contested] = whole[:, :k], place[:, :k]
     return value, index
+
+
+def _topk_of_chunks(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    num = score.size(1)
+    rest = num % _CHUNK
+    maxima = score[:, : num - rest].unflatten(1, (-1, _CHUNK)).amax(dim=2)
+    if rest:
+        last = score[:, num - rest :].amax(dim=1, keepdim=True)
+        maxima = torch.cat([maxima, last], dim=1)  # [num_rows, num_chunks]
+    chunk = stable_topk(maxima, k)[1].sort(dim=1).values  # [num_rows, k]
+    within = torch.arange(_CHUNK, device=score.device)
+    column = (_CHUNK * chunk.unsqueeze(2) + within).flatten(1)
+    part = score.gather(1, column.clamp(max=num - 1))
+    # Beyond the last column there is nothing. In equal places it comes last,
+    # as each of the `k` chunks has an entry of its own:
+    least = -torch.inf
+    if not score.is_floating_point():
+        least = torch.iinfo(score.dtype).min
+    part = part.masked_fill(column >= num, least)
+    value, place = stable_topk(part, k)
+    return value, column.gather(1, place)

@@ -37,7 +37,8 @@ class Softmax(Objective):
       Very Large Target Vocabulary for Neural Machine Translation"
       <https://arxiv.org/abs/1412.2007>`_ paper. With :math:`n \geq
       |\mathcal{I}|` it is ``"all"``.
-    * ``"batch"``: the preferred items of the batch, as often as they occur.
+    * ``"batch"``: the preferred items of the batch, as often as they occur;
+      where several processes train together, of the batches of all.
       Popular items occur more often, which is corrected for as in the
       `"Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
       Recommendations" <https://doi.org/10.1145/3298689.3346996>`_ paper:
@@ -94,13 +95,14 @@ class Softmax(Objective):
         user, pos, _ = map(precise, step.triples.embedding())  # [B, d]
         preferred = step.batch[1]
         if self.negatives == 'batch':
-            other, item = preferred, pos
-            bias = -_log_count(step, preferred).to(pos.dtype)
+            other, item = step.ranks.gather(preferred), step.ranks.gather(pos)
+            bias = -_log_count(step, other).to(pos.dtype)
+            own_bias = step.ranks.part(bias)
         else:
             other, item = self._drawn(step)
-            bias = pos.new_zeros(())
+            bias = own_bias = pos.new_zeros(())
         with torch.autocast(user.device.type, enabled=False):
-            own = (user * pos).sum(dim=-1) / self.tau + bias  # [B]
+            own = (user * pos).sum(dim=-1) / self.tau + own_bias  # [B]
             z = user / self.tau @ item.t() + bias  # [B, N]
             z = z.masked_fill(other == preferred.unsqueeze(1), -torch.inf)
             loss = -F.logsigmoid(own - z.logsumexp(dim=-1)).mean()

@@ -9,6 +9,7 @@ from functools import cached_property
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.views import Keep, Triples, Views
 
 #: Users and two items for each, of shape ``[N]`` each.
@@ -29,6 +30,8 @@ class Step:
         random (tuple[Tensor, Tensor, Tensor], optional): Random triples that
             were asked for beside the batch, each of shape ``[G]``.
         random_triples (Triples, optional): Their embeddings.
+        ranks (Ranks, optional): The processes that take this step together,
+            each with a batch of its own, whose gradients are averaged.
     """
 
     data: HeteroData
@@ -38,6 +41,7 @@ class Step:
     triples: Triples
     random: Batch | None = None
     random_triples: Triples | None = None
+    ranks: Ranks = ALONE
 
     @cached_property
     def margin(self) -> Tensor:

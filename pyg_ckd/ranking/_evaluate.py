@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.kernels.ranks import Ranks
 from pyg_ckd.metrics import (
     METRICS,
     Protocol,
@@ -16,7 +19,7 @@ from pyg_ckd.metrics import (
     means,
     per_user,
 )
-from pyg_ckd.ranking._rank import Split, rank, rank_views
+from pyg_ckd.ranking._rank import Split, rank, rank_part, rank_views
 from pyg_ckd.ranking._view_metrics import ViewMetrics
 from pyg_ckd.views import Keep
 
@@ -163,6 +166,49 @@ def evaluate_views(
         (name, means(ranking, ks, metrics, protocol))
         for name, ranking in rankings.items()
     )
+
+
+def evaluate_among(
+    ranks: Ranks,
+    model: nn.Module,
+    data: HeteroData,
+    split: Split,
+    ks: Sequence[int],
+    metrics: Iterable[str],
+    keeps: Sequence[Keep],
+) -> dict[str, dict[str, float]]:
+    """Evaluate several views, each process some of the users.
+
+    Args:
+        ranks: The processes, all of which call it.
+        model: See :func:`evaluate_views`.
+        data: See :func:`evaluate_views`.
+        split: See :func:`evaluate_views`.
+        ks: See :func:`evaluate_views`.
+        metrics: Those that are one number a user.
+        keeps: See :func:`evaluate_views`.
+
+    Returns:
+        The result of :func:`evaluate_views`, the same in all processes: sums
+        over users in double precision, divided by their number.
+    """
+    if ranks.size == 1:
+        return evaluate_views(
+            model, data, split, ks, metrics=metrics, keeps=keeps
+        )
+    metrics = check_metrics(ks, metrics, 'standard')
+    rankings = rank_part(model, data, split, max(ks), keeps, ranks)
+    result = {}
+    for name, ranking in rankings.items():
+        values = per_user(ranking, ks, metrics)
+        del values['user']
+        of_all = torch.stack(list(values.values())).double()  # [metrics, N]
+        count = (~of_all.isnan()).sum(dim=1)
+        sums = torch.stack([of_all.nansum(dim=1), count.double()])
+        total, number = ranks.sum(sums).tolist()
+        pairs = zip(values, total, number, strict=True)
+        result[name] = {key: x / n if n else math.nan for key, x, n in pairs}
+    return result
 
 
 def evaluate_hits(

@@ -13,6 +13,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd._ranking import Ranking
 from pyg_ckd.graph import RATES, check, interaction_keys, modalities
 from pyg_ckd.kernels.best_items import best_items
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn.door import (
     as_recommender,
     check_finite,
@@ -131,6 +132,34 @@ def rank_views(
     return dict(zip(labels, rankings, strict=True))
 
 
+def rank_part(
+    model: nn.Module,
+    data: HeteroData,
+    split: Split,
+    k: int,
+    keeps: Sequence[Keep],
+    ranks: Ranks,
+) -> dict[str, Ranking]:
+    """Do what :func:`rank_views` does, for the users of one process.
+
+    They are every so many of those with a held-out item, and may be none.
+
+    Args:
+        model: See :func:`rank`.
+        data: See :func:`rank`.
+        split: See :func:`rank`.
+        k: See :func:`rank`.
+        keeps: See :func:`rank_views`.
+        ranks: The processes that share the users.
+    """
+    data = check(data, splits=(split,))
+    rankings = _rankings(
+        model, data, split, k, keeps, None, True, 1024, ranks=ranks
+    )
+    labels = [view_name(keep, modalities(data)) for keep in keeps]
+    return dict(zip(labels, rankings, strict=True))
+
+
 def embeddings(
     model: nn.Module, data: HeteroData, keeps: Sequence[Keep]
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -167,6 +196,7 @@ def _rankings(
     candidates: Sequence[int] | np.ndarray | Tensor | None,
     exclude_known: bool,
     block_size: int,
+    ranks: Ranks = ALONE,
 ) -> list[Ranking]:
     """Return a ranking in each view, of a graph that has been checked."""
     model = as_recommender(model)
@@ -178,6 +208,10 @@ def _rankings(
         candidates = candidate_ids(candidates, num_items, known_item.device)
     label_user, label_item = _held_out(data, split)
     user, row = label_user.unique(return_inverse=True)
+    if ranks.size > 1:
+        user = user[ranks.rank :: ranks.size]
+        own = row % ranks.size == ranks.rank
+        row, label_item = row[own] // ranks.size, label_item[own]
     activity = torch.bincount(known_user, minlength=num_users)[user]
     popularity = torch.bincount(known_item, minlength=num_items)
     known = known_keys(data, exclude_known)

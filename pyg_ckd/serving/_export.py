@@ -44,7 +44,7 @@ def export(
     A line of ``.csv``, and a row of ``.parquet``, is a user, a rank from 1, an
     item and its score. A line of ``.jsonl`` is a user with all items and
     scores. The file is either whole or not there, and written in blocks of
-    users.
+    users, those who are called by the numbers from 0 ascending.
 
     Args:
         served: The model.
@@ -66,10 +66,10 @@ def export(
 
     def blocks() -> Iterator[Recommendations]:
         nonlocal written
-        for start in range(0, served.users.size, BLOCK):
-            rows = range(start, min(start + BLOCK, served.users.size))
+        order = served.users.order
+        for start in range(0, len(order), BLOCK):
             block = served.recommend(
-                served.users.of(rows),
+                served.users.of(order[start : start + BLOCK]),
                 k,
                 exclude_known=exclude_known,
                 view=view,
@@ -93,8 +93,9 @@ def export_items(
     Args:
         served: The model.
         path: A file that ends with ``.npy``, for a matrix with a row for each
-            item in the order of ``served.items``, or with ``.faiss``, for an
-            approximate index of them.
+            item, or with ``.faiss``, for an approximate index of them. Rows are
+            in the order of ``served.items``; where items are called by the
+            numbers from 0, row 7 is item 7.
         view: See :meth:`~pyg_ckd.serving.Served.recommend`.
 
     Returns:
@@ -111,6 +112,7 @@ def export_items(
             f"A file of items ends with {', '.join(VECTORS)} (got '{path}')"
         )
     _, item_emb = served.embeddings(view)
+    item_emb = item_emb.index_select(0, torch.tensor(served.items.order))
     if path.suffix == '.faiss':
         FaissIndex(item_emb).save(path)
     else:

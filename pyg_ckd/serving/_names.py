@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 Name = str | int
 
@@ -26,6 +27,26 @@ def named(names: Iterable[Any] | None) -> list[Name] | None:
     return [
         int(name) if isinstance(name, Integral) else str(name) for name in names
     ]
+
+
+def names_of(data: HeteroData, node: str) -> list[Name] | None:
+    """Return what users or items are called.
+
+    They are called by their names, or else by the numbers that they had in the
+    files; ``None`` where a graph has neither.
+
+    Args:
+        data: The graph.
+        node: ``'user'`` or ``'item'``.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['user'].original_id = torch.tensor([1, 0])
+        >>> names_of(data, 'user')
+        [1, 0]
+    """
+    names = data[node].get('name')
+    return named(data[node].get('original_id') if names is None else names)
 
 
 class Names:
@@ -88,22 +109,39 @@ class Names:
         """
         if isinstance(name, Integral) and not isinstance(name, bool):
             name = int(name)
-        if self.names is None:
-            if name in self:
-                return int(name)
+        row = self._known(name)
+        if row is not None:
+            return row
+        if self._are_counted:
             raise ValueError(
                 f'There is no {self.node} {name!r}: they are numbers from 0 to '
                 f'{self.size - 1}'
             )
-        row = self._row.get(name)
-        if row is not None:
-            return row
         raise ValueError(f'There is no {self.node} {name!r}{self._hint(name)}')
 
     @property
     def are_whole(self) -> bool:
         """Whether all are whole numbers."""
         return self.names is None or all(type(x) is int for x in self.names)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The rows in the order in which they are written to files.
+
+        They are in their own order, but where all are called by the numbers
+        from 0, however these are mixed: then 7 is in place 7.
+        """
+        rows = list(range(self.size))
+        if self.names is None or not self._are_counted:
+            return rows
+        return [self._row[number] for number in rows]
+
+    @cached_property
+    def _are_counted(self) -> bool:
+        """Whether they are called by the numbers from 0, in any order."""
+        return self.names is None or all(
+            type(x) is int and 0 <= x < self.size for x in self.names
+        )
 
     def find(self, text: str) -> Name:
         """Return the name that is written so, the text itself if none is.
@@ -116,21 +154,29 @@ class Names:
     def search(self, text: str, most: int = 20) -> list[Name]:
         """Return the first names that begin with a text."""
         if self.names is None:
-            found: Iterable[Name] = range(self.size)
+            found: Iterable[Name] = self.order
         else:
-            found = self.names
+            found = (self.names[row] for row in self.order)
         return list(islice((x for x in found if str(x).startswith(text)), most))
 
     def __contains__(self, name: object) -> bool:
-        if self.names is None:
-            return type(name) is int and 0 <= name < self.size
-        return name in self._row
+        return self._known(name) is not None
 
     def of(self, rows: Iterable[int]) -> list[Name]:
         """Return the names of some rows."""
         if self.names is None:
             return list(rows)
         return [self.names[row] for row in rows]
+
+    def _known(self, name: object) -> int | None:
+        """Return the row of a name, ``None`` if there is none."""
+        if isinstance(name, str):
+            return None if self.names is None else self._row.get(name)
+        if type(name) is not int:  # neither `True` nor 1.0 is 1
+            return None
+        if self.names is not None:
+            return self._row.get(name)
+        return name if 0 <= name < self.size else None
 
     def _hint(self, name: Name) -> str:
         assert self.names is not None

@@ -45,7 +45,8 @@ def save(
       included, so that it is not recommended again, who was not trained, and
       which items lack a modality;
     - ``users.json``, ``items.json``, ``titles.json``: ``data['user'].name``,
-      ``data['item'].name`` and ``data['item'].title``, where there are any.
+      ``data['item'].name`` and ``data['item'].title``, where there are any;
+      in place of names that are missing ``original_id``.
 
     A saved model that is there is replaced as a whole.
 

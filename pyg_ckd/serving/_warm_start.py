@@ -16,7 +16,7 @@ from pyg_ckd.nn.door import Foreign, as_recommender, module_of
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._load import load, weights_of
-from pyg_ckd.serving._names import Names, named
+from pyg_ckd.serving._names import Names, names_of
 from pyg_ckd.serving._plain_model import plain_model
 from pyg_ckd.serving._rows import sides_by_size, sides_of
 from pyg_ckd.serving.served import Served
@@ -29,9 +29,9 @@ def warm_start(
 
     The data may have further users, items and interactions, and lack others.
     Users and items are the same if they have the same name; where there are no
-    names, the same number. A new item begins with the mean of the ten items
-    that are most like it in content, and a new user where
-    :meth:`~pyg_ckd.serving.Served.fold_in` would put her.
+    names, the same number, in the files if that is known. A new item begins
+    with the mean of the ten items that are most like it in content, and a new
+    user where :meth:`~pyg_ckd.serving.Served.fold_in` would put her.
 
     An earlier model has learned from interactions that a split which is drawn
     anew may hold out, and a split by time, too, if it holds out more than came
@@ -124,8 +124,10 @@ def _warn_of_leaks(served: Served, data: HeteroData, rows: Rows) -> None:
 
 def _former(data: HeteroData, node: str, names: Names) -> Tensor:
     """Return the former row of each user or item, -1 for new ones."""
-    now = named(data[node].get('name'))
-    if (now is None) != (names.names is None):
+    now = names_of(data, node)
+    # A model of before data sets were renumbered has the numbers of the files:
+    by_file = names.names is None and 'name' not in data[node]
+    if (now is None) != (names.names is None) and not by_file:
         raise ValueError(
             f'Names of {node}s are needed both in the data and in the saved '
             f'model, or in neither, to tell who is who'

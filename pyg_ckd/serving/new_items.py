@@ -59,7 +59,8 @@ def with_new_items(
             the others, such as by
             :meth:`StandardizeModality.as_in
             <pyg_ckd.transforms.StandardizeModality.as_in>`.
-        names: What the new items are called, if the others have names.
+        names: What the new items are called, if the others have names. Where
+            they have numbers, the new ones get the next.
         titles: What people call them, if the others have titles.
         has: For modalities that some new items lack which of them have it,
             Booleans ``[num_new]``. The others get the mean of all items that
@@ -173,6 +174,10 @@ def _with_items(
             )
         if known is not None:
             grown['item'][kind] = [*known, *(given or ())]
+    if 'original_id' in item:
+        known = item.original_id
+        new = known.max() + 1 + torch.arange(num_new, device=known.device)
+        grown['item'].original_id = torch.cat([known, new])
     _check_each_once(grown['item'].get('name'))
     masks = _masks(data, has, num_new)
     for m in wanted:

@@ -26,7 +26,7 @@ from pyg_ckd.nn.door import (
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._explain import Explanation, explanation
 from pyg_ckd.ranking._rank import check_positive
-from pyg_ckd.serving._names import Name, Names, named
+from pyg_ckd.serving._names import Name, Names, names_of
 from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.item_weights import ItemWeights
@@ -41,7 +41,8 @@ class Served:
     It holds the final embeddings of all views, so that nothing is propagated:
     the score of a user and an item is a product of two rows. Users and items
     are called as in the data, by ``data['user'].name`` and
-    ``data['item'].name``, or are numbers where there are no names.
+    ``data['item'].name``, or where there are no names by their ``original_id``,
+    the numbers in the files, or else by those in the graph.
 
     It does not change, and may be asked by several threads at once.
 
@@ -154,7 +155,7 @@ class Served:
                 check_finite(*pair, label)
             tensors = tensors_of(views)
         users, items = (
-            Names(node, data[node].num_nodes, named(data[node].get('name')))
+            Names(node, data[node].num_nodes, names_of(data, node))
             for node in ('user', 'item')
         )
         return cls(

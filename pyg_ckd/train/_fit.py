@@ -13,6 +13,7 @@ from pytorch_lightning import Callback
 from typing_extensions import Unpack
 
 from pyg_ckd.balance import CKD
+from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.nn import Recommender
 from pyg_ckd.serving import warm_start as begin_from
@@ -20,6 +21,7 @@ from pyg_ckd.train.checks import described
 from pyg_ckd.train.failure_signs import FailureSigns
 from pyg_ckd.train.keep_best import KeepBest, monitored
 from pyg_ckd.train.left_usable import left_usable
+from pyg_ckd.train.on_this_rank import OnThisRank
 from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
 from pyg_ckd.train.scales import warn_of_scales
@@ -28,6 +30,9 @@ from pyg_ckd.train.trainer import make_trainer, quiet
 from pyg_ckd.train.trainer_options import TrainerOptions
 from pyg_ckd.train.warn import warn
 from pyg_ckd.views import Keep
+
+#: The arguments of Lightning for a process by itself.
+_ALONE: dict[str, Any] = {'devices': 1, 'num_nodes': 1, 'plugins': None}
 
 
 def fit(
@@ -70,6 +75,11 @@ def fit(
             ckpt_path=path if path.exists() else None,
         )
 
+    With ``strategy='ddp'`` several processes train together, each on batches
+    of its own: ``devices`` on this machine, on ``num_nodes`` machines. A
+    script is then run by each of them, from its start to its end, and all get
+    the same task; teachers are trained by one process each, at the same time.
+
     With ``eval_every=None`` nothing is evaluated: training takes
     ``max_epochs``, that of teachers, too, and the task has the last weights.
     That is for a model on all interactions, see
@@ -106,8 +116,9 @@ def fit(
     Raises:
         ValueError: If an argument is out of its range, or one of Lightning's
             that ``fit`` sets itself; if the data has no validation split;
-            if several devices are asked for; if ``ckpt_path`` cannot be
-            resumed; and if training diverged.
+            if ``strategy`` cannot work; if ``ckpt_path`` cannot be resumed;
+            and if training diverged.
+        RuntimeError: If another process could not train its teacher.
         TypeError: If ``task`` is no :class:`~pyg_ckd.train.Recommendation`.
 
     Example:
@@ -150,6 +161,7 @@ def fit(
     if isinstance(task.balance, CKD):
         own.insert(0, FailureSigns())
     trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
+    is_first = trainer.is_global_zero
     if not any(p.requires_grad for p in task.recommender.parameters()):
         if warm_start is not None or ckpt_path is not None:
             name = 'ckpt_path' if warm_start is None else 'warm_start'
@@ -168,7 +180,7 @@ def fit(
         return task.eval()
     if warm_start is not None:
         begin_from(task.model, task.data, warm_start)
-    if ckpt_path is None:
+    if ckpt_path is None and is_first:
         warn_of_scales(task)
     task.eval()
     if task.balance is not None and ckpt_path is None:
@@ -180,7 +192,12 @@ def fit(
             'progress': progress,
             **kwargs,
         }
-        task.balance.prepare(lambda keep: _taught(task, keep, arguments))
+        if trainer.world_size == 1:
+            task.balance.prepare(lambda keep: _taught(task, keep, arguments))
+        else:  # once the processes have found each other
+            arguments.update(_ALONE)
+            arguments['strategy'] = OnThisRank(trainer.strategy.root_device)
+            task.teach = lambda keep: _taught(task, keep, arguments)
 
     task.train()
     with left_usable(task, best):
@@ -193,11 +210,11 @@ def fit(
                 raise
         finally:
             task.best_epoch = best.epoch or trainer.current_epoch
-            if progress:
+            if progress and is_first:
                 line.close(trainer.current_epoch)
     if isinstance(best.exception, KeyboardInterrupt):
         raise KeyboardInterrupt
-    if best.epoch is None and eval_every is not None:
+    if best.epoch is None and eval_every is not None and is_first:
         warn(
             f'Training of {task.title} ended before its first evaluation, so '
             f'that it has its last weights'
@@ -266,9 +283,9 @@ def _check_file(path: str | Path) -> None:
         )
     try:
         torch.load(path, map_location='cpu', mmap=True, weights_only=True)
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # PyTorch raises many kinds on a broken file.
+        if is_of_system(error):
+            raise
         raise ValueError(
             f"'ckpt_path' is no whole checkpoint of tensors and plain values "
             f"(got '{path}'), and nothing else in it is executed"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-from pytorch_lightning import Trainer
 
 from pyg_ckd.balance import Balance
 from pyg_ckd.nn import Recommender
@@ -50,36 +47,6 @@ def described(value: Any) -> str:
         value: The value.
     """
     return repr(value) if isinstance(value, str) else type(value).__name__
-
-
-def check_one_process(trainer: Trainer) -> None:
-    """Refuse several processes, and one that is not this.
-
-    Each of several would draw the same batches, and what another process
-    learns and logs is lost.
-
-    Args:
-        trainer: The trainer.
-
-    Raises:
-        ValueError: If it starts processes.
-    """
-    for name in ('WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'):
-        if int(os.environ.get(name) or 1) > 1:
-            raise ValueError(
-                f"'Recommendation' trains in one process, but {name} is "
-                f'{os.environ[name]}: each would train the same and write over '
-                f'the others. Start one process, such as without torchrun or '
-                f'by srun --ntasks=1'
-            )
-    if trainer.world_size > 1 or trainer.strategy.launcher is not None:
-        raise ValueError(
-            f"'Recommendation' trains in this process alone, on one device "
-            f"(got 'devices' and 'num_nodes' for {trainer.world_size} "
-            f"processes, 'strategy' {type(trainer.strategy).__name__}): each "
-            f'would draw the same batches. Pass devices=1 and leave '
-            f"'strategy' out"
-        )
 
 
 def check_dense(recommender: Recommender) -> None:

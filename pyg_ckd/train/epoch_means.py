@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_ckd.kernels.ranks import Ranks
+
 
 @dataclass
 class EpochMeans:
@@ -28,6 +30,7 @@ class EpochMeans:
     _first_bad: dict[str, Tensor] = field(default_factory=dict)
     _size: int = 0
     _step: int = 0
+    _of_all: bool = False
 
     def add(self, scalars: Mapping[str, Tensor], size: int) -> None:
         """Take up a step.
@@ -48,6 +51,26 @@ class EpochMeans:
             self._first_bad[name] = step
         self._size += size
         self._step += 1
+
+    def over(self, ranks: Ranks) -> EpochMeans:
+        """Return the means of all processes, unless they are already.
+
+        Args:
+            ranks: The processes, all of which have added the same names.
+        """
+        if ranks.size == 1 or self._of_all or not self._sums:
+            return self
+        names = list(self._sums)
+        sums = torch.stack(list(self._sums.values()))
+        first_bad = torch.stack(list(self._first_bad.values()))
+        size = ranks.sum(sums.new_tensor([self._size]))
+        return EpochMeans(
+            dict(zip(names, ranks.sum(sums), strict=True)),
+            dict(zip(names, ranks.min(first_bad), strict=True)),
+            int(size),
+            self._step,
+            True,
+        )
 
     def values(self) -> dict[str, float]:
         """Return the means by name."""
@@ -81,6 +104,7 @@ class EpochMeans:
             'first_bad': dict(self._first_bad),
             'size': self._size,
             'step': self._step,
+            'of_all': self._of_all,
         }
 
     @classmethod

@@ -50,6 +50,8 @@ class FailureSigns(Callback):
         # A gate does by itself what is to be tried:
         level = {} if balance.gate else balance.teacher_level
         names = balance.names
+        if not trainer.is_global_zero:
+            return
         signs = failure_signs(
             entry, {view_name(k, names): value for k, value in level.items()}
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import Balance
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender
 from pyg_ckd.objectives import BPR, Batch, Objective, Step
 from pyg_ckd.views import Keep
@@ -42,6 +43,7 @@ def compute_losses(
     objective: Objective | None,
     balance: Balance | None,
     batch: Batch,
+    ranks: Ranks = ALONE,
 ) -> Losses:
     """Return the loss of a batch of triples.
 
@@ -56,13 +58,20 @@ def compute_losses(
         balance: What keeps modalities in balance, if anything; it is attached
             and prepared.
         batch: Users, positive and negative items, each of shape ``[B]``.
+        ranks: The processes that take the step together, whose gradients are
+            averaged. Random triples of the balance are drawn for all, and each
+            process takes its part of them.
     """
     if balance is None:
-        step = _step(recommender, data, [keep], batch, None)
+        step = _step(recommender, data, [keep], batch, None, ranks)
         return Losses(_base(recommender, objective, step), 0.0, {})
     random = balance.triples()
+    if random is not None:
+        user, pos, neg = map(ranks.part, random)
+        random = user, pos, neg
     keeps = [balance.trained_view(keep), *balance.keeps]
-    step = _step(recommender, data, list(dict.fromkeys(keeps)), batch, random)
+    keeps = list(dict.fromkeys(keeps))
+    step = _step(recommender, data, keeps, batch, random, ranks)
     base = _base(recommender, objective, step)
     added, scalars = balance.loss(step)
     return Losses(base, added, {'base': base.detach(), **scalars})
@@ -74,6 +83,7 @@ def _step(
     keeps: list[Keep],
     batch: Batch,
     random: Batch | None,
+    ranks: Ranks,
 ) -> Step:
     """Compute each embedding that a step needs once."""
     views = recommender.views(data, keeps)
@@ -82,7 +92,7 @@ def _step(
     else:
         both = (torch.cat(pair) for pair in zip(batch, random, strict=True))
         triples, further = views.triples(*both).split(len(batch[0]))
-    return Step(data, keeps, views, batch, triples, random, further)
+    return Step(data, keeps, views, batch, triples, random, further, ranks)
 
 
 def _base(

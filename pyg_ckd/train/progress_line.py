@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
 from tqdm import tqdm
 
 from pyg_ckd.train.keep_best import KeepBest
@@ -98,6 +99,8 @@ class ProgressLine(Callback):
 
 def _is_live() -> bool:
     """Return whether somebody is watching."""
+    if getattr(rank_zero_only, 'rank', 0) > 0:  # one line is enough
+        return False
     if sys.stderr is None:  # a process without a console
         return False
     return sys.stderr.isatty() or 'ipykernel' in sys.modules

@@ -14,16 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.balance import Balance
+from pyg_ckd.balance import Balance, Teach
 from pyg_ckd.graph import check, modalities
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import as_recommender
 from pyg_ckd.nn.door import Trained, check_output, matched, module_of
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import recommend
 from pyg_ckd.serving import save
-from pyg_ckd.train.checks import check_dense, check_one_process, check_parts
+from pyg_ckd.train.checks import check_dense, check_parts
 from pyg_ckd.train.losses import Losses, compute_losses
+from pyg_ckd.train.processes import (
+    check_same_settings,
+    check_same_weights,
+    check_strategy,
+    set_defaults,
+    share_state,
+)
 from pyg_ckd.train.resumable import Resumable
+from pyg_ckd.train.shared_out import SharedOut
 from pyg_ckd.train.titles import title
 from pyg_ckd.train.validation import Once, digest, validation
 from pyg_ckd.triplet_loader import TripletLoader
@@ -56,8 +65,8 @@ class Recommendation(Resumable, Trained):
             ``only('text')`` for a teacher; all modalities by default.
         lr (float, optional): The learning rate of Adam.
             (default: :obj:`0.001`)
-        batch_size (int, optional): The number of triples in a batch.
-            (default: :obj:`2048`)
+        batch_size (int, optional): The number of triples in a batch, of each
+            process where several train together. (default: :obj:`2048`)
         sampling (str, optional): ``"interaction"`` or ``"user"``, see
             :class:`TripletLoader`. (default: :obj:`"interaction"`)
 
@@ -110,7 +119,10 @@ class Recommendation(Resumable, Trained):
         self.watched: list[Keep] = []
         #: What the line of progress calls it.
         self.title = title(self.recommender.name, self.keep, names, balance)
+        #: How several processes train teachers, set by ``fit``.
+        self.teach: Teach | None = None
         self._began = False
+        self._is_first = True
         if not 0 < lr < math.inf:
             raise ValueError(
                 f"'lr' needs to be positive and finite in 'Recommendation' "
@@ -139,15 +151,22 @@ class Recommendation(Resumable, Trained):
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """Return the loss of a batch of triples."""
-        losses = self.losses(batch)
+        losses = self._losses(batch, self.ranks)
         total = losses.total
         self.means.add({'loss': total, **losses.scalars}, len(batch[0]))
         return total
 
     def losses(self, batch: Batch) -> Losses:
-        """Return the loss of a batch of triples, and what it consists of."""
+        """Return the loss of a batch of triples, and what it consists of.
+
+        It is that of a process by itself, also while several train together.
+        """
+        return self._losses(batch, ALONE)
+
+    def _losses(self, batch: Batch, ranks: Ranks) -> Losses:
         trained = self.recommender, self.data, self.keep
-        return compute_losses(*trained, self.objective, self.balance, batch)
+        parts = self.objective, self.balance
+        return compute_losses(*trained, *parts, batch, ranks)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Let the balance change the gradients, once for those of a step."""
@@ -167,15 +186,32 @@ class Recommendation(Resumable, Trained):
 
     def train_dataloader(self) -> TripletLoader:
         """Return the loader of triples."""
-        return TripletLoader(self.data, self.batch_size, self.sampling)
+        return TripletLoader(
+            self.data, self.batch_size, self.sampling, self.ranks
+        )
 
     def val_dataloader(self) -> Once:
         """Return one batch; validation ranks all items for all users."""
         return Once()
 
     def setup(self, stage: str) -> None:
-        """Refuse several processes, which would all draw the same batches."""
-        check_one_process(self.trainer)
+        """Find the processes that train together, and have teachers trained."""
+        check_strategy(self.trainer)
+        set_defaults(self.trainer.strategy)
+        self.ranks = Ranks(self.trainer.global_rank, self.trainer.world_size)
+        self._is_first = self.ranks.rank == 0
+        if self.ranks.size == 1:
+            return
+        check_same_settings(self.ranks, self.settings())
+        device = self.trainer.strategy.root_device
+        self.ranks.share_generators(device)
+        if self.balance is not None:
+            if stage == 'fit' and self.teach is not None:
+                views, model = self.balance.teacher_views, self.recommender
+                self.balance.prepare(
+                    SharedOut(self.teach, views, model, self.ranks, device)
+                )
+            share_state(self.ranks, self.balance)
 
     def on_fit_start(self) -> None:
         """Move the data to the device and the dtype of the model."""
@@ -187,7 +223,7 @@ class Recommendation(Resumable, Trained):
 
     def teardown(self, stage: str) -> None:
         """Take up the data where it was; Lightning does so with the model."""
-        self.data = self._home
+        self.data, self.ranks, self.teach = self._home, ALONE, None
         if self.balance is not None and self._began:
             self.balance.begin(self.data)
         self.watched = []
@@ -207,15 +243,18 @@ class Recommendation(Resumable, Trained):
         """Refuse to evaluate a model that has diverged."""
         self.data = matched(self.data, self.recommender)
         self._check_finite()
+        self.ranks.share_buffers(self)
+        check_same_weights(self.ranks, self)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate, log it, and let the balance learn from it."""
         values = self.validation()
-        self.log_dict(values, batch_size=1)
+        self.log_dict(values, batch_size=1, sync_dist=True)
         if self.trainer.state.fn == 'fit' and not self.trainer.sanity_checking:
-            entry = {'epoch': self.current_epoch + 1, **self.means.values()}
-            self.history.append({**entry, **values})
             self.note_end_of_epoch()
+            means = self.means_of_all().values()
+            entry = {'epoch': self.current_epoch + 1, **means}
+            self.history.append({**entry, **values})
             if self.balance is not None:
                 self.balance.validated(values)
 
@@ -231,6 +270,7 @@ class Recommendation(Resumable, Trained):
             'sampling': self.sampling,
             'eval_every': self.trainer.check_val_every_n_epoch,
             'precision': self.trainer.precision,
+            'processes': self.ranks.size,
             'data': self.fingerprint,
         }
 
@@ -238,18 +278,24 @@ class Recommendation(Resumable, Trained):
         """Return validation metrics, see :func:`validation`."""
         needed = () if self.balance is None else self.balance.watched
         watched = list(dict.fromkeys([*needed, *self.watched]))
-        return validation(self.recommender, self.data, self.keep, watched)
+        return validation(
+            self.recommender, self.data, self.keep, watched, self.ranks
+        )
 
     def _check_finite(self) -> None:
         view = view_name(self.keep, modalities(self.data))
         where = f"'{self.recommender.name}' in the view {view}"
-        self.means.check_finite(where, self.current_epoch + 1)
+        self.means_of_all().check_finite(where, self.current_epoch + 1)
 
     # Use ####################################################################
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Do what :func:`pyg_ckd.serving.save` does."""
-        save(self, self._home, folder)
+        """Do what :func:`pyg_ckd.serving.save` does.
+
+        Of several processes that have trained it together, the first does.
+        """
+        if self._is_first:
+            save(self, self._home, folder)
 
     def recommend(
         self,

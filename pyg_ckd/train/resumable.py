@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 
+from pyg_ckd.kernels.ranks import ALONE
 from pyg_ckd.train.epoch_means import EpochMeans
 from pyg_ckd.train.warn import warn
 
@@ -32,6 +33,8 @@ class Resumable(LightningModule, ABC):
         self.history: list[dict[str, float]] = []
         #: Means over the steps of the epoch.
         self.means = EpochMeans()
+        #: The processes that train it together.
+        self.ranks = ALONE
         self._epoch_ended = False
         self._saved: Mapping[str, Any] | None = None
 
@@ -67,14 +70,25 @@ class Resumable(LightningModule, ABC):
                 self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Begin the means of the epoch."""
+        """Begin the means of the epoch, with the same generators everywhere.
+
+        Those of the first process are what a checkpoint holds.
+        """
+        self.ranks.share_generators(self.device)
         self.means = EpochMeans()
         self._epoch_ended = False
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the epoch."""
-        self.log_dict(self.means.values())
         self.note_end_of_epoch()
+        self.log_dict(self.means_of_all().values(), sync_dist=True)
+
+    def means_of_all(self) -> EpochMeans:
+        """Return the means so far, those of all processes."""
+        means = self.means.over(self.ranks)
+        if self._epoch_ended:  # nothing is added to them any more
+            self.means = means
+        return means
 
     def note_end_of_epoch(self) -> None:
         """Note whether the epoch had all its batches; limits can end it."""
@@ -87,7 +101,7 @@ class Resumable(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what training needs to go on, as plain values."""
-        if not self.is_resumable:
+        if not self.is_resumable and self.trainer.is_global_zero:
             warn(
                 f'A checkpoint is saved in the midst of epoch '
                 f'{self.current_epoch + 1}. Its weights can be used, but '
@@ -127,7 +141,7 @@ class Resumable(LightningModule, ABC):
         saved = checkpoint[_KEY]
         self._check_epoch(checkpoint, saved['resumable'])
         for name, value in self.settings().items():
-            before = saved['settings'].get(name)
+            before = {'processes': 1, **saved['settings']}.get(name)
             if before != value:
                 raise ValueError(
                     f"'ckpt_path' is of a training with other settings: "

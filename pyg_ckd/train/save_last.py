@@ -17,6 +17,7 @@ class SaveLast(Checkpoint):
 
     The file replaces the one before in a single move inside its folder, so
     that there is a readable one at any moment, even if the process is killed.
+    Where several processes train together, the first one writes.
 
     Args:
         path (str or Path): The file.
@@ -54,4 +55,5 @@ class SaveLast(Checkpoint):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             half = self.path.with_name(f'{self.path.name}.half')
             trainer.save_checkpoint(half)
-            os.replace(half, self.path)
+            if trainer.is_global_zero:
+                os.replace(half, self.path)

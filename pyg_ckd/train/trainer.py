@@ -13,8 +13,8 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 
-from pyg_ckd.train.checks import check_one_process
 from pyg_ckd.train.fit_options import FitOptions
+from pyg_ckd.train.processes import check_strategy, check_strategy_name
 
 #: Arguments of Lightning that ``fit`` sets, and what there is instead.
 _OWNED = {
@@ -48,8 +48,8 @@ def make_trainer(
         **kwargs: Further arguments of :class:`pytorch_lightning.Trainer`.
 
     Raises:
-        ValueError: If an argument is one that ``fit`` sets itself, or several
-            processes are asked for.
+        ValueError: If an argument is one that ``fit`` sets itself, or the
+            strategy cannot work.
         TypeError: If there is no such argument.
     """
     for name in kwargs.keys() & _OWNED.keys():
@@ -74,6 +74,7 @@ def make_trainer(
             f"'bf16-mixed', in 'fit': sparse products know no half precision "
             f"(got '{kwargs['precision']}')"
         )
+    check_strategy_name(kwargs.get('strategy'))
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
     for callback in callbacks or ():
@@ -100,7 +101,7 @@ def make_trainer(
             enable_model_summary=False,
             **{**defaults, **kwargs},
         )
-    check_one_process(trainer)
+    check_strategy(trainer)
     return trainer
 
 
@@ -117,6 +118,8 @@ def quiet() -> Iterator[None]:
             '.*does not have many workers.*',
             '.*number of training batches.*',
             '.*LeafSpec.* is deprecated.*',
+            # Of a teacher, which one of several processes trains:
+            '.*sync_dist=True.*',
         ):
             warnings.filterwarnings('ignore', message)
         try:

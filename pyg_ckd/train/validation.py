@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, fingerprint, modalities
+from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender
-from pyg_ckd.ranking import evaluate_views
+from pyg_ckd.ranking._evaluate import evaluate_among
 from pyg_ckd.views import Keep, view_name
 
 
@@ -35,6 +36,7 @@ def validation(
     data: HeteroData,
     keep: Keep,
     watched: Sequence[Keep],
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Return validation metrics of the trained view, and of watched ones.
 
@@ -43,12 +45,14 @@ def validation(
         data: The user-item graph.
         keep: The trained view.
         watched: Further views.
+        ranks: The processes that share the users, all of which get the same.
 
     Returns:
         ``val_recall@20`` and ``val_ndcg@20`` of the trained view, and
         ``val_recall@20/<view>`` of each watched one.
     """
-    result = evaluate_views(
+    result = evaluate_among(
+        ranks,
         recommender,
         data,
         split='val',

@@ -41,19 +41,26 @@ def nearest_neighbors(
     empty = norm.squeeze(1) == 0
     edges, cosines = [], []
     for item in torch.arange(x.size(0), device=x.device).split(block_size):
-        similarity = x[item] @ x.t()  # [block, num_items]
-        similarity[:, empty] = -torch.inf
-        similarity[empty[item]] = -torch.inf
-        # An item is its own first neighbour, also beside exact copies:
-        similarity[torch.arange(len(item)), item] = torch.inf
-        cosine, neighbor = stable_topk(similarity, min(k, x.size(0)))
-        cosine[:, 0] = (~empty[item]).to(x.dtype)
-
+        # In a function of its own, so that only one block is there at a time:
+        cosine, neighbor = _nearest(x, item, empty, min(k, x.size(0)))
         linked = cosine > -torch.inf  # [block, k]
         target = item.unsqueeze(1).expand_as(neighbor)
         edges.append(torch.stack([neighbor[linked], target[linked]]))
         cosines.append(cosine[linked])
     return torch.cat(edges, dim=1), torch.cat(cosines)
+
+
+def _nearest(
+    x: Tensor, item: Tensor, empty: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    similarity = x[item] @ x.t()  # [block, num_items]
+    similarity[:, empty] = -torch.inf
+    similarity[empty[item]] = -torch.inf
+    # An item is its own first neighbour, also beside exact copies:
+    similarity[torch.arange(len(item)), item] = torch.inf
+    cosine, neighbor = stable_topk(similarity, k)
+    cosine[:, 0] = (~empty[item]).to(x.dtype)
+    return cosine, neighbor
 
 
 class ItemKNN(BaseTransform):

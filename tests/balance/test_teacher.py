@@ -445,12 +445,15 @@ def test_files_of_something_else(content, tmp_path):
         Teacher.load(path)
 
 
-@pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_truncated_files(share, teacher, tmp_path):
+@pytest.mark.parametrize(
+    ('share', 'tail'),
+    [(0.0, b''), (0.1, b''), (0.5, b''), (0.999, b''), (0.5, 4000 * b'f')],
+)
+def test_truncated_files(share, tail, teacher, tmp_path):
     path = tmp_path / 'text.pt'
     teacher.save(path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(share * len(content))] + tail)
     with pytest.raises(ValueError, match=r"text\.pt' is no whole file"):
         Teacher.load(path)
 

@@ -22,6 +22,7 @@ from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.features.image_encoder import ImageEncoder
 from pyg_ckd.datasets.features.new_items import NewItems
 from pyg_ckd.datasets.features.text_encoder import TextEncoder
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.graph import RATED_BY, RATES, check
 from pyg_ckd.nn import VBPR
 from pyg_ckd.serving import Served, with_new_items
@@ -146,7 +147,7 @@ def leftovers(root: Path) -> list[str]:
     """Return the files of results, except locks and whole features."""
     saved = (root / 'saved').rglob('*')
     names = [path.name for path in saved if path.is_file()]
-    whole = re.compile(r'.*\.lock|(text|image)_[0-9a-f]{16}\.\w{2,3}')
+    whole = re.compile(r'.*\.lock|[0-9a-f]{16}\.npy')
     return [name for name in names if not whole.fullmatch(name)]
 
 
@@ -413,9 +414,9 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ('content', 'expected'),
     [
-        (b'', 'cannot identify'),
-        (b'no picture', 'cannot identify'),
-        (bomb(), 'decompression bomb'),
+        (b'', 'is not a whole picture .*none of JPEG'),
+        (b'no picture', 'is not a whole picture .*none of JPEG'),
+        (bomb(), r'may be a decompression bomb.*Limits\(pixels='),
     ],
     ids=['empty', 'text', 'bomb'],
 )
@@ -424,14 +425,45 @@ def test_catalogue_refuses_damaged_pictures(shop, content, expected, archive):
         shop, {'cup.png': picture(COLOURS['cup']), 'pot.png': content}, archive
     )
     error = error_of(shop, images=images)
-    assert re.search(
-        f"files.*pot.png' is not a whole picture .*{expected}", error
-    )
+    assert re.search(f"files.*pot.png' {expected}", error)
     assert 'skip_invalid=True' in error
 
     with pytest.warns(UserWarning, match=r'1 pictures skipped, .*pot.png'):
         dataset = open_catalogue(shop, images=images, skip_invalid=True)
     assert dataset[0]['item'].has_image.tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ('limits', 'expected'),
+    [
+        (Limits(line=15), "sales.csv' has more than 15 bytes in line 1"),
+        (Limits(columns=3), "sales.csv' has more than 3 columns in line 1"),
+        (Limits(pixels=5), "cup.png' may be .* 3 x 2 pixels, more than 5"),
+        (Limits(file=50), r"cup.png' has \d+ bytes, more than 50"),
+    ],
+)
+def test_limits_of_a_catalogue(shop, limits, expected):
+    images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
+    assert re.search(expected, error_of(shop, images=images, limits=limits))
+    assert open_catalogue(shop, images=images).limits == Limits()
+
+
+def test_limits_of_skipped_pictures_belong_to_a_result(shop):
+    """What was too large for other limits is not missing for ever."""
+    files = {'cup.png': picture(COLOURS['cup'])}
+    size = len(files['cup.png'])
+    options = {
+        'images': write_files(shop, {**files, 'pot.png': bomb() + bytes(999)}),
+        'features': {},
+        'skip_invalid': True,
+    }
+    found = []
+    for limits in (Limits(file=size), Limits(), Limits(file=size)):
+        with pytest.warns(UserWarning, match='1 pictures skipped'):
+            open_catalogue(shop, limits=limits, force_reload=True, **options)
+        folders = {path.parent.name for path in shop.rglob('data.pt')}
+        found.append(len(folders))
+    assert found == [1, 2, 2]
 
 
 def test_catalogue_refuses_damaged_archives(shop):
@@ -484,7 +516,7 @@ def test_catalogue_refuses_matrices(shop, matrix, expected):
     ('content', 'expected'),
     [
         (npy([[1, 2]]), "cup.npy' needs to hold one array of shape"),
-        (npy([1, np.nan]), "cup.npy' is not finite"),
+        (npy([1, np.nan]), "cup.npy': not finite"),
         (npy([1, 2, 3]), "'.*npy' has [23] numbers, but '.*npy' has [23]"),
         (npy([1, 2])[:-1], "cup.npy' is not a complete"),
     ],
@@ -567,7 +599,7 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
             "'features' needs 'items' (got ['all.NPY'])",
         ),
         (
-            {'features': {'text': 'all.npy'}},
+            {'features': {'text': 'all.npy'}, 'template': '{title}'},
             "the modality 'text', which is that of texts or pictures",
         ),
         (
@@ -680,17 +712,18 @@ def test_catalogue_encodes_contents_once(shop):
     assert num_encoded(force_reload=True) == (0, 0)
     (images / 'lid.png').write_bytes(picture((1, 2, 3)))
     assert num_encoded() == (0, 0)
-    # Other contents, or another encoder:
+    # Other contents, those that have changed:
     (images / 'cup.png').write_bytes(picture((51, 0, 0)))
     colours['cup'] = (51, 0, 0)
-    assert num_encoded() == (0, 3)
+    assert num_encoded() == (0, 1)
     write(shop, items=ITEMS.replace('A red  cup', 'A blue cup'))
     texts['cup'] = 'A blue cup'
-    assert num_encoded() == (2, 0)
+    assert num_encoded() == (1, 0)
+    # Another encoder, or other texts:
     assert num_encoded(dim=8) == (2, 0)
     assert num_encoded(scale=2) == (0, 3)
     texts['cup'] = 'Acme'
-    assert num_encoded(template='{brand}') == (2, 0)
+    assert num_encoded(template='{brand}') == (1, 0)
 
 
 class Broken:

@@ -159,13 +159,13 @@ def test_graph_dataset_applies_plain_functions_anew(root, in_settings):
 def test_graph_dataset_loads_before_another_process_replaces(root, monkeypatch):
     load = graph_dataset._load
 
-    def load_while_locked(path):
+    def load_while_locked(path, mmap):
         with (
             pytest.raises(Timeout),
             FileLock(f'{os.path.dirname(path)}.lock', timeout=0),
         ):
             pass
-        return load(path)
+        return load(path, mmap)
 
     monkeypatch.setattr(graph_dataset, '_load', load_while_locked)
     assert values(Numbers(root, pre_transform=lambda data: data)) == [1, 2, 3]
@@ -200,6 +200,72 @@ def test_graph_dataset_keeps_graphs_of_other_kinds(root):
         assert type(data) is Data
         assert data.x.view(-1).tolist() == [7, 14, 21]
     assert times_built(root) == 1
+
+
+class Named:
+    """Give items names."""
+
+    def __call__(self, data):
+        data['item'].name = names = ['b', '', 'é\0\n"', '\ud800', '9' * 1000]
+        data['item'].last = torch.ones(3)
+        data['item'].kinds = [1, 'two']
+        data.words, data.empty = names[:2], []
+        return data
+
+    def __repr__(self):
+        return 'Named()'
+
+
+def test_graph_dataset_keeps_names(root):
+    expected = Named()(HeteroData())
+    for transform in (Named(), lambda data: Named()(data)):
+        for _ in range(2):
+            data = Numbers(root, pre_transform=transform)[0]
+            assert [*data['item']] == ['x_text', 'name', 'last', 'kinds']
+            for name in ('name', 'kinds'):
+                assert data['item'][name] == expected['item'][name]
+            assert (data.words, data.empty) == (['b', ''], [])
+    # In the file they are one text, which loads at once:
+    path = Numbers(root, pre_transform=Named()).processed_paths[0]
+    store, names, _ = torch.load(path, weights_only=False)
+    assert store['item']['name'] is None
+    assert names['item', 'name'].startswith('["b", "", "')
+
+
+def test_graph_dataset_keeps_what_is_written_to_itself(root):
+    path = Path(Numbers(root).processed_paths[0])
+    before = path.read_bytes()
+    first, second = Numbers(root)[0], Numbers(root)[0]
+    first['item'].x_text.mul_(10)
+    first['item'].x_text[2] = 7
+    assert first['item'].x_text.flatten().tolist() == [10, 20, 7]
+    assert second['item'].x_text.flatten().tolist() == [1, 2, 3]
+    assert path.read_bytes() == before
+    assert values(Numbers(root)) == [1, 2, 3]
+
+
+def test_graph_dataset_outlives_its_file(root):
+    data = Numbers(root, width=10_000)[0]
+    path = Path(Numbers(root, width=10_000).processed_paths[0])
+    path.unlink()
+    assert data['item'].x_text.sum() == 60_000
+    other = Numbers(root, width=10_000)[0]
+    Numbers(root, width=10_000, force_reload=True)
+    assert other['item'].x_text.sum() == 60_000
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+@pytest.mark.parametrize('force', [False, True])
+def test_graph_dataset_maps_tensors_to_memory(root, force):
+    options = {'pre_transform': (lambda data: data) if force else None}
+    dataset = Numbers(root, width=10_000, **options)
+    data = dataset[0]
+    is_mapped = (
+        dataset.processed_paths[0] in Path('/proc/self/maps').read_text()
+    )
+    # A file that others may replace at any time is read as a whole:
+    assert is_mapped != force
+    assert data['item'].x_text.shape == (3, 10_000)
 
 
 def test_graph_dataset_without_files(tmp_path):
@@ -317,11 +383,14 @@ def test_graph_dataset_executes_nothing(root, save):
     assert values(Numbers(root, force_reload=True)) == [1, 2, 3]
 
 
-@pytest.mark.parametrize('share', [0, 0.5, 0.99])
-def test_graph_dataset_refuses_damaged_files(root, share):
+@pytest.mark.parametrize(
+    ('share', 'tail'),
+    [(0, b''), (0.5, b''), (0.99, b''), (0.5, 4000 * b'f')],
+)
+def test_graph_dataset_refuses_damaged_files(root, share, tail):
     path = Path(Numbers(root).processed_paths[0])
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(share * len(content))] + tail)
     with pytest.raises(ValueError) as info:
         Numbers(root)
     assert str(info.value).startswith(f"'{path}' is not a whole file")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.transforms import Compose
 
 from pyg_ckd.datasets import LATTICEFolder, open_dataset
+from pyg_ckd.datasets.raw.renumbered import restored
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
@@ -58,6 +59,11 @@ def test_lattice_folder(tmp_path):
 
     data = dataset[0]
     data.validate()
+    for node in ('user', 'item'):  # they are in another order in the graph
+        ids = data[node].original_id.sort().values
+        assert ids.tolist() == list(range(data[node].num_nodes))
+    data = restored(data)
+    data.validate()
     assert data.node_types == ['user', 'item']
     assert data.edge_types == [RATES, RATED_BY]
     assert data['user'].num_nodes == 3
@@ -100,7 +106,7 @@ def test_lattice_folder_reads_what_tools_write(tmp_path):
         train=b'\xef\xbb\xbf' + json.dumps(TRAIN).encode(),
         val=json.dumps(VAL, indent=2).replace('\n', '\r\n').encode(),
     )
-    rates = LATTICEFolder(tmp_path, 'tiny')[0][RATES]
+    rates = restored(LATTICEFolder(tmp_path, 'tiny')[0])[RATES]
     assert rates.edge_index.tolist() == [[0, 0, 2, 2], [2, 1, 3, 0]]
     assert rates.val_edge_label_index.tolist() == [[0], [0]]
 
@@ -136,7 +142,7 @@ def splits(draw):
 def test_lattice_folder_round_trip(lists):
     with tempfile.TemporaryDirectory() as root:
         write(Path(root), *lists)
-        data = LATTICEFolder(root, 'tiny')[0]
+        data = restored(LATTICEFolder(root, 'tiny')[0])
 
     rates = data[RATES]
     for split, index in zip(
@@ -302,7 +308,7 @@ def test_lattice_folder_tells_cores_apart(tmp_path):
         os.utime(path, ns=(10**18, 10**18))
     for _ in range(2):
         for core, items in [(5, [2, 1, 3, 0]), (0, [3]), (1, [2])]:
-            data = LATTICEFolder(tmp_path, 'tiny', core=core)[0]
+            data = restored(LATTICEFolder(tmp_path, 'tiny', core=core)[0])
             assert data[RATES].edge_index[1].tolist() == items
 
 

@@ -15,6 +15,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd.datasets import MMRecFolder
+from pyg_ckd.datasets.raw.renumbered import restored
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 
@@ -79,6 +80,10 @@ def test_mmrec_folder(tmp_path):
 
     data = dataset[0]
     data.validate()
+    for node in ('user', 'item'):  # they are in another order in the graph
+        assert data[node].original_id.sort().values.tolist() == [0, 1, 2]
+    data = restored(data)
+    data.validate()
     assert data.node_types == ['user', 'item']
     assert data.edge_types == [RATES, RATED_BY]
     assert data['user'].num_nodes == data['item'].num_nodes == 3
@@ -106,7 +111,7 @@ def test_mmrec_folder(tmp_path):
 
 def test_mmrec_folder_with_ids_only(tmp_path):
     write(tmp_path, IDS_ONLY)
-    data = MMRecFolder(str(tmp_path), 'tiny')[0]
+    data = restored(MMRecFolder(str(tmp_path), 'tiny')[0])
     assert data['user'].num_nodes == data['item'].num_nodes == 2
     assert list(data['item'].keys()) == ['num_nodes']
     assert 'rating' not in data[RATES]
@@ -130,7 +135,7 @@ def test_mmrec_folder_reads_what_tools_write(tmp_path, encode, end):
         'latin-1': text.encode('latin-1'),
     }[encode]
     (folder / 'tiny.inter').write_bytes(raw)
-    rates = MMRecFolder(tmp_path, 'tiny')[0][RATES]
+    rates = restored(MMRecFolder(tmp_path, 'tiny')[0])[RATES]
     assert rates.edge_index.tolist() == [[0], [0]]
     assert rates.test_edge_label_index.tolist() == [[1], [0]]
 
@@ -140,7 +145,7 @@ def test_mmrec_folder_reads_what_tools_write(tmp_path, encode, end):
 def test_mmrec_folder_converts_features(tmp_path, dtype, order):
     x = np.array([[1.5, -2.0], [0.25, 4.0], [0.0, 8.0]], dtype, order=order)
     write(tmp_path, text=x)
-    x_text = MMRecFolder(tmp_path, 'tiny')[0]['item'].x_text
+    x_text = restored(MMRecFolder(tmp_path, 'tiny')[0])['item'].x_text
     assert x_text.dtype == torch.float32
     assert x_text.is_contiguous()
     assert x_text.tolist() == x.tolist()
@@ -184,7 +189,7 @@ def test_mmrec_folder_round_trip(table):
     inter = '\n'.join('\t'.join(map(str, row)) for row in rows)
     with tempfile.TemporaryDirectory() as root:
         write(Path(root), inter)
-        data = MMRecFolder(root, 'tiny')[0]
+        data = restored(MMRecFolder(root, 'tiny')[0])
 
     def select(name, label):
         return [
@@ -426,7 +431,7 @@ def test_mmrec_folder_refuses_modalities(tmp_path, name, reason):
 
 def test_mmrec_folder_sorts_modalities(tmp_path):
     write(tmp_path, b=ONES, a=ONES, a_b=ONES)
-    item = MMRecFolder(tmp_path, 'tiny')[0]['item']
+    item = restored(MMRecFolder(tmp_path, 'tiny')[0])['item']
     assert [key for key in item if key != 'num_nodes'] == [
         'x_a',
         'x_a_b',
@@ -471,7 +476,7 @@ def test_mmrec_folder_sees_changed_files(tmp_path):
         if file.is_file():
             later = file.stat().st_mtime_ns + 1_000_000_000
             os.utime(file, ns=(later, later))
-    data = MMRecFolder(tmp_path, 'tiny')[0]
+    data = restored(MMRecFolder(tmp_path, 'tiny')[0])
     assert data[RATES].edge_index.tolist() == [[0, 0], [1, 2]]
     assert data['item'].x_text[0, 0] == 2
 

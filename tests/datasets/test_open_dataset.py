@@ -4,14 +4,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder, to_lattice, to_mmrec
 from pyg_ckd.datasets._open_dataset import open_dataset
 from pyg_ckd.datasets.amazon_multimodal import AmazonMultimodal
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
+from pyg_ckd.datasets.raw.renumbered import restored
 from pyg_ckd.graph import RATES
 
 DATA = FakeMultimodal(num_users=30, num_items=15)[0]
+
+
+def edges(data: HeteroData) -> Tensor:
+    """Return the training interactions by the numbers of the files."""
+    user, item = data[RATES].edge_index
+    numbers = data['user'].original_id[user], data['item'].original_id[item]
+    return torch.stack(numbers)
 
 
 def add_splits(folder: Path, core: int) -> None:
@@ -26,7 +36,7 @@ def test_open_dataset_opens_mmrec(tmp_path):
     to_mmrec(DATA, tmp_path / 'fake')
     dataset = open_dataset(tmp_path, 'fake')
     assert type(dataset) is MMRecFolder
-    assert dataset[0][RATES].edge_index.equal(DATA[RATES].edge_index)
+    assert edges(dataset[0]).equal(DATA[RATES].edge_index)
 
 
 @pytest.mark.parametrize('core', [0, 5, 10])
@@ -35,7 +45,7 @@ def test_open_dataset_opens_lattice(tmp_path, core):
     dataset = open_dataset(str(tmp_path), 'fake')
     assert type(dataset) is LATTICEFolder
     assert dataset.core == core
-    assert dataset[0][RATES].edge_index.equal(DATA[RATES].edge_index)
+    assert edges(dataset[0]).equal(DATA[RATES].edge_index)
 
 
 def test_open_dataset_prefers_mmrec(tmp_path):
@@ -85,7 +95,7 @@ def test_open_dataset_passes_arguments_on(tmp_path, export):
     dataset = open_dataset(
         tmp_path / 'raw',
         'fake',
-        transform=lambda data: data['item'].x_text,
+        transform=lambda data: restored(data)['item'].x_text,
         processed_root=tmp_path / 'out',
     )
     assert dataset[0].equal(DATA['item'].x_text)
@@ -126,6 +136,7 @@ def test_open_dataset_refuses_unknown_names(tmp_path):
         open_dataset(tmp_path, 'babi')
     for part in [
         f"'{tmp_path / 'babi'}' holds neither 'babi.inter' (the format of",
+        "nor 'inter.csv' (that of MRLib)",
         "'<core>-core/train.json' or 'train.json' (that of LATTICE)",
         "'babi' is no category of Amazon",
         ', Baby, Beauty, ',
@@ -141,3 +152,13 @@ def test_open_dataset_opens_amazon_baby(tmp_path, shared):
     data = open_dataset(root, 'baby', processed_root=tmp_path)[0]
     assert data['user'].num_nodes == 19_445
     assert data['item'].x_text.dtype == torch.float32
+
+
+@pytest.mark.parametrize('release', ['AmazonReviews2023', 'Amazon2018'])
+def test_open_dataset_knows_releases_of_amazon(tmp_path, release):
+    for root, name in (
+        (tmp_path, f'{release}/Toys'),
+        (tmp_path / release, 'Toys'),
+    ):
+        with pytest.raises(ValueError, match="'Toys' is not a category"):
+            open_dataset(root, name)

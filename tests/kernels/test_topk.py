@@ -70,3 +70,45 @@ def test_stable_topk_of_other_types(dtype):
 def test_stable_topk_of_no_rows():
     value, index = stable_topk(torch.empty(0, 4), 2)
     assert value.shape == index.shape == (0, 2)
+
+
+# Many columns ################################################################
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 3),
+    st.integers(200, 1_200),
+    st.sampled_from([1, 2, 5, 100, 300, 1_000_000]),
+)
+def test_stable_topk_of_many_columns(seed, k, num_columns, num_values):
+    """Chunks give what a stable sort of all gives, ties included."""
+    random = torch.Generator().manual_seed(seed)
+    score = torch.randint(
+        num_values, (4, num_columns), generator=random
+    ).float()
+    score[1, torch.rand(num_columns, generator=random) < 0.99] = -torch.inf
+    score[2] = -torch.inf
+    score[3, -2:] = num_values  # the last chunk may not be whole
+    before = score.clone()
+    value, index = stable_topk(score, k)
+    expected = score.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(index, expected.indices[:, :k])
+    assert torch.equal(value, expected.values[:, :k])
+    assert torch.equal(score, before)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.int64])
+def test_stable_topk_of_many_columns_of_other_types(dtype):
+    score = torch.randint(-3, 4, (5, 1_001)).to(dtype)
+    if dtype == torch.int64:
+        score[0] = torch.iinfo(dtype).min
+    value, index = stable_topk(score, 2)
+    assert value.dtype == dtype
+    assert torch.equal(index, naive(score, 2)[1])
+
+
+def test_stable_topk_of_no_rows_and_many_columns():
+    value, index = stable_topk(torch.empty(0, 1_000), 2)
+    assert value.shape == index.shape == (0, 2)

@@ -322,9 +322,9 @@ def test_signs_take_one_batch(task_of, run, monkeypatch):
     drawn = []
     draw = TripletLoader.negatives
 
-    def spy(self, user):
+    def spy(self, user, *generator):
         drawn.append(len(user))
-        return draw(self, user)
+        return draw(self, user, *generator)
 
     monkeypatch.setattr(TripletLoader, 'negatives', spy)
     run(task, max_epochs=2)

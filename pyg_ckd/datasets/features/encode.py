@@ -6,9 +6,9 @@ import hashlib
 import os.path as osp
 import string
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyg_ckd.datasets.raw.files import make_writable, open_atomic
+from pyg_ckd.datasets.features.shards import KEY_SIZE, Shards
+from pyg_ckd.datasets.raw.files import make_writable
 from pyg_ckd.datasets.raw.told import is_told
 
 T = TypeVar('T')
 #: What an encoder returns: a row for each of the contents.
 Matrix: TypeAlias = Tensor | NDArray[Any]
+
+_SHARD = 1024  # Rows that are kept at once.
 
 
 def fill_template(template: str, record: Mapping[str, str]) -> str:
@@ -77,36 +80,44 @@ def template_fields(template: str) -> list[str]:
 def encode(
     encoder: Callable[[list[T]], Matrix],
     contents: Iterable[T],
-    keys: Sequence[bytes],
+    keys: Sequence[bytes | None],
     modality: str,
     cache: str,
     chunk: int = 256,
 ) -> Tensor:
-    """Return the features of contents, from the cache if they are there.
+    """Return the features of contents, those from the cache that are there.
 
-    The cache knows features by the ``repr`` of the encoder and the ``keys``. An
-    encoder whose class has no ``repr`` of its own is not cached. Of two
-    processes that need the same features, one waits for the other.
+    The cache knows the encoder by its ``repr`` and each of the contents by its
+    key, so that only those are encoded which are new, each one once. What is
+    encoded is kept shard by shard, about a thousand rows each: a process that
+    was killed goes on where it was. An encoder whose class has no ``repr`` of
+    its own is not cached. Of two processes that need the same features, one
+    waits for the other.
 
     Args:
         encoder: From a list of contents to a matrix, a tensor or array.
-        contents: What to encode. Read only if it is not in the cache.
-        keys: What tells each of the contents from others, such as a hash.
+        contents: The contents of those that have a key. Of a sequence only
+            those are taken that are not in the cache; of another iterable all
+            up to the last one of these.
+        keys: What tells each of the contents from others, such as a hash;
+            ``None`` where there is no content.
         modality: The name of the modality, for messages.
         cache: The folder of the cache.
         chunk: The number of contents the encoder gets at once.
             (default: ``256``)
 
     Returns:
-        ``float32`` of shape ``[len(keys), num_features]``.
+        ``float32`` of shape ``[len(keys), num_features]``, zero where there is
+        no content.
 
     Raises:
         ValueError: If the encoder returns something else than a finite matrix
-            with a row for each of the contents and one width for all, or the
-            file in the cache is damaged.
+            with a row for each of the contents and one width for all, or a file
+            in the cache is damaged.
     """
-    if not keys:
-        return torch.empty(0, 0)
+    encoding = _Encoding(encoder, contents, keys, modality, chunk)
+    if not encoding.new:
+        return torch.zeros(len(keys), 0)
     name = repr(encoder)
     if not is_told(encoder):
         warnings.warn(
@@ -115,20 +126,14 @@ def encode(
             f'that names all its settings',
             stacklevel=2,
         )
-        return _encode(encoder, contents, len(keys), modality, chunk)
-    digest = hashlib.sha256(name.encode())
-    for key in keys:
-        digest.update(hashlib.sha256(key).digest())
-    path = osp.join(cache, f'{modality}_{digest.hexdigest()[:16]}.pt')
+        encoding.run(None)
+        return encoding.x
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    folder = osp.join(cache, f'{modality}_{digest}')
     make_writable(cache)
-    with FileLock(f'{path}.lock'):
-        if osp.exists(path):
-            return _load(path)
-        x = _encode(encoder, contents, len(keys), modality, chunk)
-        with open_atomic(path) as file:
-            # `numpy.save` may not notice that the disk is full.
-            torch.save(x, file)
-    return x
+    with FileLock(f'{folder}.lock'):
+        encoding.run(Shards(folder))
+    return encoding.x
 
 
 def fill_missing(x: Tensor, present: Tensor) -> None:
@@ -150,44 +155,94 @@ def fill_missing(x: Tensor, present: Tensor) -> None:
     x[~present] = x.sum(dim=0) / present.sum()
 
 
-def _load(path: str) -> Tensor:
-    try:
-        return torch.load(path, weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # PyTorch raises many kinds on a damaged file.
-        raise ValueError(
-            f"'{path}' is damaged; delete it to compute it anew"
-        ) from error
+class _Encoding(Generic[T]):
+    """The features of contents, as far as they are known.
 
+    Arguments are those of :func:`encode`.
+    """
 
-def _encode(
-    encoder: Callable[[list[T]], Matrix],
-    contents: Iterable[T],
-    num: int,
-    modality: str,
-    chunk: int,
-) -> Tensor:
-    contents = iter(contents)
-    x = torch.empty(num, 0)
-    for start in tqdm(
-        range(0, num, chunk),
-        desc=f'Encoding {modality}',
-        leave=False,
-        disable=None,
-    ):
-        batch = list(islice(contents, chunk))
-        part = _checked(encoder(batch), batch, modality)
-        if start == 0:
-            x = torch.empty(num, part.size(1))
-        if part.size(1) != x.size(1):
+    def __init__(
+        self,
+        encoder: Callable[[list[T]], Matrix],
+        contents: Iterable[T],
+        keys: Sequence[bytes | None],
+        modality: str,
+        chunk: int,
+    ) -> None:
+        self.encoder = encoder
+        self.contents = contents
+        self.modality = modality
+        self.chunk = chunk
+        self.x = torch.empty(len(keys), 0)
+        #: For each content that is not known yet its row, and its position
+        #: among the contents.
+        self.new: dict[bytes, tuple[int, int]] = {}
+        #: Rows of a content that an earlier row has, and these.
+        self._twins: list[tuple[int, int]] = []
+        known = [(row, key) for row, key in enumerate(keys) if key is not None]
+        for position, (row, key) in enumerate(known):
+            digest = hashlib.blake2b(key, digest_size=KEY_SIZE).digest()
+            first, _ = self.new.setdefault(digest, (row, position))
+            if first != row:
+                self._twins.append((row, first))
+
+    def run(self, shards: Shards | None) -> None:
+        """Take what shards hold, and encode the rest."""
+        for keys, part in shards or ():
+            places = [i for i, key in enumerate(keys) if key in self.new]
+            rows = [self.new.pop(keys[i])[0] for i in places]
+            if rows:
+                self._put(rows, torch.from_numpy(part[places]))
+        if self.new:
+            self._encode(shards)
+        if self._twins:
+            rows, firsts = map(list, zip(*self._twins, strict=True))
+            self.x[rows] = self.x[firsts]
+
+    def _encode(self, shards: Shards | None) -> None:
+        new = list(self.new.items())
+        contents = self._chosen([position for _, (_, position) in new])
+        size = max(_SHARD // self.chunk, 1) * self.chunk
+        with tqdm(
+            total=len(new),
+            desc=f'Encoding {self.modality}',
+            leave=False,
+            disable=None,
+        ) as bar:
+            for start in range(0, len(new), size):
+                shard = new[start : start + size]
+                for first in range(0, len(shard), self.chunk):
+                    part = shard[first : first + self.chunk]
+                    batch = list(islice(contents, len(part)))
+                    x = _checked(self.encoder(batch), batch, self.modality)
+                    self._put([row for _, (row, _) in part], x)
+                    bar.update(len(part))
+                if shards is not None:
+                    rows = [row for _, (row, _) in shard]
+                    keys = [key for key, _ in shard]
+                    shards.write(keys, self.x[rows].numpy())
+
+    def _chosen(self, positions: list[int]) -> Iterator[T]:
+        """Return the contents at some positions, in ascending order."""
+        if isinstance(self.contents, Sequence):
+            return map(self.contents.__getitem__, positions)
+        wanted = np.zeros(positions[-1] + 1, dtype=bool)
+        wanted[positions] = True
+        return compress(self.contents, wanted.tolist())
+
+    def _put(self, rows: list[int], part: Tensor) -> None:
+        width = self.x.size(1)
+        if width == 0:
+            width = part.size(1)
+            self.x = torch.zeros(len(self.x), width)
+        if part.size(1) != width:
             raise ValueError(
-                f'The encoder of {modality!r} returned {part.size(1)} features '
-                f'after {x.size(1)} before; it needs to return as many each '
-                f'time'
+                f'The encoder of {self.modality!r} returned {part.size(1)} '
+                f'features after {width} before; it needs to return as many '
+                f'each time, and to be told by its `__repr__` from one that '
+                f'does not'
             )
-        x[start : start + len(batch)] = part
-    return x
+        self.x[rows] = part
 
 
 def _checked(x: Any, batch: Sequence[Any], modality: str) -> Tensor:

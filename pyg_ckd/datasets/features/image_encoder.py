@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from pyg_ckd.datasets.features.text_encoder import model_identity
+from pyg_ckd.datasets.features.model_identity import ModelIdentity
 
 
 class ImageEncoder:
@@ -32,7 +32,8 @@ class ImageEncoder:
     Raises:
         ImportError: When called, if ``transformers`` is missing.
         ValueError: When called, if the model lacks weights, which would be
-            random then, or has no pooled output.
+            random then, or has no pooled output; or if the folder has changed
+            since features of the encoder were looked up.
 
     Shapes:
         - **output:** ``float32`` of shape ``[num_images, num_features]``
@@ -72,6 +73,7 @@ class ImageEncoder:
         device: str | None = None,
     ) -> None:
         self.model = os.fspath(model)
+        self.identity = ModelIdentity(self.model)
         self.batch_size = batch_size
         gpu = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = device or gpu
@@ -88,7 +90,7 @@ class ImageEncoder:
 
     def __repr__(self) -> str:
         """Name what the features depend on: the content of a local folder."""
-        return f'ImageEncoder({model_identity(self.model)!r})'
+        return f'ImageEncoder({self.identity.name!r})'
 
     def _encode(self, images: list[Image]) -> Tensor:
         processor, model = self._loaded
@@ -116,6 +118,7 @@ class ImageEncoder:
                 "`pip install 'pyg_ckd[features]'`, or pass any function from "
                 'a list of PIL images to a matrix'
             ) from None
+        self.identity.check()
         # Processors of PIL need no torchvision:
         processor = AutoImageProcessor.from_pretrained(
             self.model, backend='pil'

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import os.path as osp
 import posixpath
+import stat
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.regular_file import open_regular
 from pyg_ckd.datasets.raw.spelling import likely_spelling, nfc
+from pyg_ckd.datasets.raw.zip_member import unpacked
+
+#: Bytes that are unpacked at once. LZMA makes some megabytes of them.
 
 
 class ItemFiles:
@@ -21,17 +27,19 @@ class ItemFiles:
 
     Args:
         path (str or PathLike): A folder, with or without folders in it, or a
-            zip archive. Nothing is unpacked to disk.
+            zip archive. Nothing is unpacked to disk, so that only the last part
+            of a name counts, wherever the others lead.
         endings (Collection[str]): The endings that count, such as ``'.jpg'``,
             in any case. Other files are ignored, and so is what is no file,
             such as a pipe.
-        largest (int): The largest number of bytes of a file, unpacked.
-            (default: 256 MiB)
+        limits (Limits): The most bytes of a file and of an archive, unpacked.
+            (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no such folder or archive.
-        ValueError: If the archive is corrupt, or two files have the same name
-            before their endings, as names are compared.
+        ValueError: If the archive is corrupt or unpacks to far more than its
+            size, or two files have the same name before their endings, as names
+            are compared.
 
     Example:
         >>> import tempfile
@@ -47,10 +55,10 @@ class ItemFiles:
         self,
         path: str | os.PathLike[str],
         endings: Collection[str],
-        largest: int = 2**28,
+        limits: Limits = Limits(),
     ) -> None:
         self.path = os.fspath(path)
-        self.largest = largest
+        self.limits = limits
         self.archive: zipfile.ZipFile | None = None
         if not osp.isdir(self.path):
             self.archive = _open_zip(self.path)
@@ -73,6 +81,11 @@ class ItemFiles:
                 )
             self.names[item] = shown
             self._archived[item] = name
+        if self.archive is not None:
+            packed = osp.getsize(self.path)
+            limits.check_unpacked(
+                self.path, packed, sum(map(self._size, self.names))
+            )
 
     def __contains__(self, item: str) -> bool:
         return nfc(item) in self.names
@@ -112,17 +125,26 @@ class ItemFiles:
         Raises:
             ValueError: If it is damaged within its archive, or too large.
         """
-        size = self._size(item)
-        if size > self.largest:
+        size, most = self._size(item), self.limits.file
+        if size > most:
             raise ValueError(
-                f"'{self.where(item)}' has {size:,} bytes, more than "
-                f'{self.largest:,}; is it what it should be?'
+                f"'{self.where(item)}' has {size:,} bytes, more than {most:,}; "
+                f'{self.limits.remedy("file")}'
             )
         if self.archive is None:
-            with open(self.where(item), 'rb') as file:
+            with open_regular(self.where(item)) as file:
                 return file.read()
+        return self._unpack(self.archive, item)
+
+    def _unpack(self, archive: zipfile.ZipFile, item: str) -> bytes:
+        info = archive.getinfo(self._archived[nfc(item)])
+        if not _is_file(info):
+            raise ValueError(
+                f"'{self.where(item)}' is a link or no file; make the archive "
+                f'anew, with the file that it leads to'
+            )
         try:
-            return self.archive.read(self._archived[nfc(item)])
+            return unpacked(archive, info)
         except Exception as error:  # Each compression raises its own kinds.
             raise ValueError(
                 f"'{self.where(item)}' cannot be unpacked ({error}); make the "
@@ -163,20 +185,28 @@ def item_of(name: str, endings: Collection[str]) -> str | None:
 def _open_zip(path: str) -> zipfile.ZipFile:
     if not osp.exists(path):
         raise FileNotFoundError(f"There is no folder or zip archive '{path}'")
+    open_regular(path).close()
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # Damaged names and numbers raise other kinds.
         raise ValueError(
             f"'{path}' is neither a folder nor a whole zip archive ({error})"
         ) from error
 
 
-def _name_in_zip(info: zipfile.ZipInfo) -> str:
-    """Return the name of a file, also where it is UTF-8 and does not say so.
+def _is_file(info: zipfile.ZipInfo) -> bool:
+    """Return whether a part of an archive is no link, pipe or the like."""
+    # Of systems that know no such things, the kind is 0:
+    return stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
 
-    That is how a Mac writes archives.
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    r"""Return the name of a file, with ``/`` between folders.
+
+    A Mac writes UTF-8 and does not say so; Windows may write ``\``.
     """
+    name = info.filename
     if not info.flag_bits & 0x800:
         with suppress(UnicodeError):
-            return info.filename.encode('cp437').decode('utf-8')
-    return info.filename
+            name = name.encode('cp437').decode('utf-8')
+    return name.replace('\\', '/') if info.create_system == 0 else name

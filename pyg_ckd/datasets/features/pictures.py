@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
 
 PICTURES = frozenset(
     {'.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff'}
 )
+#: What files may hold, whatever their ending. Pillow knows more, and starts
+#: other programs to read some of them.
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM', 'AVIF')
+_PILLOW = Lock()
 
 
 def open_picture(
@@ -20,45 +27,53 @@ def open_picture(
 ) -> Image.Image:
     """Return a picture in the colours red, green and blue.
 
+    Nothing is decoded before its number of pixels is known.
+
     Args:
-        files: The files of pictures.
+        files: The files of pictures, and their limits.
         name: The name of the picture, without its ending.
         longest_side: Larger pictures are shrunk to so many pixels a side, JPEG
             while it is decoded, which takes less memory and time.
 
     Raises:
-        ValueError: If it is damaged, or has more pixels than
-            ``PIL.Image.MAX_IMAGE_PIXELS``, which can be raised.
+        ValueError: If it is damaged, or larger than the limits ``file`` and
+            ``pixels``.
     """
+    content = files.read(name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            file = Image.open(io.BytesIO(files.read(name)))
-        if longest_side is None or max(file.size) <= longest_side:
-            return file.convert('RGB')
-        file.draft('RGB', (longest_side, longest_side))
-        image = file.convert('RGB')
-        image.thumbnail((longest_side, longest_side))
-        return image
+        with _most_pixels(files.limits.pixels):
+            file = Image.open(io.BytesIO(content), formats=_formats())
+    except UnidentifiedImageError as error:
+        known = ', '.join(_formats())
+        raise _damaged(files, name, f'it is none of {known}') from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(files, name, str(error)) from error
+    except Exception as error:
+        raise _damaged(files, name, error) from error
+    width, height = file.size
+    if width * height > files.limits.pixels:
+        raise _too_large(files, name, f'it has {width} x {height} pixels')
+    try:
+        return _decode(file, longest_side)
     except Exception as error:  # Pillow raises many kinds on damaged files.
-        raise ValueError(
-            f"'{files.where(name)}' is not a whole picture ({error}); replace "
-            f'it, or pass skip_invalid=True to skip such pictures'
-        ) from error
+        raise _damaged(files, name, error) from error
 
 
-def skip_damaged(files: ItemFiles, names: Sequence[str]) -> list[str]:
+def skip_damaged(
+    files: ItemFiles, names: Sequence[str], longest_side: int | None = None
+) -> list[str]:
     """Return names, with ``''`` in place of pictures that cannot be opened.
 
     Args:
         files: The files of pictures.
         names: The names of the pictures, ``''`` where there is none.
+        longest_side: As in :func:`open_picture`.
     """
     whole, problems = [], []
     for name in names:
         try:
             if name:
-                open_picture(files, name)
+                open_picture(files, name, longest_side)
             whole.append(name)
         except ValueError as error:
             problems.append(error)
@@ -70,3 +85,47 @@ def skip_damaged(files: ItemFiles, names: Sequence[str]) -> list[str]:
             stacklevel=2,
         )
     return whole
+
+
+def _decode(file: Image.Image, longest_side: int | None) -> Image.Image:
+    if longest_side is None or max(file.size) <= longest_side:
+        return file.convert('RGB')
+    file.draft('RGB', (longest_side, longest_side))
+    image = file if file.mode == 'RGB' else file.convert('RGB')
+    image.thumbnail((longest_side, longest_side))
+    return image.copy()
+
+
+@cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+@contextmanager
+def _most_pixels(pixels: int) -> Iterator[None]:
+    """Have Pillow open pictures of so many pixels."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        most = Image.MAX_IMAGE_PIXELS
+        if most is not None:
+            Image.MAX_IMAGE_PIXELS = max(most, pixels)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+
+
+def _damaged(files: ItemFiles, name: str, problem: object) -> ValueError:
+    return ValueError(
+        f"'{files.where(name)}' is not a whole picture ({problem}); replace "
+        f'it, or pass skip_invalid=True to skip such pictures'
+    )
+
+
+def _too_large(files: ItemFiles, name: str, problem: str) -> ValueError:
+    return ValueError(
+        f"'{files.where(name)}' may be a decompression bomb: {problem}, more "
+        f'than {files.limits.pixels:,}; {files.limits.remedy("pixels")}, or '
+        f'pass skip_invalid=True to skip such pictures'
+    )

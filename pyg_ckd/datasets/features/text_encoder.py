@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pyg_ckd.datasets.features.model_identity import ModelIdentity
 
 
 class TextEncoder:
@@ -28,6 +28,8 @@ class TextEncoder:
 
     Raises:
         ImportError: When called, if ``sentence-transformers`` is missing.
+        ValueError: When called, if the folder has changed since features of
+            the encoder were looked up.
 
     Shapes:
         - **output:** ``float32`` of shape ``[num_texts, num_features]``
@@ -40,6 +42,7 @@ class TextEncoder:
         device: str | None = None,
     ) -> None:
         self.model = os.fspath(model)
+        self.identity = ModelIdentity(self.model)
         self.batch_size = batch_size
         self.device = device
 
@@ -53,7 +56,7 @@ class TextEncoder:
 
     def __repr__(self) -> str:
         """Name what the features depend on: the content of a local folder."""
-        return f'TextEncoder({model_identity(self.model)!r})'
+        return f'TextEncoder({self.identity.name!r})'
 
     @cached_property
     def _encoder(self) -> Any:
@@ -65,19 +68,5 @@ class TextEncoder:
                 "`pip install 'pyg_ckd[features]'`, or pass any function from "
                 'a list of texts to a matrix'
             ) from None
+        self.identity.check()
         return SentenceTransformer(self.model, device=self.device)
-
-
-def model_identity(model: str) -> str:
-    """Return the name of a model, or a hash of what its local folder holds."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob('*')):
-        if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            with path.open('rb') as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-    return f'sha256:{digest.hexdigest()[:16]}'

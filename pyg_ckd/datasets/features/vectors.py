@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
-from pyg_ckd.datasets.formats.feature_files import load_floats
+from pyg_ckd.datasets.formats.feature_files import (
+    first_bad,
+    load_floats,
+    problem_with,
+)
+from pyg_ckd.datasets.raw.limits import Limits
 
 
 def read_vectors(
     path: str | os.PathLike[str],
     items: Sequence[str],
     ids: Sequence[str] = (),
+    limits: Limits = Limits(),
 ) -> tuple[Tensor, Tensor]:
     """Return the vectors of items, from one ``.npy`` file each.
 
@@ -27,6 +33,8 @@ def read_vectors(
         items: The items to look for.
         ids: All items that there are, if it is known; a file of none of them
             is warned of.
+        limits: The most bytes of a file, and of an archive, unpacked.
+            (default: ``Limits()``)
 
     Returns:
         The vectors, ``float32`` of shape ``[len(items), num_features]``, with
@@ -34,10 +42,10 @@ def read_vectors(
 
     Raises:
         FileNotFoundError: If there is no such folder or archive.
-        ValueError: If a file is not a vector of finite floating point numbers,
-            or two have different lengths.
+        ValueError: If a file is not a vector of finite floating point numbers
+            or larger than the limits, or two have different lengths.
     """
-    files = ItemFiles(path, {'.npy'})
+    files = ItemFiles(path, {'.npy'}, limits)
     if ids:
         files.warn_of_others(ids)
     has = [item in files for item in items]
@@ -71,6 +79,7 @@ def read_rows(
         As :func:`read_vectors`.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not a matrix of floating point numbers with a
             row for each of ``ids``, or not finite in the row of one of
             ``items``.
@@ -88,11 +97,14 @@ def read_rows(
     for i, item in enumerate(items):
         if item in row_of:
             x[i] = matrix[row_of[item]]
-            if not np.isfinite(x[i]).all():
+            if first_bad(x[[i]]) is not None:
+                remedy = (
+                    "remove that row here and in 'items', or replace its "
+                    'missing values'
+                )
                 raise ValueError(
                     f"'{path}', row {row_of[item]} (counted from 0), of item "
-                    f"'{item}': not finite as 'float32'; remove that row here "
-                    f"and in 'items', or replace its missing values"
+                    f"'{item}': {problem_with(x[i], remedy)}"
                 )
     return torch.from_numpy(x), torch.tensor([i in row_of for i in items])
 
@@ -100,9 +112,7 @@ def read_rows(
 def _read_vector(files: ItemFiles, item: str) -> NDArray[np.float32]:
     path, file = files.where(item), io.BytesIO(files.read(item))
     vector = load_floats(path, ['num_features'], file)
-    if not np.isfinite(vector).all():
-        raise ValueError(
-            f"'{path}' is not finite as 'float32'; remove it, or replace its "
-            f'missing values'
-        )
+    if first_bad(vector[None]) is not None:
+        remedy = 'remove it, or replace its missing values'
+        raise ValueError(f"'{path}': {problem_with(vector, remedy)}")
     return vector

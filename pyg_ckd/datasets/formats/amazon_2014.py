@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import ast
-import gzip
-import json
 import os
 import os.path as osp
 import re
-import reprlib
-import zlib
-from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,26 +15,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyg_ckd.datasets.formats.amazon_releases import AMAZON_2014
+from pyg_ckd.datasets.formats.json_records import (
+    get,
+    get_id,
+    get_rating,
+    get_time,
+    is_text,
+    parse_json,
+    parse_record,
+)
+from pyg_ckd.datasets.formats.lines import read_lines
+from pyg_ckd.datasets.formats.reviews import Review, Reviews
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.problems import Problems
+from pyg_ckd.datasets.raw.regular_file import open_regular
 
-_MAX_FLOAT = float(np.finfo(np.float32).max)
-_MAX_INT = 2**63 - 1
-#: The most bytes of a line, unpacked.
-LONGEST_LINE = 2**24
 _NUM_FEATURES = 4096
 _CHUNK = 256  # Records of images that are read at once.
 
 _TEXTS = ('title', 'brand', 'description')
 _START = re.compile(rb"""\{(['"])asin\1: \1(\w+)\1[,}]""")
-_SURROGATE = re.compile('[\ud800-\udfff]')
-_REMEDY = 'download the file again'
+#: What to do about a malformed line.
+REMEDY = 'download the file again'
 
 
 def read_reviews(
     path: str | os.PathLike[str],
     skip_invalid: bool = False,
-    longest_line: int = LONGEST_LINE,
+    limits: Limits = Limits(),
 ) -> Interactions:
     r"""Return the interactions in a file ``reviews_<Category>_5.json.gz``.
 
@@ -54,7 +58,7 @@ def read_reviews(
         skip_invalid: Whether to skip invalid lines, and of several lines of
             the same user and item all but the earliest (at equal times the
             first), with one warning for all. (default: ``False``)
-        longest_line: The most bytes of a line. (default: 16 MiB)
+        limits: ``line`` is the most bytes of a line.
 
     Returns:
         The interactions in the order of the file, the users and items sorted.
@@ -67,7 +71,7 @@ def read_reviews(
             paired twice.
 
     Example:
-        >>> import tempfile
+        >>> import gzip, tempfile
         >>> line = (
         ...     '{"reviewerID": "A1", "asin": "B1", "overall": 4.0, '
         ...     '"unixReviewTime": 1382659200}'
@@ -80,61 +84,25 @@ def read_reviews(
         >>> reviews.users, reviews.items, reviews.rating
         (['A1'], ['B1'], tensor([4.]))
     """
-    problems = Problems(path, 'line', skip_invalid, _REMEDY)
-    user_numbers: dict[str, int] = {}
-    item_numbers: dict[str, int] = {}
-    lines, user, item, time = (array('q') for _ in range(4))
-    rating = array('f')
-    for line, text in _read_lines(path, longest_line):
-        try:
-            user_id, item_id, overall, seconds = _parse_review(text)
-        except ValueError as error:
-            problems.add(line, 'is malformed', str(error))
-            continue
-        lines.append(line)
-        user.append(user_numbers.setdefault(user_id, len(user_numbers)))
-        item.append(item_numbers.setdefault(item_id, len(item_numbers)))
-        rating.append(overall)
-        time.append(seconds)
-
-    user_ids, item_ids = list(user_numbers), list(item_numbers)
-    pairs = np.array(user), np.array(item)
-    for row, twin in _find_twins(*pairs):
-        problems.add(
-            lines[twin],
-            'repeats a user and item',
-            f"user '{user_ids[user[row]]}' and item '{item_ids[item[row]]}' "
-            f'are paired twice, first in line {lines[row]}',
-        )
-    keep = _are_earliest(*pairs, np.array(time))
+    problems = Problems(path, 'line', skip_invalid, REMEDY)
+    reviews = Reviews()
+    lines = AMAZON_2014.check_lines(path, read_lines(path, limits))
+    reviews.read(lines, parse_review, problems)
+    interactions, _ = reviews.interactions()
     problems.warn()
-    if not lines:
+    if not len(reviews):
         raise ValueError(
             f"'{path}' has no valid reviews; download it again, or name the "
             f"file 'reviews_<Category>_5.json.gz'"
         )
-    users, user_index = _sort_ids(user_numbers, user)
-    items, item_index = _sort_ids(item_numbers, item)
-    return Interactions(
-        users,
-        items,
-        *(
-            torch.from_numpy(values[keep])
-            for values in (
-                user_index,
-                item_index,
-                np.array(rating),
-                np.array(time),
-            )
-        ),
-    )
+    return interactions
 
 
 def read_metadata(
     path: str | os.PathLike[str],
     items: Collection[str],
     skip_invalid: bool = False,
-    longest_line: int = LONGEST_LINE,
+    limits: Limits = Limits(),
 ) -> dict[str, dict[str, Any]]:
     r"""Return what a file ``meta_<Category>.json.gz`` tells about items.
 
@@ -148,7 +116,7 @@ def read_metadata(
         skip_invalid: Whether to skip invalid lines, and of two lines of the
             same item the later one, with one warning for all.
             (default: ``False``)
-        longest_line: The most bytes of a line. (default: 16 MiB)
+        limits: ``line`` is the most bytes of a line.
 
     Returns:
         For each item that was found, those of ``title``, ``brand`` and
@@ -161,7 +129,7 @@ def read_metadata(
             ``skip_invalid``, if a line is invalid or an item has two.
 
     Example:
-        >>> import tempfile
+        >>> import gzip, tempfile
         >>> line = "{'asin': 'B1', 'title': 'A cup', 'price': 4.99}"
         >>> with tempfile.TemporaryDirectory() as root:
         ...     path = f'{root}/meta_Baby.json.gz'
@@ -170,11 +138,12 @@ def read_metadata(
         ...     read_metadata(path, ['B1', 'B2'])
         {'B1': {'title': 'A cup'}}
     """
-    problems = Problems(path, 'line', skip_invalid, _REMEDY)
+    problems = Problems(path, 'line', skip_invalid, REMEDY)
     wanted = set(items)
     line_of: dict[str, int] = {}
     metadata: dict[str, dict[str, Any]] = {}
-    for line, text in _read_lines(path, longest_line):
+    lines = AMAZON_2014.check_lines(path, read_lines(path, limits))
+    for line, text in lines:
         start = _START.match(text)
         if start and start[2].decode() not in wanted:
             continue
@@ -238,7 +207,7 @@ def read_image_features(
         ...     )
         (tensor([[0., 0.], [1., 2.]]), tensor([False,  True]))
     """
-    problems = Problems(path, 'record', skip_invalid, _REMEDY)
+    problems = Problems(path, 'record', skip_invalid, REMEDY)
     row_of = {item: row for row, item in enumerate(items)}
     x = np.zeros((len(items), num_features), np.float32)
     record_of = np.zeros(len(items), np.int64)  # 0 if there is none.
@@ -271,44 +240,6 @@ def read_image_features(
     return torch.from_numpy(x), torch.from_numpy(record_of > 0)
 
 
-def _read_lines(
-    path: str | os.PathLike[str], longest: int
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the content of each line that is not blank."""
-    line = 0
-    with (
-        open(path, 'rb') as raw,
-        tqdm.wrapattr(
-            raw,
-            'read',
-            total=osp.getsize(path),
-            desc=f'Reading {osp.basename(path)}',
-            leave=False,
-            disable=None,
-        ) as compressed,
-    ):
-        try:
-            with gzip.open(compressed) as file:
-                # A few bytes may unpack to a line that fills the memory:
-                lines = iter(partial(file.readline, longest + 1), b'')
-                for line, text in enumerate(lines, start=1):
-                    if len(text) > longest:
-                        raise ValueError(
-                            f"'{path}', line {line}: it is longer than "
-                            f"{longest:,} bytes; raise 'longest_line' if it "
-                            f'has to be'
-                        )
-                    if text := text.strip():
-                        yield line, text
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
-                f"'{path}' is damaged after line {line} ({error}); download it "
-                f'again'
-            ) from error
-    if line == 0:
-        raise ValueError(f"'{path}' is empty; download it again")
-
-
 def _read_records(
     path: str | os.PathLike[str], num_features: int
 ) -> Iterator[tuple[int, str, NDArray[np.float32]]]:
@@ -320,7 +251,7 @@ def _read_records(
             f"'{path}' has {size:,} bytes, expected one or more records of "
             f'{dtype.itemsize:,} bytes each; download it again'
         )
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         for start in tqdm(
             range(1, size // dtype.itemsize + 1, _CHUNK),
             desc=f'Reading {osp.basename(path)}',
@@ -332,133 +263,42 @@ def _read_records(
                 yield record, asin.tobytes().decode('latin-1'), x
 
 
-def _parse_review(text: bytes) -> tuple[str, str, float, int]:
-    review = _parse(text, json.loads, 'a JSON object')
-    rating = _get(
-        review,
-        'overall',
-        'a finite number',
-        lambda x: type(x) in (int, float) and abs(x) <= _MAX_FLOAT,
-    )
-    time = _get(
-        review,
-        'unixReviewTime',
-        'a 64-bit integer',
-        lambda x: type(x) is int and -_MAX_INT - 1 <= x <= _MAX_INT,
-    )
-    return _get_id(review, 'reviewerID'), _get_id(review, 'asin'), rating, time
+def parse_review(text: bytes) -> Review:
+    """Return the review of a line, which is written alike in 2014 and 2018."""
+    review = parse_record(text)
+    rating = get_rating(review, 'overall')
+    time = get_time(review, 'unixReviewTime')
+    return get_id(review, 'reviewerID'), get_id(review, 'asin'), rating, time
 
 
 def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
     # Only JSON has double quotes first, which a literal may have as well:
     is_json = text[1:].lstrip().startswith(b'"')
-    record = _parse(
+    record = parse_record(
         text,
         _json_or_literal if is_json else ast.literal_eval,
         'a Python dictionary or a JSON object',
     )
     values = {
-        key: _get(record, key, 'a string of valid characters', _is_text)
+        key: get(record, key, 'a string of valid characters', is_text)
         for key in _TEXTS
         if record.get(key) is not None
     }
     if record.get('categories') is not None:
-        values['categories'] = _get(
+        values['categories'] = get(
             record, 'categories', 'a list of lists of strings', _is_categories
         )
-    return _get_id(record, 'asin'), values
+    return get_id(record, 'asin'), values
 
 
 def _json_or_literal(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise ValueError(f'{constant} is no number of JSON')
-
     try:
-        return json.loads(text, parse_constant=refuse)
+        return parse_json(text)
     except ValueError:
         return ast.literal_eval(text)
 
 
-def _parse(
-    text: bytes, parse: Callable[[str], Any], expected: str
-) -> dict[Any, Any]:
-    try:
-        record = parse(text.decode())
-    except Exception:  # `literal_eval` raises many kinds on damaged lines.
-        record = None
-    if not isinstance(record, dict):
-        raise ValueError(f'expected {expected}, got {_shorten(text)}')
-    return record
-
-
-def _get(
-    record: dict[Any, Any],
-    key: str,
-    expected: str,
-    is_valid: Callable[[Any], bool],
-) -> Any:
-    if key not in record:
-        raise ValueError(f"'{key}' is missing")
-    if not is_valid(record[key]):
-        raise ValueError(
-            f"'{key}' is {_shorten(record[key])}, expected {expected}"
-        )
-    return record[key]
-
-
-def _get_id(record: dict[Any, Any], key: str) -> str:
-    return _get(
-        record,
-        key,
-        'a string of printable characters',
-        lambda x: isinstance(x, str) and x != '' and x.isprintable(),
-    )
-
-
-def _shorten(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python prints no integers of thousands of digits.
-        return 'too long to print'
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not _SURROGATE.search(value)
-
-
 def _is_categories(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(path, list) and all(map(_is_text, path)) for path in value
+        isinstance(path, list) and all(map(is_text, path)) for path in value
     )
-
-
-def _find_twins(
-    user: NDArray[np.int64], item: NDArray[np.int64]
-) -> Iterator[tuple[int, int]]:
-    """Yield a row and a later one of the same pair, sorted by the later."""
-    order = np.lexsort((item, user))  # Stable: equal pairs stay in file order.
-    same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-    later, earlier = order[1:][same], order[:-1][same]
-    for twin, row in sorted(zip(later.tolist(), earlier.tolist(), strict=True)):
-        yield row, twin
-
-
-def _are_earliest(
-    user: NDArray[np.int64], item: NDArray[np.int64], time: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return which rows are the earliest of their pair, of equals the first."""
-    order = np.lexsort((time, item, user))
-    same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-    is_earliest = np.ones(len(order), dtype=bool)
-    is_earliest[order[1:][same]] = False
-    return is_earliest
-
-
-def _sort_ids(
-    numbers: dict[str, int], index: array[int]
-) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the sorted ids, and the index of each of the numbers in them."""
-    ids = sorted(numbers)
-    position = np.empty(len(ids), np.int64)
-    position[[numbers[name] for name in ids]] = np.arange(len(ids))
-    return ids, position[index]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections.abc import Sequence
-from typing import IO, Literal
+from io import BufferedReader
+from math import prod
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -14,9 +16,11 @@ from torch import Tensor
 from torch.nn import ModuleDict, ParameterDict
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.datasets.raw.regular_file import open_regular
 from pyg_ckd.graph import modalities
 
 FEATURES = '_feat.npy'
+_ARCHIVE = b'PK'  # How a file of `numpy.savez` begins.
 
 
 def feature_files(folder: str) -> list[str]:
@@ -58,6 +62,9 @@ def load_floats(
 ) -> NDArray[np.float32]:
     """Return the array in a ``.npy`` file, as ``float32``.
 
+    No memory is taken before the file proved as long as its header says, and
+    nothing is unpickled.
+
     Args:
         path: The file.
         shape: The names of its dimensions, such as ``['num_features']``.
@@ -65,29 +72,73 @@ def load_floats(
             (default: ``None``)
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file does not hold a complete array of floating point
-            numbers with as many dimensions.
+            numbers with as many dimensions, and nothing else.
     """
-    mmap_mode: Literal['r'] | None = 'r' if file is None else None
+    if file is None:
+        with open_regular(path) as opened:
+            return load_floats(path, shape, opened)
     try:
-        array = np.load(file or path, mmap_mode, allow_pickle=False)
-    except Exception as error:  # NumPy raises many kinds on a corrupt file.
-        raise ValueError(
-            f"'{path}' is not a complete '.npy' file of numbers ({error}); "
-            f'write it anew by `numpy.save`'
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != len(shape):
+        sizes, is_fortran, dtype = _read_header(file)
+    except Exception as error:  # NumPy raises many kinds on a corrupt header.
+        raise _incomplete(path, str(error)) from error
+    if dtype.hasobject:
+        raise _incomplete(path, 'nothing is unpickled: allow_pickle=False')
+    if sizes is None or len(sizes) != len(shape):
         raise ValueError(
             f"'{path}' needs to hold one array of shape [{', '.join(shape)}] "
-            f'(got {getattr(array, "shape", "an archive")})'
+            f'(got {"an archive" if sizes is None else sizes})'
         )
-    if array.dtype.type not in (np.float16, np.float32, np.float64):
+    if dtype.type not in (np.float16, np.float32, np.float64):
         raise ValueError(
-            f"'{path}' holds '{array.dtype}', expected 'float16', 'float32' or "
+            f"'{path}' holds '{dtype}', expected 'float16', 'float32' or "
             f"'float64'; convert it by `array.astype('float32')`"
         )
+    start, expected = file.tell(), prod(sizes) * dtype.itemsize
+    found = file.seek(0, os.SEEK_END) - start
+    if found != expected or min(sizes) < 0:
+        raise _incomplete(
+            path, f'{found:,} bytes of numbers, expected {expected:,}'
+        )
+    file.seek(start)
+    order: Literal['F', 'C'] = 'F' if is_fortran else 'C'
+    array: NDArray[Any]
+    if isinstance(file, BufferedReader) and expected:
+        array = np.memmap(file, dtype, 'r', start, sizes, order)
+    else:
+        array = np.frombuffer(file.read(), dtype).reshape(sizes, order=order)
     with np.errstate(over='ignore'):  # To infinity, which callers refuse.
         return np.array(array, dtype=np.float32, order='C')
+
+
+def first_bad(x: NDArray[np.float32]) -> int | None:
+    """Return the first row of a matrix that no model can use, if there is one.
+
+    Such a row is not finite, or its square is not.
+
+    Example:
+        >>> first_bad(np.array([[1, 2], [3, 1e30]], np.float32))
+        1
+    """
+    norm = torch.linalg.vector_norm(torch.from_numpy(x), dim=1)
+    is_bad = ~(norm < torch.finfo(torch.float32).max ** 0.5)
+    return int(is_bad.int().argmax()) if is_bad.any() else None
+
+
+def problem_with(row: NDArray[np.float32], remedy: str) -> str:
+    """Return what is wrong with a bad row, for messages.
+
+    Args:
+        row: The row.
+        remedy: What to do if it is not finite.
+    """
+    if not np.isfinite(row).all():
+        return f"not finite as 'float32'; {remedy}"
+    return (
+        f'{row[np.abs(row).argmax()]:.6g} is too large, as its square is not '
+        f"finite as 'float32'; divide all features by a constant"
+    )
 
 
 def write_features(data: HeteroData, folder: str) -> None:
@@ -115,13 +166,39 @@ def _modality(path: str) -> str:
     return name
 
 
+def _read_header(
+    file: IO[bytes],
+) -> tuple[tuple[int, ...] | None, bool, np.dtype[Any]]:
+    """Return the shape, the order and the type of an array.
+
+    There is no shape if it is an archive of several.
+    """
+    is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
+    file.seek(0)
+    if is_archive:
+        return None, False, np.dtype(float)
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f'version {version}, expected (1, 0)')
+
+
+def _incomplete(path: str, problem: str) -> ValueError:
+    return ValueError(
+        f"'{path}' is not a complete '.npy' file of numbers ({problem}); write "
+        f'it anew by `numpy.save`'
+    )
+
+
 def _read(path: str) -> Tensor:
     x = load_floats(path, ['num_items', 'num_features'])
-    is_finite = np.isfinite(x).all(axis=1)
-    if not is_finite.all():
+    bad = first_bad(x)
+    if bad is not None:
+        remedy = 'replace missing values, e.g. by the mean of the other rows'
         raise ValueError(
-            f"'{path}', row {is_finite.argmin()} (counted from 0, as itemID): "
-            f"not finite as 'float32'; replace missing values, e.g. by the "
-            f'mean of the other rows'
+            f"'{path}', row {bad} (counted from 0, as itemID): "
+            f'{problem_with(x[bad], remedy)}'
         )
     return torch.from_numpy(x)

@@ -17,6 +17,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets.formats.feature_files import write_features
 from pyg_ckd.datasets.formats.splits_of import splits_of
 from pyg_ckd.datasets.raw.files import new_folder
+from pyg_ckd.datasets.raw.renumbered import restored
 
 #: The items of each user.
 Split: TypeAlias = dict[int, list[int]]
@@ -33,7 +34,11 @@ def to_lattice(
     each a JSON object from all users, ascending, to their items in the order of
     the graph; and a file ``<modality>_feat.npy`` of ``float32`` for each
     modality. :class:`LATTICEFolder` reads the same graph from it, with
-    interactions sorted by user.
+    interactions sorted by user, and numbers of its own.
+
+    Users and items have the numbers ``original_id`` where the graph has those,
+    and features are in that order, so that a folder which is read and written
+    holds the same as before. Otherwise they have the numbers of the graph.
 
     The format has no place for ratings, for times, for which items lack a
     modality (``has_<modality>``), nor for trailing items without any
@@ -48,7 +53,8 @@ def to_lattice(
 
     Raises:
         FileExistsError: If ``folder`` exists and is not an empty folder.
-        ValueError: If the graph has no interactions of a split.
+        ValueError: If the graph has no interactions of a split, or
+            ``original_id`` leaves gaps.
         OSError: If writing fails, such as on a full disk.
 
     Example:
@@ -62,6 +68,7 @@ def to_lattice(
         ['5-core', 'image_feat.npy', 'text_feat.npy']
         ['test.json', 'train.json', 'val.json']
     """
+    data = restored(data)
     splits = splits_of(data)
     with new_folder(folder) as (path, _):
         os.mkdir(osp.join(path, f'{core}-core'))

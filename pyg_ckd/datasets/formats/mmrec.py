@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets.formats.feature_files import write_features
 from pyg_ckd.datasets.formats.splits_of import splits_of
 from pyg_ckd.datasets.raw.files import new_folder
+from pyg_ckd.datasets.raw.renumbered import restored
 
 _Ids: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
@@ -34,7 +35,12 @@ def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
     ``userID``, ``itemID`` and ``x_label`` (first training, 0, then validation,
     1, then test, 2, each in the order of the graph); and a file
     ``<modality>_feat.npy`` of ``float32`` for each modality.
-    :class:`MMRecFolder` reads the same graph from it.
+    :class:`MMRecFolder` reads the same graph from it, with numbers of its own.
+
+    Users and items have the numbers ``original_id`` where the graph has those,
+    and features are in that order, so that a folder which is read and written
+    holds the same interactions and features as before. Otherwise they have the
+    numbers of the graph.
 
     The format has no place for which items lack a modality
     (``has_<modality>``), nor for trailing users without any interaction, or
@@ -48,7 +54,8 @@ def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
 
     Raises:
         FileExistsError: If ``folder`` exists and is not an empty folder.
-        ValueError: If the graph has no interactions of a split.
+        ValueError: If the graph has no interactions of a split, or
+            ``original_id`` leaves gaps.
         OSError: If writing fails, such as on a full disk.
 
     Example:
@@ -60,6 +67,7 @@ def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
         ...     sorted(os.listdir(f'{root}/fake'))
         ['fake.inter', 'image_feat.npy', 'text_feat.npy']
     """
+    data = restored(data)
     parts = [
         np.column_stack([*pairs.numpy(), np.full(pairs.size(1), label)])
         for label, pairs in enumerate(splits_of(data).values())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyg_ckd.datasets.formats.tables import read_table
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.problems import Problems
 from pyg_ckd.datasets.raw.spelling import likely_spelling
 
@@ -27,6 +28,7 @@ def read_interactions(
     rating_column: str | None = None,
     time_column: str | None = None,
     skip_invalid: bool = False,
+    limits: Limits = Limits(),
 ) -> Interactions:
     r"""Return the interactions of a table.
 
@@ -42,6 +44,7 @@ def read_interactions(
             same user and item all but one, with one warning for all. With a
             ``time_column`` the earliest stays, wherever it is in the file, at
             equal times the first; without one the first. (default: ``False``)
+        limits: As in :func:`read_table`. (default: ``Limits()``)
 
     Returns:
         The interactions in the order of the file, the users and items sorted.
@@ -65,7 +68,48 @@ def read_interactions(
     columns = [user_column, item_column]
     columns += [c for c in (rating_column, time_column) if c is not None]
     hint = "name another by 'user_column', 'item_column' or the like"
-    table = read_table(path, columns, hint)
+    return interactions_of(
+        read_table(path, columns, hint, limits),
+        path,
+        user_column,
+        item_column,
+        rating_column,
+        time_column,
+        skip_invalid,
+    )
+
+
+def interactions_of(
+    table: pd.DataFrame,
+    path: str | os.PathLike[str],
+    user_column: str = 'user',
+    item_column: str = 'item',
+    rating_column: str | None = None,
+    time_column: str | None = None,
+    skip_invalid: bool = False,
+    header: bool = True,
+) -> Interactions:
+    """Return the interactions of a table that has been read.
+
+    Args:
+        table: Text, its rows numbered from zero.
+        path: Where it comes from, for messages.
+        user_column: As in :func:`read_interactions`, as the others are.
+        item_column: The column of items. (default: ``'item'``)
+        rating_column: The column of ratings. (default: ``None``)
+        time_column: The column of times. (default: ``None``)
+        skip_invalid: Whether to skip invalid rows. (default: ``False``)
+        header: Whether the file has one line above the rows, for messages.
+            (default: ``True``)
+
+    Raises:
+        ValueError: As in :func:`read_interactions`.
+
+    Example:
+        >>> table = pd.DataFrame({'user': ['b', 'a'], 'item': ['x', 'x']})
+        >>> interactions_of(table, 'sales.csv').users
+        ['a', 'b']
+    """
     rules = [
         _id_rule(column, _is_blank(table[column]))
         for column in (user_column, item_column)
@@ -88,7 +132,7 @@ def read_interactions(
     reason = 'repeats a user and item'
     shown = (user_column, item_column)
     rules.append(_Rule(is_twin, item_column, other, reason, shown))
-    _check(path, table, rules, skip_invalid)
+    _check(path, table, rules, skip_invalid, header)
     if time_column is not None:  # The earliest stays in place of the first.
         order = time[is_valid].sort_values(kind='stable').index
         is_twin = _is_repeated(pairs.loc[order], table)
@@ -106,6 +150,7 @@ def read_items(
     item_column: str = 'item',
     columns: Sequence[str] = (),
     skip_invalid: bool = False,
+    limits: Limits = Limits(),
 ) -> pd.DataFrame:
     """Return columns of a table of items, as text, with all of its rows.
 
@@ -116,6 +161,7 @@ def read_items(
         skip_invalid: Whether to accept several rows of the same item, of which
             the first counts, and rows without an item, with one warning for
             all. (default: ``False``)
+        limits: As in :func:`read_table`. (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -123,7 +169,35 @@ def read_items(
             ``skip_invalid``, if a row has no item, or that of a row before.
     """
     hint = "name another by 'item_column', 'image_column' or 'template'"
-    table = read_table(path, [item_column, *columns], hint)
+    table = read_table(path, [item_column, *columns], hint, limits)
+    check_items(table, path, item_column, skip_invalid)
+    return table
+
+
+def check_items(
+    table: pd.DataFrame,
+    path: str | os.PathLike[str],
+    item_column: str = 'item',
+    skip_invalid: bool = False,
+    header: bool = True,
+) -> None:
+    """Refuse a table with several rows of an item, or a row without one.
+
+    Args:
+        table: Text, its rows numbered from zero.
+        path: Where it comes from, for messages.
+        item_column: The column of items. (default: ``'item'``)
+        skip_invalid: Whether to warn instead. (default: ``False``)
+        header: Whether the file has one line above the rows, for messages.
+            (default: ``True``)
+
+    Raises:
+        ValueError: If a row has no item, or that of a row before, unless
+            ``skip_invalid``.
+
+    Example:
+        >>> check_items(pd.DataFrame({'item': ['cup', 'pot']}), 'items.csv')
+    """
     is_blank = _is_blank(table[item_column])
     is_twin = table[item_column].duplicated() & ~is_blank
     other, reason = 'an item that has no row before', 'repeats an item'
@@ -131,8 +205,7 @@ def read_items(
         _id_rule(item_column, is_blank),
         _Rule(is_twin, item_column, other, reason),
     ]
-    _check(path, table, rules, skip_invalid)
-    return table
+    _check(path, table, rules, skip_invalid, header)
 
 
 def warn_of_missing_rows(
@@ -249,9 +322,11 @@ def _check(
     table: pd.DataFrame,
     rules: Sequence[_Rule],
     skip_invalid: bool,
+    header: bool,
 ) -> None:
     """Raise an error for the first row that is invalid, or warn of all."""
-    problems = Problems(path, 'row', skip_invalid, below='below the header')
+    unit, below = ('row', 'below the header') if header else ('line', '')
+    problems = Problems(path, unit, skip_invalid, below=below)
     # [num_rules, num_rows]
     is_wrong = np.stack([rule.is_wrong.to_numpy(bool) for rule in rules])
     for row in np.flatnonzero(is_wrong.any(axis=0)).tolist():
@@ -265,5 +340,5 @@ def _check(
             f'{rule.expected}',
         )
     if problems and len(problems) == len(table):
-        raise ValueError(f"'{os.fspath(path)}' has no valid row: {problems}")
-    problems.warn(stacklevel=4)
+        raise ValueError(f"'{os.fspath(path)}' has no valid {unit}: {problems}")
+    problems.warn(stacklevel=5)

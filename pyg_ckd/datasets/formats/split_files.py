@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyg_ckd.datasets.formats.recbole import split_files, split_rows
 from pyg_ckd.datasets.formats.tables import read_table
 from pyg_ckd.datasets.raw.digests import Digests
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.regular_file import open_regular
 
 _LABELS = {'train': 0, 'validation': 1, 'test': 2}
 _NUMBERS = {'0', '1', '2'}
@@ -29,7 +35,9 @@ Rows = Iterator[tuple[str, str, int]]  # user, item, label
 
 
 def read_split(
-    path: str | os.PathLike[str], interactions: Interactions
+    path: str | os.PathLike[str],
+    interactions: Interactions,
+    limits: Limits = Limits(),
 ) -> Tensor:
     r"""Return the split of each interaction, as it was published.
 
@@ -41,6 +49,9 @@ def read_split(
       all separated by tabs;
     - a folder of LATTICE: ``train.json``, ``val.json`` and ``test.json`` beside
       the ids ``user_list.txt`` and ``item_list.txt``, such as ``5-core``;
+    - a folder of RecBole: ``<name>.train.inter``, ``<name>.valid.inter`` and
+      ``<name>.test.inter``, with the columns ``user_id:token`` and
+      ``item_id:token``;
     - a table (CSV, TSV or Parquet) of the columns ``user``, ``item`` and
       ``split``, which is ``train``, ``validation`` or ``test``.
 
@@ -48,6 +59,8 @@ def read_split(
         path: The folder or table.
         interactions: The interactions. Each has to be in the split once, and
             the split has no others.
+        limits: The most bytes of a line, and what a table unpacks to.
+            (default: ``Limits()``)
 
     Returns:
         For each interaction 0 (training), 1 (validation) or 2 (test).
@@ -73,16 +86,18 @@ def read_split(
     """
     path = Path(path)
     if path.is_file():
-        rows = _table(path)
+        rows = _table(path, limits)
+    elif split_files(path):
+        rows = split_rows(path)
     elif inter := sorted(path.glob('*.inter')):
         if len(inter) > 1:
             raise ValueError(
                 f"'{path}' holds {' and '.join(file.name for file in inter)}; "
                 f'keep one of them'
             )
-        rows = _mmrec(inter[0])
+        rows = _mmrec(inter[0], limits)
     elif (path / 'train.json').is_file():
-        rows = _lattice(path)
+        rows = _lattice(path, limits)
     else:
         raise FileNotFoundError(
             f"'{path}' holds neither '<name>.inter' with 'u_id_mapping.csv' "
@@ -133,9 +148,9 @@ def _look_up(path: Path, rows: Rows, interactions: Interactions) -> Tensor:
     return torch.tensor(label)
 
 
-def _table(path: Path) -> Rows:
+def _table(path: Path, limits: Limits) -> Rows:
     table = read_table(
-        path, ['user', 'item', 'split'], 'a split needs these three'
+        path, ['user', 'item', 'split'], 'a split needs these three', limits
     )
     for row, (user, item, split) in enumerate(table.itertuples(index=False)):
         if split not in _LABELS:
@@ -146,15 +161,16 @@ def _table(path: Path) -> Rows:
         yield user, item, _LABELS[split]
 
 
-def _mmrec(path: Path) -> Rows:
+def _mmrec(path: Path, limits: Limits) -> Rows:
     users, items = (
-        {number: name for _, (number, name) in _rows(path.with_name(file), ids)}
-        for file, ids in (
+        _mapping(path.with_name(file), columns, limits)
+        for file, columns in (
             ('u_id_mapping.csv', ('userID', 'user_id')),
             ('i_id_mapping.csv', ('itemID', 'asin')),
         )
     )
-    for line, row in _rows(path, ('userID', 'itemID', 'x_label')):
+    columns = ('userID', 'itemID', 'x_label')
+    for line, row in _rows(path, columns, limits):
         user, item, label = row
         if user not in users or item not in items or label not in _NUMBERS:
             raise ValueError(
@@ -165,36 +181,78 @@ def _mmrec(path: Path) -> Rows:
         yield users[user], items[item], int(label)
 
 
+def _mapping(
+    path: Path, columns: Sequence[str], limits: Limits
+) -> dict[str, str]:
+    """Return the name of each number."""
+    names: dict[str, str] = {}
+    for line, (number, name) in _rows(path, columns, limits):
+        _add(path, line, names, number, name)
+    return names
+
+
+def _add(
+    path: Path, line: int, names: dict[str, str], number: str, name: str
+) -> None:
+    if names.setdefault(number, name) != name:
+        raise ValueError(
+            f"'{path}', line {line}: the number {number!r} is that of "
+            f"'{names[number]}' already; give '{name}' another"
+        )
+
+
 def _rows(
-    path: Path, columns: Sequence[str]
+    path: Path, columns: Sequence[str], limits: Limits
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the named columns of each row."""
     # The separator is a tab, whatever the ending of the file says.
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        header = file.readline().rstrip('\n').split('\t')
-        for column in columns:
-            if column not in header:
-                raise ValueError(
-                    f"'{path}', line 1: expected columns separated by tabs, "
-                    f"with '{column}' among them"
-                )
-        for line, text in enumerate(file, start=2):
-            row = dict(zip(header, text.rstrip('\n').split('\t'), strict=False))
-            if len(row) < len(header):
-                raise ValueError(
-                    f"'{path}', line {line}: {len(row)} of {len(header)} "
-                    f'fields; separate them by tabs'
-                )
-            yield line, [row[column] for column in columns]
+    lines = _lines(path, limits)
+    header = next(lines, (1, ''))[1].split('\t')
+    for column in columns:
+        if header.count(column) != 1:
+            once = 'once ' if column in header else ''
+            raise ValueError(
+                f"'{path}', line 1: expected columns separated by tabs, with "
+                f"'{column}' {once}among them"
+            )
+    for line, text in lines:
+        row = dict(zip(header, text.split('\t'), strict=False))
+        if len(row) < len(set(header)):
+            raise ValueError(
+                f"'{path}', line {line}: {len(row)} of {len(header)} fields; "
+                f'separate them by tabs'
+            )
+        yield line, [row[column] for column in columns]
 
 
-def _lattice(path: Path) -> Rows:
-    users, items = (_id_list(path / f'{n}_list.txt') for n in ('user', 'item'))
+def _lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line."""
+    with open_regular(path) as file:
+        lines = iter(partial(file.readline, limits.line + 1), b'')
+        for line, text in enumerate(lines, start=1):
+            if len(text) > limits.line:
+                raise ValueError(
+                    f"'{path}', line {line} has more than {limits.line:,} "
+                    f'bytes; {limits.remedy("line")}'
+                )
+            encoding = 'utf-8-sig' if line == 1 else 'utf-8'
+            yield line, text.decode(encoding, 'replace').rstrip('\r\n')
+
+
+def _lattice(path: Path, limits: Limits) -> Rows:
+    users, items = (
+        _id_list(path / f'{name}_list.txt', limits) for name in ('user', 'item')
+    )
     for file, label in (('train', 0), ('val', 1), ('test', 2)):
         part = path / f'{file}.json'
         try:
-            lists = json.loads(part.read_text(encoding='utf-8-sig'))
-            for user, picks in lists.items():
+            with open_regular(part) as opened:
+                text = opened.read().decode('utf-8-sig')
+            for user, picks in json.loads(
+                text, object_pairs_hook=_unique
+            ).items():
+                if not isinstance(picks, list):
+                    raise TypeError(f'{shorten(picks)} is no list')
                 for item in picks:
                     yield users[user], items[str(item)], label
         except _JSON_ERRORS as error:
@@ -204,14 +262,22 @@ def _lattice(path: Path) -> Rows:
             ) from error
 
 
-def _id_list(path: Path) -> dict[str, str]:
-    ids = {}
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        for line, text in enumerate(file, start=1):
-            name, _, number = text.rstrip('\n').rpartition('\t')
-            if not name:
-                raise ValueError(
-                    f"'{path}', line {line}: expected an id, a tab and a number"
-                )
-            ids[number] = name
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, of which Python would keep the last of twins."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f'the key {shorten(twin)} is there twice')
+    return out
+
+
+def _id_list(path: Path, limits: Limits) -> dict[str, str]:
+    ids: dict[str, str] = {}
+    for line, text in _lines(path, limits):
+        name, _, number = text.rpartition('\t')
+        if not name:
+            raise ValueError(
+                f"'{path}', line {line}: expected an id, a tab and a number"
+            )
+        _add(path, line, ids, number, name)
     return ids

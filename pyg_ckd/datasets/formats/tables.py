@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from functools import partial
+from io import BufferedReader, TextIOWrapper
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pyg_ckd.datasets.formats.parquet import read_parquet
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.regular_file import open_regular
 from pyg_ckd.datasets.raw.text_form import likely_form
 
-_SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t'}
+_MORE_FIELDS = (
+    'has more fields in line 2 than in line 1; name each column in line 1'
+)
+_SEPARATORS = {'.csv': ',', '.tsv': '\t', '.inter': '\t', '.item': '\t'}
 
 
 def read_table(
-    path: str | os.PathLike[str], columns: Sequence[str], hint: str = ''
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    hint: str = '',
+    limits: Limits = Limits(),
 ) -> pd.DataFrame:
     r"""Return columns of a table as text, with missing values as ``''``.
 
@@ -24,17 +36,19 @@ def read_table(
     numbers stay whole; the entries of lists are joined by spaces.
 
     Args:
-        path: A file that ends in ``.csv``, ``.tsv``, ``.inter`` (separated by
-            tabs) or ``.parquet``.
+        path: A file that ends in ``.csv``, ``.tsv``, ``.inter`` or ``.item``
+            (separated by tabs) or ``.parquet``.
         columns: The columns to read.
         hint: What to do where there is no such column. (default: ``''``)
+        limits: The most bytes of a line, columns, and bytes that a Parquet file
+            unpacks to. (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the file is Parquet, and ``pyarrow`` is missing.
-        ValueError: If its ending is another one, it is malformed, or a column
-            is missing. If it looks separated or encoded in another way, the
-            message says so.
+        ValueError: If its ending is another one, it is malformed or larger than
+            the limits, or a column is missing or there twice. If it looks
+            separated or encoded in another way, the message says so.
 
     Example:
         >>> import tempfile
@@ -46,12 +60,12 @@ def read_table(
     """
     path = os.fspath(path)
     ending = os.path.splitext(path)[1].lower()
-    if not os.path.isfile(path):
+    if not os.path.exists(path) or os.path.isdir(path):
         raise FileNotFoundError(f"There is no file '{path}'")
     if ending == '.parquet':
-        table = _read_parquet(path)
+        table = read_parquet(path, columns, limits)
     elif ending in _SEPARATORS:
-        table = _read_text(path, _SEPARATORS[ending])
+        table = _read_text(path, _SEPARATORS[ending], columns, limits)
     else:
         raise ValueError(
             f"'{path}' needs to end in {', '.join(_SEPARATORS)} or .parquet"
@@ -60,11 +74,11 @@ def read_table(
         if column not in table:
             problem = (
                 f'has no column {column!r} (it has '
-                f'{", ".join(map(repr, table.columns))}){_hint(table, hint)}'
+                f'{_some(table.columns)}){_hint(table, hint)}'
             )
             raise _malformed(path, _SEPARATORS.get(ending), problem)
     table = table[list(dict.fromkeys(columns))]
-    return _as_text(table) if ending == '.parquet' else table
+    return _as_text(path, table) if ending == '.parquet' else table
 
 
 def _hint(table: pd.DataFrame, hint: str) -> str:
@@ -79,51 +93,120 @@ def _malformed(path: str, separator: str | None, problem: str) -> ValueError:
     return ValueError(f"'{path}' {form or problem}")
 
 
-def _read_text(path: str, separator: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False
-        )
-    except ValueError as error:  # Wrong bytes, a longer line or an open quote.
-        problem = (
-            f'is not a table ({str(error).strip()}); save it as UTF-8 with as '
-            f'many fields in each line as in the first'
-        )
-        raise _malformed(path, separator, problem) from error
-    # If already the second line is longer, pandas takes its first fields for
-    # the names of rows.
+def _some(names: Sequence[str], most: int = 50) -> str:
+    """Return names for a message, not all of very many."""
+    shown = [repr(str(name)[:most]) for name in names[:most]]
+    return ', '.join([*shown, '...'] if len(names) > most else shown)
+
+
+def _read_text(
+    path: str, separator: str, columns: Sequence[str], limits: Limits
+) -> pd.DataFrame:
+    with open_regular(path) as file:
+        text = TextIOWrapper(file, 'latin-1')  # Of which any bytes are some.
+        problem = _problem_with_lines(text, separator, limits)
+        text.detach()
+        if problem:
+            raise _malformed(path, separator, problem)
+        file.seek(0)
+        try:
+            table = pd.read_csv(
+                file, sep=separator, dtype=str, keep_default_na=False
+            )
+        except ValueError as error:  # Wrong bytes, a longer line or open quote.
+            problem = (
+                f'is not a table ({str(error).strip()}); save it as UTF-8 with '
+                f'as many fields in each line as in the first'
+            )
+            raise _malformed(path, separator, problem) from error
+        if any(f'{column}.1' in table for column in columns):
+            _refuse_twins(path, file, separator, columns)
     if not isinstance(table.index, pd.RangeIndex):
-        problem = (
-            'has more fields in line 2 than in line 1; name each column in '
-            'line 1'
-        )
-        raise _malformed(path, separator, problem)
+        raise _malformed(path, separator, _MORE_FIELDS)
     return table
 
 
-def _read_parquet(path: str) -> pd.DataFrame:
+def _refuse_twins(
+    path: str, file: BufferedReader, separator: str, columns: Sequence[str]
+) -> None:
+    """Refuse two columns of one name, which pandas would rename."""
+    file.seek(0)
+    names = pd.read_csv(file, sep=separator, header=None, dtype=str, nrows=1)
+    header = names.iloc[0].tolist()
+    for column in columns:
+        if header.count(column) > 1:
+            raise ValueError(
+                f"'{path}' has the column {column!r} twice; rename one"
+            )
+
+
+def _problem_with_lines(
+    file: TextIOWrapper, separator: str, limits: Limits
+) -> str:
+    """Return what is wrong with a line, ``''`` if nothing is.
+
+    Args:
+        file: The table, a character a byte.
+        separator: What is between fields.
+        limits: The most bytes of a line, and columns of the header.
+    """
+    # The fields of the header, and of the first row below it:
+    num_fields, is_open = [1], False
+    lines = iter(partial(file.readline, limits.line + 1), '')
+    for number, line in enumerate(lines, start=1):
+        if len(line) > limits.line:
+            return (
+                f'has more than {limits.line:,} bytes in line {number}; '
+                f'{limits.remedy("line")}'
+            )
+        if '\0' in line:
+            return f'has a null byte in line {number}; remove it'
+        if len(num_fields) > 2 or not (is_open or line.strip()):
+            continue
+        found, is_open = _count(line, separator, is_open)
+        num_fields[-1] += found
+        if num_fields[-1] > limits.columns:
+            return (
+                f'has more than {limits.columns:,} columns in line {number}; '
+                f'{limits.remedy("columns")}'
+            )
+        if not is_open:
+            num_fields.append(1)
+    # Pandas would take the first fields for the names of rows:
+    if len(num_fields) > 2 and num_fields[1] > num_fields[0]:
+        return _MORE_FIELDS
+    return ''
+
+
+def _count(line: str, separator: str, is_open: bool) -> tuple[int, bool]:
+    """Return the separators in a line, and whether quotes are open at its end.
+
+    Args:
+        line: The line.
+        separator: What is between fields.
+        is_open: Whether quotes are open where it begins.
+    """
+    quoted = re.compile(f'(^|{separator})"(?:[^"]|"")*("(?!")|\\Z)')
+    text = f'"{line}' if is_open else line
+    ends = [match[2] for match in quoted.finditer(text)]
+    num = quoted.sub(r'\1', text).count(separator)
+    return num, bool(ends) and not ends[-1]
+
+
+def _as_text(path: str, table: pd.DataFrame) -> pd.DataFrame:
     try:
-        # Other types would turn whole numbers beside missing ones into floats.
-        table = pd.read_parquet(path, dtype_backend='numpy_nullable')
-    except ImportError:
-        raise ImportError(
-            f"'{path}': Parquet files need 'pyarrow'; `pip install "
-            f"'pyg_ckd[parquet]'`"
-        ) from None
-    except Exception as error:  # pyarrow raises kinds of its own.
+        return table.astype(object).where(table.notna(), '').map(_text)
+    except UnicodeDecodeError as error:
         raise ValueError(
-            f"'{path}' is not a complete Parquet file ({error}); write it anew"
+            f"'{path}' holds bytes that are no text in UTF-8 ({error}); write "
+            f'its columns as strings'
         ) from error
-    # Names of rows that pandas kept in the file are a column like others.
-    return table.reset_index(drop=table.index.names == [None])
-
-
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(object).where(table.notna(), '').map(_text)
 
 
 def _text(value: Any) -> str:
     """Return a value as text, the entries of a list joined by spaces."""
     if isinstance(value, list | tuple | np.ndarray):
         return ' '.join(filter(None, map(_text, value)))
+    if isinstance(value, bytes):
+        return value.decode()
     return '' if pd.isna(value) else str(value)

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import IO, Any
 
 import pooch
@@ -19,11 +20,13 @@ from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.raw.files import make_writable, not_written, open_atomic
 from pyg_ckd.datasets.raw.recipe import RawFile
+from pyg_ckd.datasets.raw.regular_file import open_regular
 
 _CHECKSUMS = 'SHA256SUMS'
 _CHECKSUM = re.compile('([0-9a-fA-F]{64}) [ *](.+)')
 _IMAGE_SIZE = 10 + 4 * 4096  # An item's id and its 4,096 numbers.
 _CHUNK_SIZE = 2**16
+_LONGEST_LINE = 2**12  # Of checksums; the rest of a longer one has none.
 
 
 def download(
@@ -264,7 +267,7 @@ def _checksum(path: str) -> str:
 @contextmanager
 def _open(path: str) -> Iterator[IO[bytes]]:
     with (
-        open(path, 'rb') as file,
+        open_regular(path) as file,
         tqdm.wrapattr(
             file,
             'read',
@@ -283,9 +286,11 @@ def _read_checksums(folder: str) -> dict[str, str]:
     if not osp.exists(path):
         return {}
     checksums: dict[str, str] = {}
-    with open(path, encoding='utf-8', errors='surrogateescape') as file:
-        for line, row in enumerate(file, start=1):
-            match = _CHECKSUM.fullmatch(row.rstrip('\n'))
+    with open_regular(path) as file:
+        rows = iter(partial(file.readline, _LONGEST_LINE), b'')
+        for line, row in enumerate(rows, start=1):
+            text = row.decode('utf-8', 'surrogateescape').rstrip('\r\n')
+            match = _CHECKSUM.fullmatch(text)
             if match is None:
                 raise ValueError(
                     f"'{path}', line {line}: expected 64 hexadecimal digits, "
@@ -294,8 +299,8 @@ def _read_checksums(folder: str) -> dict[str, str]:
             checksum, name = match.groups()
             if name in checksums:
                 raise ValueError(
-                    f"'{path}', line {line}: '{name}' is listed twice; delete "
-                    f'one of the two lines'
+                    f"'{path}', line {line}: {name!a} is listed twice; "
+                    f'delete one of the two lines'
                 )
             checksums[name] = checksum.lower()
     return checksums

@@ -86,6 +86,26 @@ def make_writable(folder: str) -> None:
         )
 
 
+def is_of_system(error: Exception) -> bool:
+    """Return whether an error is one of the system, not of what a file holds.
+
+    PyTorch raises an :class:`OSError` without a name for files that end too
+    soon.
+
+    Args:
+        error: What reading a file has raised.
+
+    Example:
+        >>> is_of_system(OSError(22, 'Invalid argument'))
+        False
+        >>> is_of_system(PermissionError(13, 'Permission denied', 'a.pt'))
+        True
+    """
+    if isinstance(error, OSError):
+        return error.filename is not None
+    return isinstance(error, MemoryError)
+
+
 def not_written(path: str | os.PathLike[str], error: OSError) -> OSError:
     """Return an error that names the file and the way out."""
     message = (

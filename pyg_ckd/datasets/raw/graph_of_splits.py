@@ -24,6 +24,10 @@ def graph_of_splits(
 ) -> HeteroData:
     """Return the user-item graph of split interactions.
 
+    Ratings are kept for training. Times are kept for all splits: what is held
+    out has them in ``val_edge_label_time`` and ``test_edge_label_time``, for
+    :func:`~pyg_ckd.datasets.audit`.
+
     Args:
         user: The user of each interaction.
         item: The item of each interaction.
@@ -67,7 +71,9 @@ def graph_of_splits(
         rates.rating = rating[train]
     if time is not None:
         rates.time = time[train]
-    rates.val_edge_label_index = pairs[:, label == 1]
-    rates.test_edge_label_index = pairs[:, label == 2]
+    for split, value in (('val', 1), ('test', 2)):
+        rates[f'{split}_edge_label_index'] = pairs[:, label == value]
+        if time is not None:
+            rates[f'{split}_edge_label_time'] = time[label == value]
     data[RATED_BY].edge_index = rates.edge_index.flip([0])
     return check(data)

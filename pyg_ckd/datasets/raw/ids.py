@@ -41,15 +41,11 @@ class Ids:
             ValueError: If they are neither, or some are missing or negative.
         """
         array = column(argument, values)
-        missing = pd.isna(array)
-        if missing.any():
-            raise ValueError(
-                f"'{argument}' is missing in row {missing.argmax()}; leave "
-                f'such rows out'
-            )
+        _refuse_missing(argument, pd.isna(array))
         if array.dtype.kind == 'O':
             array = _plain(argument, array)
         if array.dtype.kind == 'U':
+            _refuse_missing(argument, array == '')
             names, index = np.unique(array, return_inverse=True)
             return cls(torch.from_numpy(index), names.tolist())
         if array.dtype.kind not in 'iu':
@@ -131,6 +127,8 @@ def column(argument: str, values: Any) -> NDArray[Any]:
         values, list | tuple | pd.Series | pd.Index | pd.Categorical
     ):
         array = pd.Series(values).to_numpy()
+    elif hasattr(values, 'to_numpy') and hasattr(values, 'dtype'):
+        array = np.asarray(values.to_numpy())  # That of polars.
     else:
         raise ValueError(
             f"'{argument}' needs to be a list, tensor, array or series (got a "
@@ -144,10 +142,23 @@ def column(argument: str, values: Any) -> NDArray[Any]:
     return array
 
 
+def _refuse_missing(argument: str, missing: NDArray[np.bool_]) -> None:
+    if missing.any():
+        raise ValueError(
+            f"'{argument}' is missing in row {missing.argmax()}; leave such "
+            f'rows out'
+        )
+
+
 def _plain(argument: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array of objects as one of strings or of integers."""
     is_name = np.array([isinstance(value, str) for value in array], bool)
     if is_name.all():
+        if any('\0' in value for value in array):
+            row = next(i for i, value in enumerate(array) if '\0' in value)
+            raise ValueError(
+                f"'{argument}' has a null character in row {row}; remove it"
+            )
         return array.astype(str)
     whole = np.array(
         [
@@ -158,6 +169,11 @@ def _plain(argument: str, array: NDArray[Any]) -> NDArray[Any]:
     if whole.all():
         return array.astype(np.int64)
     row = int((~(whole if whole[0] else is_name)).argmax())
+    if row == 0:
+        raise ValueError(
+            f"'{argument}' needs to hold integers or strings (row 0 is "
+            f'{array[0]!r}); cast row numbers by int, and anything else by str'
+        )
     raise ValueError(
         f"'{argument}' needs to hold integers or strings, not both (row {row} "
         f'is {array[row]!r}, row 0 is {array[0]!r}); cast all by str'

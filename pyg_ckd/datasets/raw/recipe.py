@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any, NamedTuple, NoReturn
+
+from pyg_ckd.datasets.raw.regular_file import open_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +21,7 @@ else:
 
 _FILES = ('reviews', 'metadata', 'image')
 _STATISTICS = ('users', 'items', 'interactions')
+_LARGEST = 2**20  # Bytes of a recipe.
 _FOLDER = resources.files('pyg_ckd.datasets.raw') / 'recipes'
 
 
@@ -84,11 +88,12 @@ class Recipe(NamedTuple):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If there is no such category, or the file is malformed.
+            ValueError: If there is no such category, or the file is malformed
+                or larger than a megabyte.
         """
         text = os.fspath(name_or_path)
         if text.endswith('.toml'):
-            content = Path(text).expanduser().read_bytes()
+            content = _read_own(Path(text).expanduser())
         elif text in cls.categories():
             content = (_FOLDER / f'{text}.toml').read_bytes()
         else:
@@ -96,7 +101,7 @@ class Recipe(NamedTuple):
         try:
             document = tomllib.loads(content.decode())
             files, statistics = _read(document)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"'{text}': {error}") from error
         return cls(Path(text).stem, files, statistics)
 
@@ -114,6 +119,17 @@ class Recipe(NamedTuple):
             for name in names
             if name.endswith('.toml')
         )
+
+
+def _read_own(path: Path) -> bytes:
+    with open_regular(path) as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(
+            f"'{path}' has more than {_LARGEST:,} bytes, which no recipe has; "
+            f'pass a recipe'
+        )
+    return content
 
 
 def _unknown(name: str, categories: list[str]) -> str:
@@ -205,4 +221,11 @@ def _is_text(value: object, pattern: str) -> bool:
 
 
 def _refuse(key: str, value: object, expected: str) -> NoReturn:
-    raise ValueError(f"'{key}' is {value!r}, expected {expected}")
+    raise ValueError(f"'{key}' is {_shown(value)}, expected {expected}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return shorten(value)
+    except ValueError:  # Python prints no integers of thousands of digits.
+        return 'too long to print'

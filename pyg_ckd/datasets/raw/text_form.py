@@ -11,6 +11,8 @@ _REMEDIES = {
     ',': 'with commas, or as .tsv with tabs',
     '\t': 'with tabs, or as .csv with commas',
 }
+#: How many bytes are looked at, of a line and of a file.
+_LINE, _START = 2**16, 2**20
 _QUOTED = re.compile('"[^"]*"')
 _WORD = re.compile(r'[^\s,;|"]+')
 #: Of Windows-1252, beside letters.
@@ -21,7 +23,8 @@ def likely_form(path: str, separator: str) -> str:
     r"""Return how a table seems to be written, and how to save it instead.
 
     It is a guess, for the message once a table could not be read: from what
-    the first line is separated by, and from bytes that are not UTF-8.
+    the first line is separated by, and from bytes that are not UTF-8 in the
+    first megabyte.
 
     Args:
         path: The file.
@@ -42,7 +45,7 @@ def likely_form(path: str, separator: str) -> str:
     encoding, shown = _encoding(path)
     looks, save = [], ''
     with open(path, encoding=encoding or 'latin-1', errors='replace') as file:
-        header = _QUOTED.sub('', file.readline())
+        header = _QUOTED.sub('', file.readline(_LINE))
     found = max(_NAMES, key=header.count)
     if header.count(found) > header.count(separator):
         looks.append(f'separated by {_NAMES[found]}')
@@ -76,7 +79,7 @@ def _encoding(path: str) -> tuple[str, str]:
     if not words or not is_known or (num_other and num_other >= num_ascii):
         return '', ''
     number, word = words[0]
-    return 'cp1252', f'Windows-1252 ({word!r} in line {number})'
+    return 'cp1252', f'Windows-1252 ({word[:40]!r} in line {number})'
 
 
 def _words_of_windows(path: str) -> list[tuple[int, str]]:
@@ -86,13 +89,16 @@ def _words_of_windows(path: str) -> list[tuple[int, str]]:
     """
     words = []
     with open(path, 'rb') as file:
-        for number, line in enumerate(file, start=1):
+        lines = file.read(_START).split(b'\n')
+        if file.read(1):
+            del lines[-1]  # Its last character may be cut.
+    for number, line in enumerate(lines, start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
             try:
-                line.decode()
+                found = _WORD.findall(line.decode('cp1252'))
             except UnicodeDecodeError:
-                try:
-                    found = _WORD.findall(line.decode('cp1252'))
-                except UnicodeDecodeError:
-                    return []
-                words += [(number, w) for w in found if not w.isascii()]
+                return []
+            words += [(number, word) for word in found if not word.isascii()]
     return words

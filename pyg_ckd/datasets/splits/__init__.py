@@ -1,5 +1,6 @@
 """Splits of interactions into training, validation and test."""
 
+from .benchmark_split import BenchmarkSplit
 from .cold_item_split import ColdItemSplit
 from .lattice_split import LATTICESplit
 from .leave_one_out import LeaveOneOut
@@ -11,6 +12,7 @@ from .split import Split
 from .time_split import TimeSplit
 
 __all__ = [
+    'BenchmarkSplit',
     'ColdItemSplit',
     'LATTICESplit',
     'LeaveOneOut',

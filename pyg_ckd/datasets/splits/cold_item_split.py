@@ -13,6 +13,7 @@ from pyg_ckd.datasets.splits.split import (
     TRAIN,
     VALIDATION,
     Split,
+    check_seed,
     check_share,
     share_of,
 )
@@ -34,7 +35,8 @@ class ColdItemSplit(Split):
         seed: The seed by which they are drawn.
 
     Raises:
-        ValueError: If ``share`` is not between 0 and 0.5.
+        ValueError: If ``share`` is not between 0 and 0.5, or ``seed`` is no
+            integer.
 
     Example:
         >>> interactions = Interactions.from_ids(
@@ -49,6 +51,7 @@ class ColdItemSplit(Split):
 
     def __post_init__(self) -> None:
         check_share(self.share)
+        check_seed(self.seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits.per_user import hold_out_fifth, label_of
-from pyg_ckd.datasets.splits.split import Split
+from pyg_ckd.datasets.splits.split import Split, check_seed
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class LATTICESplit(Split):
     Args:
         seed: The seed by which they are drawn.
 
+    Raises:
+        ValueError: If ``seed`` is no integer.
+
     Example:
         >>> interactions = Interactions.from_ids(
         ...     ['ann'] * 15, [*'abcdefghijklmno']
@@ -30,6 +33,9 @@ class LATTICESplit(Split):
     """
 
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         last, count, held_out = hold_out_fifth(interactions, self.seed)

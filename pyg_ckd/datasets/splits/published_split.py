@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from pyg_ckd.datasets.formats.split_files import read_split, split_state
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.splits.split import Split
 
 
@@ -24,6 +25,8 @@ class PublishedSplit(Split):
 
     Args:
         path: The folder or table.
+        limits: The most bytes of a line, and what a table unpacks to.
+            (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no such path, or files are missing.
@@ -47,6 +50,7 @@ class PublishedSplit(Split):
     """
 
     path: str | os.PathLike[str]
+    limits: Limits = field(default=Limits(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         path = os.path.expanduser(os.fspath(self.path))
@@ -59,4 +63,4 @@ class PublishedSplit(Split):
         return split_state(self.path)
 
     def label(self, interactions: Interactions) -> Tensor:
-        return read_split(self.path, interactions)
+        return read_split(self.path, interactions, self.limits)

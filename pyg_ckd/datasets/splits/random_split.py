@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from pyg_ckd.datasets.raw.interactions import Interactions
-from pyg_ckd.datasets.splits.split import Split, check_share, last_of
+from pyg_ckd.datasets.splits.split import (
+    Split,
+    check_seed,
+    check_share,
+    last_of,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class RandomSplit(Split):
         seed: The seed by which they are drawn.
 
     Raises:
-        ValueError: If ``share`` is not between 0 and 0.5.
+        ValueError: If ``share`` is not between 0 and 0.5, or ``seed`` is no
+            integer.
 
     Example:
         >>> interactions = Interactions.from_ids(
@@ -35,6 +41,7 @@ class RandomSplit(Split):
 
     def __post_init__(self) -> None:
         check_share(self.share)
+        check_seed(self.seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

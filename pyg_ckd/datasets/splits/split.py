@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ class Split(ABC):
 
         Returns:
             Integers ``[num_interactions]``: 0 (training), 1 (validation) or 2
-            (test).
+            (test), a tensor or a NumPy array.
         """
 
     @property
@@ -49,15 +51,11 @@ class Split(ABC):
         """Return the split of each interaction, none of the three empty.
 
         Raises:
-            ValueError: If the split needs times that are not known, or leaves
-                nothing for one of the three.
+            ValueError: If the split needs times that are not known, is not an
+                integer from 0 to 2 for each interaction, or leaves nothing for
+                one of the three.
         """
-        label = self.label(interactions)
-        if label.shape != interactions.user.shape:
-            raise ValueError(
-                f'{self!r} has a split for each of {list(label.shape)} '
-                f'interactions, but there are {interactions.user.numel()}'
-            )
+        label = _checked(self, self.label(interactions), interactions)
         for value, name in enumerate(('training', 'validation', 'test')):
             if not (label == value).any():
                 raise ValueError(
@@ -67,16 +65,60 @@ class Split(ABC):
         return label
 
 
+def _checked(split: Split, label: Any, interactions: Interactions) -> Tensor:
+    """Return the split of each interaction as ``int64``, or refuse it."""
+    if isinstance(label, np.ndarray) and label.dtype.kind in 'iu':
+        label = torch.from_numpy(label.astype(np.int64))
+    if (
+        not isinstance(label, Tensor)
+        or label.is_floating_point()
+        or label.is_complex()
+        or label.dtype == torch.bool
+    ):
+        kind = getattr(label, 'dtype', type(label).__name__)
+        raise ValueError(
+            f'{split!r} needs to return a tensor or array of integers, 0 for '
+            f'training, 1 for validation and 2 for test (got {kind})'
+        )
+    if label.shape != interactions.user.shape:
+        raise ValueError(
+            f'{split!r} has a split for each of {list(label.shape)} '
+            f'interactions, but there are {interactions.user.numel()}'
+        )
+    label = label.detach().cpu().long()
+    is_other = (label < TRAIN) | (label > TEST)
+    if is_other.any():
+        row = int(is_other.byte().argmax())
+        raise ValueError(
+            f'{split!r} has the split {int(label[row])} for interaction {row}, '
+            f'expected 0 for training, 1 for validation or 2 for test'
+        )
+    return label
+
+
 def check_share(share: float) -> None:
     """Refuse a share that leaves nothing for training.
 
     Args:
         share: The share of test, and that of validation.
     """
-    if not 0 < share < 0.5:
+    if not isinstance(share, Real) or not 0 < share < 0.5:
         raise ValueError(
-            f"'share' is that of test and of validation each, between 0 and "
-            f'0.5 (got {share})'
+            f"'share' is that of test and of validation each, a number between "
+            f'0 and 0.5 (got {share!r})'
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that random numbers cannot be drawn by.
+
+    Args:
+        seed: The seed.
+    """
+    if type(seed) is not int or not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f"'seed' needs to be an integer of 64 bits (got {seed!r}); cast it "
+            f'by int'
         )
 
 

@@ -32,7 +32,8 @@ class TimeSplit(Split):
         per_user: Whether the history of each user is split.
 
     Raises:
-        ValueError: If ``share`` is not between 0 and 0.5.
+        ValueError: If ``share`` is not between 0 and 0.5, or ``per_user`` is no
+            Boolean.
 
     Example:
         >>> import torch
@@ -48,6 +49,10 @@ class TimeSplit(Split):
 
     def __post_init__(self) -> None:
         check_share(self.share)
+        if not isinstance(self.per_user, bool):
+            raise ValueError(
+                f"'per_user' needs to be True or False (got {self.per_user!r})"
+            )
 
     def label(self, interactions: Interactions) -> Tensor:
         order = known_time(self, interactions).argsort(stable=True)
@@ -55,5 +60,5 @@ class TimeSplit(Split):
             return last_of(order, self.share)
         last, count = rank_from_last(interactions.user, order)
         # As in `share_of`:
-        part = (count * self.share).mul(1e6).round().div(1e6).long().clamp(1)
+        part = count.double().mul(self.share).mul(1e6).round().div(1e6).long().clamp(1)
         return label_of(last < part, last < 2 * part, count)

@@ -23,7 +23,8 @@ def add_to(commands: Any) -> None:
         commands,
         'describe',
         help='print statistics of a data set',
-        description='Print statistics of a data set.',
+        description='Print statistics of a data set, and what gives its test '
+        'set away.',
         epilog=EPILOG,
     )
     add = parser.add_argument
@@ -41,7 +42,7 @@ def add_to(commands: Any) -> None:
 
 def call(args: Namespace) -> int:
     """Describe a data set."""
-    from pyg_ckd.datasets import describe, open_dataset, statistics
+    from pyg_ckd.datasets import audit, describe, open_dataset, statistics
     from pyg_ckd.experiments.data_sets import FAKES, opener
 
     path = args.name
@@ -57,7 +58,7 @@ def call(args: Namespace) -> int:
             root, name, processed_root=args.processed_root, **options
         )[0]
     if args.json:
-        write_json(statistics(data))
+        write_json({**statistics(data), 'leaks': audit(data).leaks})
     else:
         describe(data, title=name)
     return 0

@@ -19,7 +19,8 @@ examples:
 A line of .csv, and a row of .parquet, is a user, a rank from 1, an item and
 its score. A line of .jsonl is a user with all items and scores. The file is
 either whole or not there. Items that a user has are left out, those
-held out for validation and test included.
+held out for validation and test included. Users and items are named where the
+data set has names, otherwise they are numbers, those of its files.
 """
 
 

@@ -19,7 +19,7 @@ examples:
 It reads what `pyg-ckd run` has trained, or a saved model, and trains nothing.
 Items that a user has are left out, those held out for validation and test
 included. Users and items are named where the data set has names, otherwise
-they are numbers, counted from 0.
+they are numbers, those of its files.
 """
 
 

@@ -1,5 +1,9 @@
+import io
 import os
 import resource
+import signal
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,6 +22,7 @@ from pyg_ckd.datasets.features.encode import (
     fill_template,
     template_fields,
 )
+from pyg_ckd.datasets.features.lazy import Lazy
 
 
 class Lengths:
@@ -57,8 +62,12 @@ def run(
 
 
 def features(cache: Path) -> list[str]:
-    """Return the names of cached features, and of whatever is left half-way."""
-    return [name for name in os.listdir(cache) if not name.endswith('.lock')]
+    """Return the shards of features, and whatever is left half-way."""
+    return sorted(
+        str(path.relative_to(cache))
+        for path in cache.rglob('*')
+        if path.is_file() and path.suffix != '.lock'
+    )
 
 
 # Templates ###################################################################
@@ -238,20 +247,193 @@ def test_encode_reads_the_cache(tmp_path):
 
 
 def test_encode_tells_contents_and_encoders_apart(tmp_path):
-    for encoder, texts in [
-        (Lengths(), ['a', 'bb']),
-        (Lengths(2.0), ['a', 'bb']),
-        (Lengths(), ['bb', 'a']),
-        (Lengths(), ['a']),
-        (Lengths(), ['ab', 'b']),
-        (Lengths(), ['a', 'bb', '']),
+    for encoder, texts, new in [
+        (Lengths(), ['a', 'bb'], ['a', 'bb']),
+        (Lengths(2.0), ['a', 'bb'], ['a', 'bb']),
+        (Lengths(), ['bb', 'a'], []),
+        (Lengths(), ['a'], []),
+        (Lengths(), ['ab', 'b'], ['ab', 'b']),
+        (Lengths(), ['b', '', 'c', 'a', 'bb'], ['', 'c']),
     ]:
         expected = [[encoder.factor * len(t), encoder.factor] for t in texts]
         assert run(encoder, texts, tmp_path).tolist() == expected
-        assert encoder.batches == [texts]
-    assert len(features(tmp_path)) == 6
-    encode(Lengths(), ['a'], [b'a'], 'image', str(tmp_path))
-    assert len(features(tmp_path)) == 7
+        assert encoder.batches == ([new] if new else [])
+    assert len(features(tmp_path)) == 4
+    encoder = Lengths()
+    encode(encoder, ['a'], [b'a'], 'image', str(tmp_path))
+    assert encoder.batches == [['a']]
+    assert len(features(tmp_path)) == 5
+
+
+def test_encode_encodes_what_is_new_of_a_catalogue(tmp_path):
+    """Of a thousand texts one changes: all others stay as they are, by bits."""
+    random = torch.Generator().manual_seed(0)
+    num_encoded = []
+
+    def encoder(texts: list[str]) -> Tensor:
+        num_encoded.append(len(texts))
+        return torch.randn(len(texts), 3, generator=random)
+
+    texts = [f'text {i}' for i in range(1_000)]
+    before = run(Returns(encoder), texts, tmp_path)
+    assert num_encoded == [256, 256, 256, 232]
+    texts[617] = 'another text'
+    after = run(Returns(encoder), texts, tmp_path)
+    assert num_encoded[4:] == [1]
+    assert (after != before).any(dim=1).nonzero().tolist() == [[617]]
+    # Neither the order nor what is left out matters:
+    order = torch.randperm(1_000, generator=random)[:300]
+    some = [texts[i] for i in order.tolist()]
+    assert run(Returns(encoder), some, tmp_path).equal(after[order])
+    assert len(num_encoded) == 5
+
+
+def test_encode_encodes_the_same_content_once(tmp_path):
+    for factor in (1.0, 2.0):
+        encoder = Lengths(factor)
+        texts = ['a', 'bb', 'a', 'ccc', 'bb', 'a']
+        x = run(encoder, texts, tmp_path, chunk=2)
+        assert x[:, 0].tolist() == [factor * len(text) for text in texts]
+        assert encoder.batches == [['a', 'bb'], ['ccc']]
+
+
+@pytest.mark.parametrize('has_name', [False, True])
+@pytest.mark.filterwarnings('ignore:The encoder of')
+def test_encode_leaves_rows_without_content_empty(tmp_path, has_name):
+    def lengths(texts: list[str]) -> Tensor:
+        return Lengths()(texts)
+
+    encoder = Lengths() if has_name else lengths
+    keys = [None, b'a', None, b'bb', b'a', None]
+    for _ in range(2):
+        texts = iter(['a', 'bb', 'a'])
+        x = encode(encoder, texts, keys, 'text', str(tmp_path))
+        assert x.tolist() == [[0, 0], [1, 1], [0, 0], [2, 1], [1, 1], [0, 0]]
+    x = encode(encoder, [], [None, None], 'text', str(tmp_path))
+    assert x.shape == (2, 0)
+
+
+CATALOGUES = st.lists(
+    st.lists(st.one_of(st.none(), st.sampled_from('abcdefgh')), max_size=12),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CATALOGUES, st.integers(1, 5), st.booleans())
+def test_encode_of_changing_catalogues(
+    tmp_path_factory, catalogues, chunk, is_sequence
+):
+    """Each content is encoded once at all, and each row is right."""
+    cache = tmp_path_factory.mktemp('cache')
+    seen: list[str] = []
+
+    def encoder(texts: list[str]) -> Tensor:
+        assert len(texts) <= chunk
+        seen.extend(texts)
+        return torch.tensor([[float(ord(text)), 1.0] for text in texts])
+
+    for catalogue in catalogues:
+        texts = [text for text in catalogue if text is not None]
+        keys = [text and text.encode() for text in catalogue]
+        contents = texts if is_sequence else iter(texts)
+        x = encode(Returns(encoder), contents, keys, 'text', str(cache), chunk)
+        rows = [[ord(t), 1] if t is not None else [0, 0] for t in catalogue]
+        assert x.tolist() == (rows if texts else [[] for _ in catalogue])
+    assert len(seen) == len(set(seen))
+    assert set(seen) == {text for c in catalogues for text in c if text}
+
+
+def test_encode_takes_of_a_sequence_what_is_new(tmp_path):
+    taken = []
+
+    def take(text: str) -> str:
+        taken.append(text)
+        return text
+
+    for texts, new in [
+        (['a', 'bb'], ['a', 'bb']),
+        (['c', 'bb', 'd'], ['c', 'd']),
+    ]:
+        taken.clear()
+        keys = [text.encode() for text in texts]
+        contents = Lazy(take, texts)
+        encode(Lengths(), contents, keys, 'text', str(tmp_path))
+        assert taken == new
+
+
+# Killed while encoding #######################################################
+
+SLOW = """
+import sys
+import time
+
+import torch
+
+from pyg_ckd.datasets.features.encode import encode
+
+
+class Lengths:
+    def __call__(self, texts):
+        print('.', flush=True)
+        time.sleep(0.02)
+        return torch.tensor([[len(text), 1.0] for text in texts])
+
+    def __repr__(self):
+        return 'Lengths(1.0)'
+
+
+texts = [str(i) for i in range(100_000)]
+encode(Lengths(), texts, [t.encode() for t in texts], 'text', sys.argv[1])
+"""
+
+
+def test_encode_goes_on_where_it_was_killed(tmp_path):
+    command = [sys.executable, '-c', SLOW, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as killed:
+        while len(features(tmp_path)) < 3:
+            assert killed.stdout.readline(), 'it is at the end'
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+    kept = [name for name in features(tmp_path) if name.endswith('.npy')]
+    assert len(kept) >= 2  # a third one may have been written half
+    num_kept = 0
+    for name in kept:
+        rows = np.load(tmp_path / name, mmap_mode='r')
+        assert isinstance(rows['x'], np.memmap)
+        num_kept += len(rows)
+
+    texts = [str(i) for i in range(100_000)]
+    encoder = Lengths()
+    x = run(encoder, texts[: num_kept + 500], tmp_path)
+    assert encoder.batches[0][0] == str(num_kept)
+    assert sum(map(len, encoder.batches)) == 500
+    assert x[:, 0].tolist() == [len(text) for text in texts[: len(x)]]
+
+
+def test_encode_keeps_shards_when_an_encoder_fails(tmp_path):
+    encoder = Lengths()
+
+    def fails(texts: list[str]) -> Tensor:
+        if len(encoder.batches) == 5:
+            raise RuntimeError('out of memory')
+        return encoder(texts)
+
+    texts = [str(i) for i in range(2_000)]
+    with pytest.raises(RuntimeError, match='out of memory'):
+        run(Returns(fails), texts, tmp_path)
+    assert len(features(tmp_path)) == 1
+    again = Lengths()
+    x = run(Returns(again), texts, tmp_path)
+    assert x[:, 0].tolist() == [len(text) for text in texts]
+    assert again.batches[0][0] == '1024'
+
+
+def test_encode_does_not_mix_widths(tmp_path):
+    run(Returns(lambda texts: torch.ones(2, 3)), ['a', 'b'], tmp_path)
+    with pytest.raises(ValueError, match='returned 4 features after 3 before'):
+        run(Returns(lambda texts: torch.ones(1, 4)), ['a', 'c'], tmp_path)
 
 
 def test_encode_does_not_cache_encoders_without_a_name(tmp_path):
@@ -274,6 +456,12 @@ def test_encode_does_not_warn_of_encoders_with_a_name(tmp_path):
         run(Lengths(), ['a'], tmp_path)
 
 
+def npy(x: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, x)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     'damage',
     [
@@ -281,6 +469,11 @@ def test_encode_does_not_warn_of_encoders_with_a_name(tmp_path):
         lambda raw: b'no features',
         lambda raw: raw[: len(raw) // 2],
         lambda raw: raw[:-1],
+        lambda raw: raw + b'0',
+        lambda raw: npy(np.zeros(3)),
+        lambda raw: npy(np.zeros(3, [('key', 'V16'), ('x', '<f8', (2,))])),
+        lambda raw: npy(np.zeros(3, [('key', 'V16'), ('x', '<f4')])),
+        lambda raw: npy(np.zeros((2, 3), [('key', 'V16'), ('x', '<f4', (2,))])),
     ],
 )
 def test_encode_refuses_a_damaged_cache(tmp_path, damage):
@@ -306,7 +499,7 @@ class Bomb:
 def test_encode_unpickles_nothing(tmp_path):
     run(Lengths(), ['a'], tmp_path)
     path = tmp_path / features(tmp_path)[0]
-    torch.save(Bomb(tmp_path / 'trace'), path)
+    np.save(path, np.array([Bomb(tmp_path / 'trace')]), allow_pickle=True)
     with pytest.raises(ValueError, match=f"'{path}' is damaged"):
         run(Lengths(), ['a'], tmp_path)
     assert not (tmp_path / 'trace').exists()
@@ -379,7 +572,7 @@ def test_encode_leaves_nothing_on_a_full_disk(tmp_path, room):
             run(Lengths(), texts, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert features(tmp_path) == ['other']
+    assert features(tmp_path) == [f'other/{name}']
     assert run(Lengths(), texts, tmp_path).shape == (1_000, 2)
 
 

@@ -1,10 +1,13 @@
 import os
+import stat
+import tracemalloc
 import warnings
 import zipfile
 
 import pytest
 
 from pyg_ckd.datasets.features.item_files import ItemFiles, item_of
+from pyg_ckd.datasets.raw.limits import Limits
 
 FILES = {
     'cup.jpg': b'red',
@@ -234,7 +237,94 @@ def test_files_that_are_too_large(tmp_path, zipped):
             for name in ('a.jpg', 'b.jpg'):
                 archive.write(path / name, name)
         path = tmp_path / 'pictures.zip'
-    files = ItemFiles(path, {'.jpg'}, largest=1000)
+    files = ItemFiles(path, {'.jpg'}, Limits(file=1000))
     assert files.read('b') == bytes(1000)
-    with pytest.raises(ValueError, match='has 2,000 bytes, more than 1,000'):
+    expected = r'has 2,000 bytes, more than 1,000; .*limits=Limits\(file=1000'
+    with pytest.raises(ValueError, match=expected):
         files.read('a')
+
+
+def zip_of(root, content: bytes, name='cup.jpg', times=1, kind=None):
+    """Write an archive of members that unpack to the same content."""
+    path = root / 'files.zip'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
+        for number in range(times):
+            info = zipfile.ZipInfo(f'{number or ""}{name}')
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (kind or stat.S_IFREG) << 16
+            file.writestr(info, content)
+    return path
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size(tmp_path):
+    path = zip_of(tmp_path, bytes(2**20), times=9)
+    with pytest.raises(ValueError, match=r'files.zip.* unpacks to 9,437,184;'):
+        ItemFiles(path, {'.jpg'}, Limits(file=2**20))
+    limits = Limits(file=2**20, unpacked=1000)
+    assert len(ItemFiles(path, {'.jpg'}, limits).names) == 9
+    # What is not asked for does not count:
+    assert not ItemFiles(path, {'.png'}).names
+
+
+def test_an_archive_that_lies_about_the_size_of_a_file(tmp_path):
+    """It would fill the memory if all that it holds were unpacked first."""
+    path = tmp_path / 'files.zip'
+    with (
+        zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive,
+        archive.open('cup.jpg', 'w') as file,
+    ):
+        for _ in range(128):
+            file.write(bytes(2**20 + 77))
+    size = (128 * (2**20 + 77)).to_bytes(4, 'little')
+    path.write_bytes(path.read_bytes().replace(size, b'\1\0\0\0'))
+    files = ItemFiles(path, {'.jpg'})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r'cup.jpg. cannot be unpacked'):
+            files.read('cup')
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize('kind', [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_in_archives(tmp_path, kind):
+    path = zip_of(tmp_path, b'/etc/passwd', kind=kind)
+    with pytest.raises(ValueError, match=r'cup.jpg. is a link or no file'):
+        ItemFiles(path, {'.jpg'}).read('cup')
+
+
+@pytest.mark.parametrize(
+    'name', ['../../cup.jpg', '/tmp/cup.jpg', 'a//cup.jpg']
+)
+def test_names_that_lead_out_of_an_archive(tmp_path, name):
+    path = zip_of(tmp_path, b'red', name)
+    before = sorted(tmp_path.rglob('*'))
+    assert ItemFiles(path, {'.jpg'}).read('cup') == b'red'
+    assert sorted(tmp_path.rglob('*')) == before
+    assert not os.path.exists('/tmp/cup.jpg')
+
+
+def test_folders_in_archives_of_windows(tmp_path):
+    path = tmp_path / 'files.zip'
+    with zipfile.ZipFile(path, 'w') as file:
+        info = zipfile.ZipInfo('deep/cup.jpg')
+        info.create_system = 0
+        file.writestr(info, b'red')
+    path.write_bytes(path.read_bytes().replace(b'deep/cup', b'deep\\cup'))
+    assert ItemFiles(path, {'.jpg'}).read('cup') == b'red'
+
+
+@pytest.mark.parametrize('inside', [False, True])
+def test_pipes_are_not_waited_for(tmp_path, inside):
+    if not inside:
+        os.mkfifo(tmp_path / 'files.zip')
+        with pytest.raises(ValueError, match=r"files.zip' is no regular file"):
+            ItemFiles(tmp_path / 'files.zip', {'.jpg'})
+        return
+    (tmp_path / 'cup.jpg').write_bytes(b'red')
+    files = ItemFiles(tmp_path, {'.jpg'})
+    (tmp_path / 'cup.jpg').unlink()
+    os.mkfifo(tmp_path / 'cup.jpg')
+    with pytest.raises(ValueError, match=r"cup.jpg' is no regular file"):
+        files.read('cup')

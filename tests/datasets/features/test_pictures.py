@@ -13,6 +13,7 @@ from pyg_ckd.datasets.features.pictures import (
     open_picture,
     skip_damaged,
 )
+from pyg_ckd.datasets.raw.limits import Limits
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -133,13 +134,39 @@ def test_large_pictures_are_shrunk(tmp_path, kind):
     assert open_picture(files, 'cup', 3000).size == (3000, 1500)
 
 
-def test_pictures_with_too_many_pixels(tmp_path, monkeypatch):
-    """Pillow alone would only warn of them."""
+def png(size) -> bytes:
     content = io.BytesIO()
-    Image.new('1', (60, 50)).save(content, 'png')
-    files = write(tmp_path, cup=content.getvalue())
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2999)
-    with pytest.raises(ValueError, match='is not a whole picture'):
-        open_picture(files, 'cup')
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
-    assert open_picture(files, 'cup').size == (60, 50)
+    Image.new('1', size).save(content, 'png')
+    return content.getvalue()
+
+
+def test_pictures_with_too_many_pixels(tmp_path, monkeypatch):
+    """What Pillow believes by itself does not matter."""
+    write(tmp_path, cup=png((60, 50)))
+    for most in (10, 2999, 10**9, None):
+        monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', most)
+        files = ItemFiles(tmp_path, PICTURES, Limits(pixels=2999))
+        expected = r"cup.png' may be .*60 x 50 .*limits=Limits\(pixels=2999"
+        with pytest.raises(ValueError, match=expected):
+            open_picture(files, 'cup')
+        files = ItemFiles(tmp_path, PICTURES, Limits(pixels=3000))
+        assert open_picture(files, 'cup').size == (60, 50)
+        assert most == Image.MAX_IMAGE_PIXELS
+
+
+def test_no_program_is_started_for_a_picture(tmp_path):
+    """Ghostscript would run the commands of a file of PostScript."""
+    content = io.BytesIO()
+    Image.new('RGB', (4, 3)).save(content, 'EPS')
+    with pytest.raises(ValueError, match=r"cup.png' is .* none of JPEG"):
+        open_picture(write(tmp_path, cup=content.getvalue()), 'cup')
+
+
+def test_damage_is_found_in_pictures_that_are_shrunk(tmp_path):
+    content = io.BytesIO()
+    Image.effect_noise((400, 300), 50).save(content, 'JPEG')
+    files = write(
+        tmp_path, cup=content.getvalue(), pot=content.getvalue()[:-5000]
+    )
+    with pytest.warns(UserWarning, match=r'1 pictures skipped, .*pot.png'):
+        assert skip_damaged(files, ['cup', 'pot'], 50) == ['cup', '']

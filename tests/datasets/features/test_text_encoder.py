@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyg_ckd.datasets.features.text_encoder import TextEncoder, model_identity
+from pyg_ckd.datasets.features.model_identity import model_identity
+from pyg_ckd.datasets.features.text_encoder import TextEncoder
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # No test may need the network.
 TEXTS = [
@@ -105,6 +106,25 @@ def test_model_identity_sees_every_change(tmp_path):
         identity(a=b'2', b=b'1'),
         identity(a=b'1' * (1 << 20)),
         identity(a=b'1' * (1 << 20) + b'2'),
+        identity(a=b'bc'),
+        identity(ab=b'c'),
+        identity(a=b'b' + b'1'),
     }
-    assert len(known) == 8
+    assert len(known) == 11
     assert identity(b=b'2', a=b'1') == identity(a=b'1', b=b'2')
+
+
+def test_a_model_that_changes_while_it_is_used(folder, tmp_path):
+    """Features of new weights are never kept as those of the old ones."""
+    copy = tmp_path / 'model'
+    shutil.copytree(folder, copy)
+    encoder = TextEncoder(copy, device='cpu')
+    name = repr(encoder)
+    with next(copy.glob('*.md')).open('a') as file:
+        file.write('changed')
+    assert repr(encoder) == name
+    with pytest.raises(
+        ValueError, match=r'model. has changed since the encoder'
+    ):
+        encoder(TEXTS)
+    assert repr(TextEncoder(copy)) != name

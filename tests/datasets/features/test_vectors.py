@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pyg_ckd.datasets.features.vectors import read_rows, read_vectors
+from pyg_ckd.datasets.raw.limits import Limits
 
 VECTORS = {
     'cup': np.array([1, 2], 'f8'),
@@ -21,6 +22,13 @@ def npy(array: object) -> bytes:
     file = io.BytesIO()
     np.save(file, np.asarray(array), allow_pickle=True)
     return file.getvalue()
+
+
+def header(length: object) -> bytes:
+    """Return a file of one number whose header promises others."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({length},)}}"
+    size = len(text).to_bytes(4, 'little')
+    return b'\x93NUMPY\2\0' + size + text.encode() + bytes(8)
 
 
 def write(root, vectors, archive=False):
@@ -78,9 +86,10 @@ def test_read_vectors_of_none(tmp_path):
 BAD = [
     (npy([[1.0]]), r'cup.npy. needs to hold .* \[num_features\].*\(1, 1\)'),
     (npy(1.0), r'cup.npy. needs to hold .* \[num_features\].*\(\)'),
-    (npy([1.0, np.nan]), r'cup.npy. is not finite'),
-    (npy([1.0, -np.inf]), r'cup.npy. is not finite'),
-    (npy([1.0, 1e300]), r'cup.npy. is not finite'),
+    (npy([1.0, np.nan]), r'cup.npy.: not finite as'),
+    (npy([1.0, -np.inf]), r'cup.npy.: not finite as'),
+    (npy([1.0, 1e300]), r'cup.npy.: not finite as'),
+    (npy([1.0, -3e19]), r'cup.npy.: -3e\+19 is too large, .*divide all'),
     (npy([1, 2]), r"cup.npy. holds 'int64'"),
     (npy(['1', '2']), r"cup.npy. holds '<U1'"),
     (npy([1j, 2]), r"cup.npy. holds 'complex128'"),
@@ -88,6 +97,13 @@ BAD = [
     (npy([1.0, 2.0])[:-1], r'cup.npy. is not a complete'),
     (b'', r'cup.npy. is not a complete'),
     (b'1 2', r'cup.npy. is not a complete'),
+    (npy([1.0, 2.0]) + b'0', r'cup.npy. .*17 bytes of numbers, expected 16'),
+    (header(10**15), r'cup.npy. .*8 bytes of numbers, expected 8,000,000,000,'),
+    (header(-1), r'cup.npy. .*8 bytes of numbers, expected -8'),
+    (header('9' * 20_000), r'cup.npy. is not a complete.*Header info length'),
+    (header('[' * 5000 + ']' * 5000), r'cup.npy. is not a complete'),
+    (b'\x93NUMPY\2\0\xff\xff\xff\xff{', r'cup.npy. is not a complete'),
+    (b'\x93NUMPY\7\0v\0{', r'cup.npy. is not a complete.*version'),
 ]
 
 
@@ -155,6 +171,7 @@ def test_read_rows(tmp_path):
         (npy(np.ones((3, 1))), r' has 3 rows, expected 2'),
         (npy([[1.0], [np.nan]]), r", row 1 .*, of item 'cup': not finite"),
         (npy([[1.0], [1e39]]), r", row 1 .*, of item 'cup': not finite"),
+        (npy([[1.0], [3e19]]), r", row 1 .*'cup': 3e\+19 is too large, .*div"),
         (npy([[1], [2]]), r" holds 'int64'"),
         (npy([[1.0], [2.0]])[:-1], r' is not a complete'),
         (npy([[None], [None]]), r' is not a complete'),
@@ -176,5 +193,24 @@ def test_read_rows_ignores_rows_of_others(tmp_path):
 def test_vectors_refuse_missing_paths(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         read_vectors(tmp_path / 'nowhere', ['cup'])
-    with pytest.raises(ValueError, match=r'nowhere.npy'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere.npy'):
         read_rows(os.fspath(tmp_path / 'nowhere.npy'), ['cup'], ['cup'])
+
+
+def test_the_order_of_a_matrix(tmp_path):
+    path = str(tmp_path / 'matrix.npy')
+    matrix = np.arange(6, dtype='>f4').reshape(2, 3)
+    for array in (matrix, np.asfortranarray(matrix)):
+        np.save(path, array)
+        x, _ = read_rows(path, ['mug', 'cup'], ['mug', 'cup'])
+        assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_vectors_that_are_too_large(tmp_path):
+    path = write(tmp_path, VECTORS, archive=True)
+    size = len(npy(VECTORS['cup']))
+    assert len(read_vectors(path, ['cup'], limits=Limits(file=size))[0]) == 1
+    with pytest.raises(
+        ValueError, match=r'cup.npy. has 144 .*Limits\(file=143'
+    ):
+        read_vectors(path, ['cup'], limits=Limits(file=size - 1))

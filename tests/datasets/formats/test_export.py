@@ -15,6 +15,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder, to_lattice, to_mmrec
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
+from pyg_ckd.datasets.raw.renumbered import renumbered, restored
 from pyg_ckd.graph import RATES
 
 KEYS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
@@ -88,7 +89,7 @@ def check_features(data: HeteroData, expected: HeteroData) -> None:
 def test_to_mmrec_round_trip(expected):
     with tempfile.TemporaryDirectory() as root:
         to_mmrec(expected, Path(root, 'some name'))
-        data = MMRecFolder(root, 'some name')[0]
+        data = restored(MMRecFolder(root, 'some name')[0])
     for key in KEYS:
         assert data[RATES][key].equal(expected[RATES][key])
     check_features(data, expected)
@@ -99,10 +100,47 @@ def test_to_mmrec_round_trip(expected):
 def test_to_lattice_round_trip(expected, core):
     with tempfile.TemporaryDirectory() as root:
         to_lattice(expected, f'{root}/name', core)
-        data = LATTICEFolder(root, 'name', core)[0]
+        data = restored(LATTICEFolder(root, 'name', core)[0])
     for key in KEYS:
         assert data[RATES][key].t().tolist() == by_user(expected[RATES][key])
     check_features(data, expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(graphs(), st.integers(0, 9))
+def test_numbers_of_before_are_written(expected, seed):
+    """A folder that is read and written is the same, to the byte."""
+    for export, cls in ((to_mmrec, MMRecFolder), (to_lattice, LATTICEFolder)):
+        with tempfile.TemporaryDirectory() as root:
+            export(expected, f'{root}/one/a')
+            export(renumbered(expected, seed), f'{root}/two/a')
+            export(cls(f'{root}/one', 'a')[0], f'{root}/three/a')
+            files = [
+                {
+                    str(path.relative_to(f'{root}/{name}')): path.read_bytes()
+                    for path in Path(root, name).rglob('*')
+                    if path.suffix in ('.inter', '.json', '.npy')
+                    and 'processed' not in path.parts
+                }
+                for name in ('one', 'two', 'three')
+            ]
+        assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.parametrize('export', [to_mmrec, to_lattice])
+def test_numbers_that_leave_gaps(tmp_path, export):
+    data = tiny()
+    data['item'].original_id = torch.tensor([0, 1, 2, 4])
+    with pytest.raises(ValueError) as info:
+        export(data, tmp_path / 'out')
+    for part in (
+        "data['item'].original_id is not each number from 0 to 3 once",
+        "(del data['item'].original_id)",
+    ):
+        assert part in str(info.value)
+    assert os.listdir(tmp_path) == []
+    del data['item'].original_id
+    export(data, tmp_path / 'out')
 
 
 def test_to_mmrec_files(tmp_path):
@@ -265,7 +303,7 @@ def test_export_of_one_format_to_the_other(tmp_path):
     expected = FakeMultimodal(num_users=40, num_items=20)[0]
     to_lattice(expected, tmp_path / 'a')
     to_mmrec(LATTICEFolder(tmp_path, 'a')[0], tmp_path / 'b')
-    data = MMRecFolder(tmp_path, 'b')[0]
+    data = restored(MMRecFolder(tmp_path, 'b')[0])
     for key in KEYS:  # The users of FakeMultimodal are ascending already.
         assert data[RATES][key].equal(expected[RATES][key])
     check_features(data, expected)
@@ -284,7 +322,8 @@ def test_to_mmrec_and_to_lattice_keep_amazon_baby(tmp_path, shared):
     check_features(data, expected)
 
     to_lattice(expected, tmp_path / 'lattice')
-    data = LATTICEFolder(tmp_path, 'lattice')[0]
+    data = restored(LATTICEFolder(tmp_path, 'lattice')[0])
+    expected = restored(expected)
     for key in KEYS:
         assert data[RATES][key].t().tolist() == by_user(expected[RATES][key])
     check_features(data, expected)

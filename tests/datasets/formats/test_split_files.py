@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyg_ckd.datasets.formats.split_files import read_split, split_state
 from pyg_ckd.datasets.raw.interactions import Interactions
+from pyg_ckd.datasets.raw.limits import Limits
 
 Rows = list[tuple[str, str, int]]  # The user, item and label of interactions.
 ROWS = [
@@ -375,3 +377,66 @@ def test_split_state(tmp_path):
     assert split_state(folder) == before
     table.write_text('ab')
     assert split_state(folder) != before
+
+
+def test_numbers_that_name_two(tmp_path):
+    folder = write_mmrec(tmp_path / 'mmrec')
+    path = folder / 'i_id_mapping.csv'
+    number = path.read_text().splitlines()[1].split('\t')[1]
+    with path.open('a') as file:
+        file.write(f'another\t{number}\n')
+    with pytest.raises(
+        ValueError, match=r"i_id_mapping.csv', line \d: the numb"
+    ):
+        read_split(folder, interactions_of(ROWS))
+    folder = write_lattice(tmp_path / 'lattice')
+    with (folder / 'user_list.txt').open('a') as file:
+        file.write('another\t0\n')
+    with pytest.raises(
+        ValueError, match=r"user_list.txt', line \d: the number"
+    ):
+        read_split(folder, interactions_of(ROWS))
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    folder = write_mmrec(tmp_path / 'a')
+    path = folder / 'u_id_mapping.csv'
+    path.write_text(path.read_text().replace('user_id', 'userID\tuser_id', 1))
+    with pytest.raises(ValueError, match=r"line 1: .*'userID' once among them"):
+        read_split(folder, interactions_of(ROWS))
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('{"0": "12"}', "'12' is no list"),
+        ('{"0": {"1": 2}}', 'is no list'),
+        ('{"0": [1], "0": [2]}', "key '0' is there twice"),
+        ('{"0": ' + '[' * 100_000, 'Recursion'),
+        ('{"0": [' + '9' * 5000 + ']}', 'digits'),
+        ('{"0": [NaN]}', 'KeyError'),
+    ],
+)
+def test_lists_that_are_hostile(tmp_path, text, expected):
+    folder = write_lattice(tmp_path / 'a')
+    (folder / 'val.json').write_text(text)
+    with pytest.raises(ValueError, match=f'val.json.*{expected}'):
+        read_split(folder, interactions_of(ROWS))
+
+
+def test_limits_of_splits(tmp_path):
+    folder = write_mmrec(tmp_path / 'a')
+    with (folder / 'u_id_mapping.csv').open('a') as file:
+        file.write('x' * 1000)
+    expected = r"u_id_mapping.csv', line \d has .*limits=Limits\(line=100\)"
+    with pytest.raises(ValueError, match=expected):
+        read_split(folder, interactions_of(ROWS), Limits(line=100))
+
+
+@pytest.mark.parametrize('name', ['u_id_mapping.csv', 'i_id_mapping.csv'])
+def test_pipes_are_no_splits(tmp_path, name):
+    folder = write_mmrec(tmp_path / 'a')
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name}' is no regular file"):
+        read_split(folder, interactions_of(ROWS))

@@ -743,3 +743,19 @@ def test_verify_skips_missing_files(tmp_path):
     assert os.listdir(tmp_path) == []
     verify([RawFile('a.gz', ())], tmp_path)
     assert files_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize('name', ['SHA256SUMS', 'image.b'])
+def test_pipes_are_not_waited_for(tmp_path, name):
+    (tmp_path / 'image.b').write_bytes(bytes(16_394))
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    file = RawFile('image.b', ('https://example.org/image.b',), '0' * 64)
+    with pytest.raises(ValueError, match=f"{name}' is no regular file"):
+        verify([file], tmp_path)
+
+
+def test_a_line_of_checksums_without_end(tmp_path):
+    (tmp_path / 'SHA256SUMS').write_bytes(b'0' * 64 + b'  ' + b'x' * 10_000_000)
+    with pytest.raises(ValueError, match=r"SHA256SUMS', line 2: expected 64"):
+        verify([], tmp_path)

@@ -1,5 +1,8 @@
+import tracemalloc
 from collections import Counter
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -55,6 +58,50 @@ def test_from_ids_sorts_and_tells_ids_apart():
     assert interactions.users == ['', '10', '9', 'B', 'a', 'a\0', 'b', 'é']
     assert interactions.user.tolist() == [6, 3, 1, 2, 5, 4, 7, 0]
     assert (interactions.rating, interactions.time) == (None, None)
+
+
+def test_from_ids_reads_ids_once_and_keeps_names_once():
+    """What is kept of a row is a number: names come and go."""
+    num = 100_000
+
+    def ids(of: str, count: int):
+        yield from (f'{of}{row % count:040d}' for row in range(num))
+
+    tracemalloc.start()
+    interactions = Interactions.from_ids(ids('u', 100), ids('i', 70))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert interactions.user.equal(torch.arange(num) % 100)
+    assert interactions.item.equal(torch.arange(num) % 70)
+    assert interactions.items[69] == f'i{69:040d}'
+    # NumPy's array grows by half while it is read. Names alone would be 9 MB:
+    assert peak < 8 * num * 5
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.floats(1, 3))
+def test_core_of_many(seed, k, tail):
+    """The same as dropping all users and items that lack some, in turns."""
+    rng = np.random.default_rng(seed)
+    pairs = (rng.random((2_000, 2)) ** tail * [300, 90]).astype(int)
+    pairs = np.unique(pairs, axis=0)
+    rng.shuffle(pairs)
+    frame = pd.DataFrame(pairs, columns=['user', 'item'])
+    interactions = from_pairs([(f'{u:03d}', f'{i:02d}') for u, i in pairs])
+    core = interactions.core(k)
+    before = -1
+    while len(frame) != before:
+        before = len(frame)
+        for side in ('user', 'item'):
+            size = frame.groupby(side)[side].transform('size')
+            frame = frame[size >= k]
+    assert core.time.tolist() == (10 * frame.index).tolist()
+    assert to_rows(core) == [
+        (f'{u:03d}', f'{i:02d}', row, 10 * row)
+        for row, u, i in frame.itertuples()
+    ]
+    assert core.user.unique().tolist() == list(range(len(core.users)))
+    assert core.item.unique().tolist() == list(range(len(core.items)))
 
 
 @settings(max_examples=100, deadline=None)

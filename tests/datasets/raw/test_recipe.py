@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -385,3 +387,21 @@ def test_recipe_any_value(tmp_path_factory, line, key, value):
             assert '/' not in file.name
             assert file.urls
             assert all(url.startswith('http') for url in file.urls)
+
+
+def test_recipes_that_are_hostile(tmp_path):
+    path = tmp_path / 'a.toml'
+    for content, expected in (
+        ('a = ' + '[' * 100_000, 'recursion|nest'),
+        ('a = 0x' + 'f' * 20_000, "'files' is missing"),
+        ('files = 0x' + 'f' * 20_000, "'files' is too long to print"),
+        ('files = ' + '9' * 20_000, '4300 digits'),
+        ('a = "' + 'x' * 2**20 + '"', 'more than 1,048,576 bytes'),
+    ):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=f'a.toml.*({expected})'):
+            Recipe.load(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"a.toml' is no regular file"):
+        Recipe.load(path)

@@ -82,3 +82,13 @@ def test_likely_form_tells_both(tmp_path):
 )
 def test_likely_form_does_not_tell_others(tmp_path, content):
     assert form(tmp_path, content) == ''
+
+
+def test_no_more_than_the_start_of_a_file_is_looked_at(tmp_path):
+    """A character that is cut there is no sign of another encoding."""
+    line = b'user,item\n' + b'\n' * 7 + '€'.encode() * 2**20
+    assert form(tmp_path, line, ',') == ''
+    line = b'user,item\n' + b'xy\xe9' * 1000 + b'\n' * 2**20
+    shown = form(tmp_path, line, ',')
+    assert 'Windows-1252' in shown
+    assert len(shown) < 150

@@ -21,7 +21,11 @@ def data(shops, tmp_path):
 
 
 def best(store, data, user, k, method='base', seed=0):
-    """Return the best items of a user, recomputed from the file."""
+    """Return the best items of a user, recomputed from the file.
+
+    Users and items have the numbers of the data set's file.
+    """
+    row = int(data['user'].original_id.argsort()[user])
     (run,) = (
         result.run
         for result in store.results()
@@ -29,11 +33,12 @@ def best(store, data, user, k, method='base', seed=0):
         == ('VBPR', method, seed)
     )
     teacher = Teacher.load(store.embeddings(run.key))
-    score = teacher.item @ teacher.user[user]
+    score = teacher.item @ teacher.user[row]
     users, items = data[RATES].edge_index
-    score[items[users == user]] = -torch.inf
+    score[items[users == row]] = -torch.inf
     value, item = score.sort(descending=True, stable=True)
     kept = value > -torch.inf
+    item = data['item'].original_id[item]
     return item[kept][:k].tolist(), value[kept][:k].tolist()
 
 
@@ -166,7 +171,9 @@ def test_of_lost_embeddings(call, results, shops):
     assert call(*wanted)[0] == 0
 
 
-def test_of_several_runs_the_last_one_counts(call, results, shops, tmp_path):
+def test_of_several_runs_the_last_one_counts(
+    call, results, shops, data, tmp_path
+):
     settings = tmp_path / 'settings.toml'
     settings.write_text('[default.VBPR]\nmodel = { dim = 2 }\n')
     place = ('--root', shops, '--results', results)
@@ -184,7 +191,8 @@ def test_of_several_runs_the_last_one_counts(call, results, shops, tmp_path):
     teacher = Teacher.load(store.embeddings(run.key))
     (found,) = json.loads(out)
     item = found['items'][0]['item']
-    score = teacher.user[3] @ teacher.item[item]
+    row_of = [data[node].original_id.argsort() for node in ('user', 'item')]
+    score = teacher.user[row_of[0][3]] @ teacher.item[row_of[1][item]]
     assert found['items'][0]['score'] == pytest.approx(score.item(), abs=1e-5)
 
     (first,) = (
@@ -198,7 +206,8 @@ def test_of_several_runs_the_last_one_counts(call, results, shops, tmp_path):
     teacher = Teacher.load(store.embeddings(first))
     (found,) = json.loads(out)
     item = found['items'][0]['item']
-    score = teacher.user[3] @ teacher.item[item]
+    row_of = [data[node].original_id.argsort() for node in ('user', 'item')]
+    score = teacher.user[row_of[0][3]] @ teacher.item[row_of[1][item]]
     assert found['items'][0]['score'] == pytest.approx(score.item(), abs=1e-5)
 
 
@@ -218,3 +227,17 @@ def test_of_a_failed_run(call, results, shops, tmp_path):
     # A later run with other settings makes it good:
     assert call(*command)[0] == 0
     assert call('recommend', *usage, '--user', 3)[0] == 0
+
+
+def test_numbers_are_those_of_the_files(call, results, shops):
+    """What a user has in the file is what she is not recommended."""
+    lines = (shops / 'corner' / 'corner.inter').read_text().splitlines()[1:]
+    pairs = {tuple(map(int, line.split('\t')[:2])) for line in lines}
+    place = ('--root', shops, '--results', results, '-k', 99, '--json')
+    out = call('recommend', *USAGE, *place, '--user', *range(30))[1]
+    found = {
+        (one['user'], each['item'])
+        for one in json.loads(out)
+        for each in one['items']
+    }
+    assert found == {(u, i) for u in range(30) for i in range(25)} - pairs
