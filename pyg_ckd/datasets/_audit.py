@@ -75,8 +75,9 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
           features of an item of training.
 
     Raises:
-        ValueError: If ``data`` has no interactions of training or ids out of
-            range, or ``original`` is set and the data has no ``original_id``.
+        ValueError: If ``data`` is no user-item graph, has no interactions of
+            training or ids out of range, or ``original`` is set and the data
+            has no ``original_id``.
 
     Example:
         >>> from pyg_ckd import from_interactions
@@ -87,6 +88,7 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
         >>> found['cold_test_items'], found['in_order_all'], found.leaks
         (2, 1.0, [])
     """
+    sizes = _sizes(data)
     if original:
         if not any('original_id' in data[node] for node in ('user', 'item')):
             raise ValueError(
@@ -95,7 +97,6 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
                 'out'
             )
         data = restored(data)
-    sizes = data['user'].num_nodes, data['item'].num_nodes
     train = _pairs(data, RATES, 'edge_index', sizes)
     if not train.numel():
         raise ValueError(
@@ -132,6 +133,23 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
             'twins': _twins(data, cold, trained),
         }
     )
+
+
+def _sizes(data: HeteroData) -> tuple[int, int]:
+    """Return the number of users and of items."""
+    if not isinstance(data, HeteroData):
+        raise ValueError(
+            f'audit takes a user-item graph, a HeteroData such as dataset[0] '
+            f'(got a {type(data).__name__})'
+        )
+    for node in ('user', 'item'):
+        is_known = node in data.node_types and len(data[node])
+        if not is_known or data[node].num_nodes is None:
+            raise ValueError(
+                f"data['{node}'].num_nodes is missing; set it to the number "
+                f'of {node}s'
+            )
+    return data['user'].num_nodes, data['item'].num_nodes
 
 
 def _pairs(
@@ -231,7 +249,9 @@ def _twins(data: HeteroData, cold: Tensor, trained: Tensor) -> dict[str, int]:
         if x is None or x.dim() != 2 or len(x) != len(trained):
             continue
         has = as_tensor(data['item'].get(f'has_{m}'))
-        has = torch.ones_like(trained) if has is None else has.cpu()
+        has = torch.ones_like(trained) if has is None else has.cpu().bool()
+        if has.shape != trained.shape:
+            continue
         others = (trained & has).nonzero().flatten()
         found[m] = twins(x.detach().cpu(), cold[has[cold]], others)
     return found

@@ -196,7 +196,12 @@ class AmazonReviews2023(AmazonDataset):
     ) -> None:
         if isinstance(split, str) and split in RULES:
             split = BenchmarkSplit(split)
-        split = as_split(split)
+        try:
+            split = as_split(split)
+        except ValueError as error:
+            raise ValueError(
+                f'{error}; published are {" and ".join(map(repr, RULES))}'
+            ) from None
         if isinstance(split, BenchmarkSplit):
             _check_benchmark(category, split, k_core)
         super().__init__(

@@ -33,7 +33,7 @@ from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
 
-_VERSION = 2  # Of the processed files, to be raised when their content changes.
+_VERSION = 3  # Of the processed files, to be raised when their content changes.
 
 
 class Catalogue(RawDataset):

@@ -186,7 +186,7 @@ class RecBoleFolder(RawDataset):
 
     @property
     def interaction_paths(self) -> list[str]:
-        """The files of interactions: one, or one for each split."""
+        """The file of interactions, or one for each split."""
         whole = self._path('inter')
         if osp.isfile(whole):
             return [whole]

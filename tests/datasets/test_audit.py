@@ -374,3 +374,26 @@ def test_amazon_baby(tmp_path: Path, shared: Path):
     assert found['in_order_all'] == 1
     assert len(found.leaks) == 2
     assert restored(data)['item'].x_text.size() == (7_050, 128)
+
+
+def test_what_is_no_graph():
+    with pytest.raises(ValueError, match=r'takes a user-item graph.*NoneType'):
+        audit(None)
+    data = HeteroData()
+    data[RATES].edge_index = torch.tensor([[0], [0]])
+    with pytest.raises(
+        ValueError, match=r"data\['user'\].num_nodes is missing"
+    ):
+        audit(data)
+
+
+def test_twins_with_integers_for_booleans():
+    data = from_interactions(
+        [0, 0, 0],
+        [0, 1, 2],
+        {'text': torch.ones(3, 2)},
+        split=['train', 'val', 'test'],
+    )
+    for has, expected in (([1, 1, 1], 1), ([0, 1, 1], 0), ([1, 1, 0], 0)):
+        data['item'].has_text = torch.tensor(has)
+        assert audit(data)['twins'] == {'text': expected}

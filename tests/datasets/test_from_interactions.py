@@ -351,3 +351,70 @@ def test_names_follow_the_graph(tmp_path):
         assert other['item'].name == ['x', 'y']
         assert other['item'].num_nodes == 2
         check(other)
+
+
+QUARTERS = pd.Series(
+    pd.Timestamp('2025-01-01')
+    + pd.to_timedelta([0.75, 0.5, 0.25, 0.0], unit='s')
+)
+
+
+@pytest.mark.parametrize(
+    'times',
+    [
+        QUARTERS,
+        QUARTERS.dt.tz_localize('UTC'),
+        QUARTERS.dt.tz_localize('UTC').dt.tz_convert('Europe/Berlin'),
+        QUARTERS.dt.to_pydatetime(),
+        QUARTERS.astype('datetime64[us]').to_numpy(),
+        pd.DatetimeIndex(QUARTERS, tz='UTC'),
+    ],
+)
+def test_dates_are_seconds_with_fractions_in_utc(times):
+    data = from_interactions(
+        [0] * 4, [0, 1, 2, 3], split='leave_one_out', time=times
+    )
+    rates = data[RATES]
+    assert rates.test_edge_label_index[1].tolist() == [0]
+    assert rates.val_edge_label_index[1].tolist() == [1]
+    assert rates.time.tolist() == [1735689600.25, 1735689600.0]
+
+
+def test_whole_dates_are_whole_seconds():
+    times = pd.Series(
+        pd.to_datetime(['2025-01-02', '2025-01-01', '1969-12-31'])
+    )
+    for form in (times, times.dt.tz_localize('UTC')):
+        data = from_interactions([0] * 3, [0, 1, 2], split=[0, 1, 2], time=form)
+        assert data[RATES].time.dtype == torch.long
+        assert data[RATES].time.tolist() == [1735776000]
+        assert data[RATES].test_edge_label_time.tolist() == [-86400]
+
+
+@pytest.mark.parametrize(
+    ('name', 'values'),
+    [
+        ('time', [1.0, float('inf'), 2.0]),
+        ('time', np.array([1, 2**63 + 1, 2], dtype=np.uint64)),
+        ('time', pd.Series(pd.period_range('2025', periods=3, freq='D'))),
+        ('rating', [1.0, 1e300, 2.0]),
+    ],
+)
+def test_numbers_that_would_be_others(name, values):
+    with pytest.raises(
+        ValueError, match=f"'{name}' is no finite number in row"
+    ):
+        from_interactions([0] * 3, [0, 1, 2], split=[0, 1, 2], **{name: values})
+
+
+@pytest.mark.parametrize(
+    ('users', 'message'),
+    [
+        (['', 'ann', 'ann'], "'users' is missing in row 0"),
+        (['ann', 'ann\0', 'ann'], 'has a null character in row 1'),
+        ([b'ann'] * 3, r"integers or strings \(row 0 is b'ann'\)"),
+    ],
+)
+def test_ids_that_are_none(users, message):
+    with pytest.raises(ValueError, match=message):
+        from_interactions(users, [0, 1, 2], split=[0, 1, 2])

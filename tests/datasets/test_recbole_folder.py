@@ -385,3 +385,23 @@ def test_recbole_folder_without_items_in_their_file(tmp_path):
     put(tmp_path, inter=INTER, item=ITEMS.splitlines()[0] + '\n')
     error = error_of(tmp_path)
     assert "tiny.item' has no items; add a row for one" in error
+
+
+def test_recbole_folder_with_commas(tmp_path):
+    put(tmp_path, inter=INTER.replace('\t', ','))
+    assert 'expected columns with types, separated by tabs' in error_of(
+        tmp_path
+    )
+
+
+@pytest.mark.parametrize('name', ['name', 'original_id'])
+def test_to_recbole_refuses_to_make_two_users_one(tmp_path, name):
+    data = from_interactions([0, 0, 1, 1], [0, 1, 0, 1], split=[0, 1, 2, 0])
+    same = ['ann', 'ann'] if name == 'name' else torch.tensor([3, 3])
+    data['user'][name] = same
+    called = 'ann' if name == 'name' else '3'
+    with pytest.raises(
+        ValueError, match=f"2 of the users are called '{called}"
+    ):
+        to_recbole(data, tmp_path / 'shop')
+    assert not (tmp_path / 'shop').exists()

@@ -240,7 +240,8 @@ class _Encoding(Generic[T]):
                 f'The encoder of {self.modality!r} returned {part.size(1)} '
                 f'features after {width} before; it needs to return as many '
                 f'each time, and to be told by its `__repr__` from one that '
-                f'does not'
+                f'does not. Where one has been kept already, delete the folder '
+                f"'features' beside 'processed'"
             )
         self.x[rows] = part
 

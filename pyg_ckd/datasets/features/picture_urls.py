@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import os.path as osp
 import re
@@ -51,7 +52,7 @@ class PictureReport(NamedTuple):
 
     #: The folder that holds the pictures.
     folder: str
-    #: The table of failures: item, URL and reason.
+    #: The table of failures, with item, URL and reason.
     path: str
     #: The number of pictures that were there before.
     there: int
@@ -113,18 +114,26 @@ class PictureDownload:
 
     def __post_init__(self) -> None:
         for name, least in (
-            *(('max_items', 1), ('max_bytes', 1), ('threads', 1)),
-            *(('retries', 0), ('pause', 0)),
+            *(('max_items', 1), ('max_bytes', 1)),
+            *(('threads', 1), ('retries', 0)),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is None and name.startswith('max_'):
+                continue
+            if type(value) is not int or value < least:
                 raise ValueError(
-                    f"'{name}' needs to be at least {least} (got {value})"
+                    f"'{name}' needs to be an integer and at least {least} "
+                    f'(got {value!r})'
                 )
-        if self.timeout <= 0:
-            raise ValueError(
-                f"'timeout' needs to be positive (got {self.timeout})"
-            )
+        for name in ('timeout', 'pause'):
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and 0 <= value < math.inf
+            if not is_number or (name == 'timeout' and value == 0):
+                least_of = 'positive' if name == 'timeout' else 'at least 0'
+                raise ValueError(
+                    f"'{name}' needs to be a number of seconds, {least_of} "
+                    f'(got {value!r})'
+                )
 
     def __call__(
         self,
@@ -233,7 +242,7 @@ class _Run:
                 self._reasons[item] = 'is beyond max_items'
             elif not _names_file(item):
                 self._reasons[item] = 'has an id that names no file'
-            elif not _URL.fullmatch(url):
+            elif not (isinstance(url, str) and _URL.fullmatch(url)):
                 self._reasons[item] = 'has no URL of http or https'
             elif self._is_full():
                 self._reasons[item] = 'is beyond max_bytes'
@@ -396,15 +405,15 @@ def _formats() -> list[str]:
 
 def _names_file(item: str) -> bool:
     """Return whether an id is the name of a file, whatever the system."""
-    return (
-        bool(_NAME.fullmatch(item)) and len(item.encode()) <= _LONGEST_NAME
-    )
+    return bool(_NAME.fullmatch(item)) and len(item.encode()) <= _LONGEST_NAME
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:
     """Yield what a server sends as it comes, without waiting for more."""
     raw = response.raw
-    while part := raw.read1(_CHUNK, decode_content=True):
+    # Older urllib3 waits until there is as much as was asked for:
+    read = getattr(raw, 'read1', raw.read)
+    while part := read(_CHUNK, decode_content=True):
         yield part
 
 

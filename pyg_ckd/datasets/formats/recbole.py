@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def column_types(path: str | os.PathLike[str]) -> dict[str, str]:
     types: dict[str, str] = {}
     for entry in _header(path):
         name, _, kind = entry.rpartition(':')
-        if not name or kind not in _TYPES:
+        is_joined = any(f':{each}' in name for each in _TYPES)  # By commas.
+        if not name or kind not in _TYPES or is_joined:
             raise ValueError(
                 f"'{path}', line 1: expected columns with types, separated by "
                 f"tabs, such as 'user_id:token' (got {entry!r}); the types are "
@@ -229,7 +231,8 @@ def to_recbole(data: HeteroData, folder: str | os.PathLike[str]) -> None:
 
     Raises:
         FileExistsError: If ``folder`` exists and is not an empty folder.
-        ValueError: If the graph has no interactions of a split.
+        ValueError: If the graph has no interactions of a split, or two users or
+            items have the same name.
         OSError: If writing fails, such as on a full disk.
 
     Example:
@@ -281,7 +284,14 @@ def _tokens(data: HeteroData, node: str) -> list[str]:
         names = range(data[node].num_nodes)
     if isinstance(names, Tensor):
         names = names.tolist()
-    return list(map(str, names))
+    tokens = list(map(str, names))
+    if len(set(tokens)) < len(tokens):
+        token, count = Counter(tokens).most_common(1)[0]
+        raise ValueError(
+            f'{count} of the {node}s are called {token!r}, which would make '
+            f'them one; give each a name of its own'
+        )
+    return tokens
 
 
 def _vectors(data: HeteroData, modality: str) -> list[str]:

@@ -299,8 +299,10 @@ def _to_seconds(column: pd.Series[str]) -> tuple[pd.Series[float], str]:
     if numbers.notna().sum() * 2 >= len(column):
         return numbers, 'number'
     dates = pd.to_datetime(column, errors='coerce', utc=True, format='ISO8601')
-    seconds = dates.dt.as_unit('s').astype('int64').where(dates.notna())
-    return seconds, 'date'
+    whole = dates.dt.floor('s')
+    seconds = whole.dt.as_unit('s').astype('int64').where(dates.notna())
+    rest = (dates - whole).dt.total_seconds()
+    return seconds + rest if rest.any() else seconds, 'date'
 
 
 def _to_tensor(numbers: pd.Series[float], dtype: str) -> Tensor:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._contract.arrays import as_tensor
 from pyg_ckd.graph import check
 
 _NODES = ('user', 'item')
@@ -134,8 +136,15 @@ def _ordered(data: HeteroData, order: Mapping[str, Tensor]) -> HeteroData:
     return other
 
 
-def _places(original: Tensor, node: str, size: int) -> Tensor:
+def _places(original: Any, node: str, size: int) -> Tensor:
     """Return where the node of each original number is, ``[num_nodes]``."""
+    ids = as_tensor(original)
+    if ids is None or ids.shape != (size,):
+        raise ValueError(
+            f"data['{node}'].original_id needs to be a tensor or array with a "
+            f'number for each of {size} {node}s'
+        )
+    original = ids
     places = original.argsort()
     if not torch.equal(original[places].cpu(), torch.arange(size)):
         raise ValueError(
@@ -156,10 +165,13 @@ def _rows_of(value: Any, rows: Tensor) -> Any:
     """
     if isinstance(value, Tensor):
         if value.dim() and len(value) == len(rows):
-            return value[rows.to(value.device)]
+            return value.index_select(0, rows.to(value.device))
     elif isinstance(value, np.ndarray):
         if value.ndim and len(value) == len(rows):
             return value[rows.numpy()]
+    elif isinstance(value, pd.Series | pd.DataFrame | pd.Index):
+        if len(value) == len(rows):
+            return value.take(rows.numpy())
     elif isinstance(value, list | tuple) and len(value) == len(rows):
         return type(value)(value[row] for row in rows.tolist())
     return value

@@ -60,5 +60,13 @@ class TimeSplit(Split):
             return last_of(order, self.share)
         last, count = rank_from_last(interactions.user, order)
         # As in `share_of`:
-        part = count.double().mul(self.share).mul(1e6).round().div(1e6).long().clamp(1)
+        part = (
+            count.double()
+            .mul(self.share)
+            .mul(1e6)
+            .round()
+            .div(1e6)
+            .long()
+            .clamp(1)
+        )
         return label_of(last < part, last < 2 * part, count)

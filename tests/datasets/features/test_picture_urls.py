@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import os
 import re
@@ -387,12 +388,30 @@ def test_the_folder_and_the_report_are_where_they_should_be(tmp_path, shop):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'max_items': 0}, "'max_items' needs to be at least 1 (got 0)"),
-        ({'max_bytes': -1}, "'max_bytes' needs to be at least 1 (got -1)"),
-        ({'threads': 0}, "'threads' needs to be at least 1 (got 0)"),
-        ({'retries': -1}, "'retries' needs to be at least 0 (got -1)"),
-        ({'pause': -1.0}, "'pause' needs to be at least 0 (got -1.0)"),
-        ({'timeout': 0.0}, "'timeout' needs to be positive (got 0.0)"),
+        (
+            {'max_items': 0},
+            "'max_items' needs to be an integer and at least 1 (got 0)",
+        ),
+        (
+            {'max_bytes': -1},
+            "'max_bytes' needs to be an integer and at least 1 (got -1)",
+        ),
+        (
+            {'threads': 0},
+            "'threads' needs to be an integer and at least 1 (got 0)",
+        ),
+        (
+            {'retries': -1},
+            "'retries' needs to be an integer and at least 0 (got -1)",
+        ),
+        (
+            {'pause': -1.0},
+            "'pause' needs to be a number of seconds, at least 0 (got -1.0)",
+        ),
+        (
+            {'timeout': 0.0},
+            "'timeout' needs to be a number of seconds, positive (got 0.0)",
+        ),
     ],
 )
 def test_arguments_are_checked(kwargs, message):
@@ -410,3 +429,56 @@ def test_any_ids_and_urls_fail_with_a_reason(tmp_path_factory, item, rest):
     assert files_in(folder) == []
     text = Path(report.path).read_text()
     assert text.startswith('item,url,reason\n')
+
+
+def test_a_server_that_drips(tmp_path, shop):
+    def drip(request):
+        request.send_response(200)
+        request.end_headers()
+        while True:
+            request.wfile.write(b'x')
+            time.sleep(0.02)
+
+    urls = {'B1': shop.serve('B1', drip)}
+    report = quietly(quick(timeout=0.1), urls, tmp_path)
+    assert report.reasons == {'is sent too slowly': 1}
+
+
+@pytest.mark.parametrize('level', [0, 9])
+def test_a_server_that_compresses_unasked(tmp_path, shop, level):
+    packed = gzip.compress(RED, level)
+    assert level or len(packed) > len(RED)
+    url = shop.serve('B1', reply(packed, Content_Encoding='gzip'))
+    report = quick()({'B1': url}, tmp_path)
+    assert report.fetched == 1
+    assert (tmp_path / 'B1.jpg').read_bytes() == RED
+
+
+def test_a_server_that_compresses_wrongly(tmp_path, shop):
+    url = shop.serve('B1', reply(RED, Content_Encoding='gzip'))
+    report = quietly(quick(), {'B1': url}, tmp_path)
+    assert report.reasons == {'has a DecodeError': 1}
+
+
+def test_ids_too_long_for_a_file_and_urls_that_are_none(tmp_path, shop):
+    url = shop.serve('B1', reply(RED))
+    urls = {'B1': url, '\u65e5' * 100: url, 'B2': None}
+    report = quietly(quick(), urls, tmp_path)
+    assert report.fetched == 1
+    assert report.reasons == {
+        'has an id that names no file': 1,
+        'has no URL of http or https': 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        *(('threads', 2.5), ('threads', None), ('retries', 1.5)),
+        *(('max_items', '3'), ('max_items', True), ('max_bytes', 1e9)),
+        *(('timeout', None), ('timeout', float('nan')), ('pause', None)),
+    ],
+)
+def test_settings_of_a_wrong_kind(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' needs to be a"):
+        PictureDownload(**{name: value})

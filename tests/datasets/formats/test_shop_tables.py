@@ -86,7 +86,6 @@ def test_read_interactions_reads_parquet(tmp_path):
     ('times', 'expected'),
     [
         (['1970-01-01', '1970-01-02'], [0, 86400]),
-        (['1969-12-31 23:59:59.5', '1970-01-01 00:00:00.5'], [-1, 0]),
         (['1970-01-01T01:00:00+01:00', '1970-01-01T00:00:00Z'], [0, 0]),
         (['1970-01-01 00:01', '1970-01-02'], [60, 86400]),
         (['1600000000000000001', '2'], [1600000000000000001, 2]),
@@ -409,3 +408,23 @@ def test_warn_of_missing_rows_if_there_are_any():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         warn_of_missing_rows('items.csv', ['x', 'y'], ['y'])
+
+
+@pytest.mark.parametrize('zone', ['', 'Z', '+02:00'])
+def test_dates_within_a_second_keep_their_order(tmp_path, zone):
+    days = [f'2025-01-01 00:00:00.{part}{zone}' for part in (75, 5, 25)]
+    later = f'2025-01-01 00:00:01{zone}'
+    rows = [f'a\tx{i}\t1\t{day}' for i, day in enumerate([*days, later])]
+    time = read(write(tmp_path, *rows)).time
+    assert time.dtype == torch.double
+    assert (time - time.min()).tolist() == [0.5, 0.25, 0.0, 0.75]
+    # Of a repeated pair, the earliest counts:
+    rows = [f'a\tx\t{i}\t{day}' for i, day in enumerate(days)]
+    with pytest.warns(UserWarning, match='2 repeat a user and item'):
+        found = read(write(tmp_path, *rows), skip_invalid=True)
+    assert found.rating.tolist() == [2.0]
+
+
+def test_dates_before_1970_with_fractions(tmp_path):
+    path = write(tmp_path, 'a\tx\t1\t1969-12-31 23:59:58.5')
+    assert read(path).time.tolist() == [-1.5]

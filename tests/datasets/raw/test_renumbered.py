@@ -1,13 +1,14 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.datasets import FakeMultimodal, from_interactions
 from pyg_ckd.datasets.raw.renumbered import renumbered, restored
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN
@@ -134,4 +135,25 @@ def test_items_that_were_left_out():
     data = renumbered(shop(5, 5))
     data['item'].original_id = data['item'].original_id + 1
     with pytest.raises(ValueError, match='is not each number from 0 to 4'):
+        restored(data)
+
+
+def test_sparse_tensors_and_tables_follow():
+    data = from_interactions([0, 0, 1], [0, 1, 2], split=[0, 1, 2])
+    data['item'].sparse = torch.tensor([[1.0], [0.0], [3.0]]).to_sparse()
+    data['item'].series = pd.Series([1, 2, 3])
+    data['item'].table = pd.DataFrame({'price': [1, 2, 3]})
+    other = renumbered(data)
+    rows = other['item'].original_id
+    dense = other['item'].sparse.to_dense().flatten().tolist()
+    assert dense == [[1.0, 0.0, 3.0][row] for row in rows]
+    assert other['item'].series.tolist() == (rows + 1).tolist()
+    assert other['item'].table['price'].tolist() == (rows + 1).tolist()
+
+
+@pytest.mark.parametrize('ids', [[1, 0], torch.tensor([0]), 'ab'])
+def test_original_numbers_of_a_wrong_kind(ids):
+    data = from_interactions([0, 0, 1], [0, 1, 2], split=[0, 1, 2])
+    data['user'].original_id = ids
+    with pytest.raises(ValueError, match=r'a number for each of 2 users'):
         restored(data)

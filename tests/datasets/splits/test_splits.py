@@ -3,6 +3,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -372,3 +373,80 @@ def test_published_split_without_a_part(published, name, other):
     assert f"(path='{published}') leaves no interaction for {part}" in str(
         info.value
     )
+
+
+@dataclass(frozen=True)
+class Given(Split):
+    """A split that returns what it is given."""
+
+    value: object
+
+    def label(self, interactions):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (torch.tensor([0.0, 1.0, 2.0, 0.5]), r'of integers.*got torch.float32'),
+        (torch.tensor([True, False, True, True]), r'got torch.bool'),
+        (np.array([0.0, 1, 2, 0]), r'got float64'),
+        ([0, 1, 2, 0], r'got list'),
+        (None, r'got NoneType'),
+        (torch.tensor([0, 1, 2, 3]), r'the split 3 for interaction 3'),
+        (torch.tensor([0, -1, 1, 2]), r'the split -1 for interaction 1'),
+        (torch.tensor([0, 1, 2]), r'each of \[3\] interactions.* are 4'),
+        (np.array([0, 1, 2]), r'each of \[3\] interactions.* are 4'),
+    ],
+)
+def test_a_split_of_ones_own_is_checked(value, message):
+    with pytest.raises(ValueError, match=message):
+        Given(value)(interactions_of([4]))
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.array([0, 1, 2, 0]),
+        np.array([0, 1, 2, 0], dtype='>u2'),
+        torch.tensor([0, 1, 2, 0], dtype=torch.uint8),
+    ],
+)
+def test_a_split_of_ones_own_has_any_integers(value):
+    label = Given(value)(interactions_of([4]))
+    assert label.dtype == torch.long
+    assert label.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize('rule', [RandomSplit, TimeSplit, ColdItemSplit])
+@pytest.mark.parametrize('share', ['0.1', None, float('nan'), True])
+def test_a_share_is_a_number(rule, share):
+    with pytest.raises(ValueError, match=r"'share'.*between 0 and 0\.5"):
+        rule(share=share)
+
+
+@pytest.mark.parametrize(
+    'rule', [RandomSplit, ColdItemSplit, MMRecSplit, LATTICESplit]
+)
+@pytest.mark.parametrize('seed', [1.5, '1', None, True, np.int64(1), 2**63])
+def test_a_seed_is_an_integer(rule, seed):
+    with pytest.raises(ValueError, match="'seed' needs to be an integer"):
+        rule(seed=seed)
+
+
+def test_per_user_is_a_boolean():
+    with pytest.raises(ValueError, match="'per_user' needs to be True or Fal"):
+        TimeSplit(per_user='no')
+
+
+def test_shares_of_long_histories_are_exact():
+    num = 10_770  # In single precision, a tenth is one too few.
+    interactions = Interactions(
+        ['ann'],
+        [str(item) for item in range(num)],
+        torch.zeros(num, dtype=torch.long),
+        torch.arange(num),
+        time=torch.arange(num),
+    )
+    label = TimeSplit(share=0.1, per_user=True)(interactions)
+    assert label.bincount().tolist() == [num - 2 * 1077, 1077, 1077]
