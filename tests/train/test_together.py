@@ -246,7 +246,9 @@ def main():
 
 def start(*command, folder):
     """Run Python in processes of one thread, and return what they say."""
-    names = ('LOCAL_RANK', 'NODE_RANK', 'WORLD_SIZE', 'MASTER_PORT')
+    names = ['LOCAL_RANK', 'NODE_RANK', 'WORLD_SIZE', 'MASTER_PORT']
+    # What `seed_everything` has left; Lightning would seed the processes anew:
+    names += ['PL_GLOBAL_SEED', 'PL_SEED_WORKERS']
     environment = {k: v for k, v in os.environ.items() if k not in names}
     environment |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     return subprocess.run(
