@@ -328,6 +328,7 @@ def test_movie_lens_1m_refuses_arguments(tmp_path, options, expected):
         (b'no zip', 'is not a whole zip archive'),
         (archive_of()[:-30], 'is not a whole zip archive'),
     ],
+    ids=['other', 'cut'],
 )
 def test_movie_lens_1m_refuses_archives(tmp_path, content, expected):
     assert expected in error_of(tmp_path, content, template=None)
