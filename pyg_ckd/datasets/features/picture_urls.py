@@ -410,10 +410,7 @@ def _names_file(item: str) -> bool:
 
 def _parts(response: requests.Response) -> Iterator[bytes]:
     """Yield what a server sends as it comes, without waiting for more."""
-    raw = response.raw
-    # Older urllib3 waits until there is as much as was asked for:
-    read = getattr(raw, 'read1', raw.read)
-    while part := read(_CHUNK, decode_content=True):
+    while part := response.raw.read1(_CHUNK, decode_content=True):
         yield part
 
 
