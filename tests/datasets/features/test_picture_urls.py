@@ -184,7 +184,7 @@ def test_no_program_is_started(tmp_path, shop, monkeypatch):
     program.write_text(f'#!/bin/sh\ntouch {tmp_path}/started\n')
     program.chmod(0o755)
     monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
-    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None)
+    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None, raising=False)
     urls = {'B1': shop.serve('B1', reply(picture('EPS')))}
     report = quietly(quick(), urls, tmp_path / 'pictures')
     assert report.reasons == {'is no whole picture': 1}
