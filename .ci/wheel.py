@@ -23,8 +23,8 @@ DATA = (
     'pyg_ckd/datasets/raw/recipes/Baby.toml',
     'pyg_ckd/experiments/settings.toml',
     'pyg_ckd/experiments/spaces.toml',
-    'pyg_ckd/experiments/_report/page.css',
-    'pyg_ckd/experiments/_report/page.html.jinja',
+    'pyg_ckd/_shown/page/page.css',
+    'pyg_ckd/_shown/page/page.html.jinja',
     'pyg_ckd/serving/http/page.html',
 )
 #: Those of users; `sparse` is built against the torch that is installed.

@@ -33,6 +33,8 @@ from pyg_ckd.datasets.formats import (
 from pyg_ckd.datasets.formats.feature_files import read_features
 from pyg_ckd.datasets.formats.shop_tables import read_interactions, read_items
 from pyg_ckd.datasets.formats.split_files import read_split
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.datasets.mmrec_folder import MMRecFolder
 from pyg_ckd.datasets.mrlib_folder import MRLibFolder
@@ -110,11 +112,11 @@ def write_tables(folder: Path, ending: str) -> None:
 
 
 def read_tables(folder: Path, ending: str) -> Any:
-    tags = ['tags'] if ending == 'parquet' else []
-    read_items(folder / f'items.{ending}', columns=['title', *tags])
-    return read_interactions(
-        folder / f'sales.{ending}', rating_column='stars', time_column='day'
-    )
+    text = '{tags}' if ending == 'parquet' else '{title}'
+    read_items(ItemTable(folder / f'items.{ending}', title='title', text=text))
+    sales = folder / f'sales.{ending}'
+    table = InteractionTable(sales, rating='stars', time='day')
+    return read_interactions([table])
 
 
 def inter() -> str:
@@ -423,13 +425,10 @@ def write_catalogue(folder: Path) -> None:
 def read_catalogue(folder: Path) -> Any:
     return Catalogue(
         folder / 'root',
-        folder / 'sales.csv',
-        folder / 'items.csv',
+        InteractionTable(folder / 'sales.csv', rating='stars', time='day'),
+        ItemTable(folder / 'items.csv', text='{title}'),
         folder / 'files.zip',
         {'sound': folder / 'sound.npy'},
-        rating_column='stars',
-        time_column='day',
-        template='{title}',
         text_encoder=Encoder(),
         image_encoder=Encoder(),
         k_core=1,
@@ -504,6 +503,9 @@ PARSERS = {
     ),
     'CSV': Parser(
         lambda x: write_tables(x, 'csv'), lambda x: read_tables(x, 'csv')
+    ),
+    'CSV in gzip': Parser(
+        lambda x: write_tables(x, 'csv.gz'), lambda x: read_tables(x, 'csv.gz')
     ),
     'TSV': Parser(
         lambda x: write_tables(x, 'tsv'), lambda x: read_tables(x, 'tsv')

@@ -29,7 +29,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from pyg_ckd import CKD, Recommendation, fit
-from pyg_ckd.datasets import Catalogue, TextEncoder, describe, to_mmrec
+from pyg_ckd.datasets import (
+    Catalogue,
+    InteractionTable,
+    ItemTable,
+    TextEncoder,
+    describe,
+    to_mmrec,
+)
 from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.graph import RATES
 from pyg_ckd.nn import VBPR
@@ -97,15 +104,15 @@ def load(args: argparse.Namespace) -> Catalogue:
         write_genres(args.data / 'items.tsv', features['genres'])
     return Catalogue(
         args.root,
-        interactions=table,
-        items=args.data / 'items.tsv',
+        InteractionTable(table, item='itemID', time='time'),
+        ItemTable(
+            args.data / 'items.tsv',
+            item='itemID',
+            text=text,
+            image='movielens_id',
+        ),
         images=args.data / 'posters_128x192.zip',
         features=features,
-        item_column='itemID',
-        user_column='user',
-        time_column='time',
-        image_column='movielens_id',
-        template=text,
         text_encoder=TextEncoder(args.text_model),
         image_encoder=EfficientNetLite(args.image_weights),
         split='leave_one_out',

@@ -120,9 +120,9 @@ def load(args: argparse.Namespace) -> HeteroData:
     key = key[torch.randperm(len(key), generator=generator)][:139_110]
     pairs = torch.stack([key // 7_050, key % 7_050])
     rates = data['user', 'rates', 'item']
-    rates.val_edge_label_index = pairs[:, :20_559]
+    rates.val_edge_label_index = pairs[:, :10_279]
+    rates.test_edge_label_index = pairs[:, 10_279:20_559]
     rates.edge_index = pairs[:, 20_559:]
-    rates.test_edge_label_index = rates.val_edge_label_index
     return data
 
 
@@ -308,7 +308,9 @@ def distilled(
     }
     if naive:
         model = Naive(model)
-    return Recommendation(model, base.data, balance=CKD(teachers, **kwargs))
+    training = Recommendation(model, base.data, balance=CKD(teachers, **kwargs))
+    training.balance.begin(base.data)
+    return training
 
 
 class Naive(Recommender):

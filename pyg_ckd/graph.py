@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._contract.cold import cold
 from pyg_ckd._contract.devices import check_devices
 from pyg_ckd._contract.features import features
 from pyg_ckd._contract.graphs import check_graphs
@@ -25,6 +26,7 @@ from pyg_ckd._contract.interactions import (
 )
 from pyg_ckd._contract.scales import scale_of
 from pyg_ckd._contract.state import State
+from pyg_ckd._contract.weights import edge_weight
 
 __all__ = [
     'RATED_BY',
@@ -37,6 +39,7 @@ __all__ = [
     'interaction_matrix',
     'modalities',
     'owned_keys',
+    'warm_items',
 ]
 
 
@@ -68,6 +71,12 @@ def check(data: HeteroData, *, splits: Iterable[str] = ()) -> HeteroData:
       training interactions reversed, and no others;
     - for each modality, ``data['item'].x_<modality>`` with one row an item,
       finite, and where some items lack it ``data['item'].has_<modality>``;
+    - where interactions count differently, ``edge_weight`` of that edge type,
+      for each training interaction the probability in (0, 1] that it takes part
+      in an epoch, see :class:`~pyg_ckd.train.TripletLoader`;
+    - where some items are there for their features alone,
+      ``data['item'].cold``, Booleans; they have no training interaction, and no
+      loss draws them as negatives;
     - ``data.graphs``, what transforms have added;
 
     all on one device. Ids may be integers of any width, counted from 0;
@@ -164,16 +173,24 @@ def _cast(data: HeteroData) -> HeteroData:
     num_users, num_items = sizes(data)
     check_devices(data)
     pairs = interactions(data, num_users, num_items)
+    train = pairs[RATES, 'edge_index']
     values: dict[tuple[Any, str], Any] = {
         ('user', 'num_nodes'): num_users,
         ('item', 'num_nodes'): num_items,
         **pairs,
         **{
             ('item', name): value
-            for name, value in features(data, num_items).items()
+            for name, value in [
+                *features(data, num_items).items(),
+                *cold(data, num_items, train[1]).items(),
+            ]
+        },
+        **{
+            (RATES, name): value
+            for name, value in edge_weight(data, train.size(1)).items()
         },
     }
-    check_graphs(data, num_users, num_items, pairs[RATES, 'edge_index'])
+    check_graphs(data, num_users, num_items, train)
     return _with(data, values)
 
 
@@ -305,6 +322,22 @@ def interaction_matrix(data: HeteroData) -> Tensor:
     )
 
 
+def warm_items(data: HeteroData) -> Tensor | None:
+    """Return the items that a loss may draw, ``None`` if those are all.
+
+    Args:
+        data: A user-item graph, as :func:`check` returns it.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['item'].cold = torch.tensor([False, True, False])
+        >>> warm_items(data)
+        tensor([0, 2])
+    """
+    is_cold = data['item'].get('cold')
+    return None if is_cold is None else (~is_cold).nonzero().flatten()
+
+
 def owned_keys(data: HeteroData) -> Tensor:
     """Return the keys of all interactions, those held out included.
 
@@ -323,8 +356,8 @@ def owned_keys(data: HeteroData) -> Tensor:
 def fingerprint(data: HeteroData) -> str:
     """Return a hash of all that a teacher learns from.
 
-    Two graphs with the same sizes, training interactions (in any order) and
-    item features have the same fingerprint.
+    Two graphs with the same sizes, training interactions (in any order) with
+    their weights, cold items and item features have the same fingerprint.
 
     Args:
         data: A user-item graph.
@@ -341,4 +374,17 @@ def fingerprint(data: HeteroData) -> str:
         digest.update(f'{modality}{tuple(x.shape)}'.encode())
         raw = x.detach().cpu().contiguous().view(torch.uint8)
         digest.update(raw.numpy().tobytes())
+    if 'edge_weight' in data[RATES]:
+        weight = data[RATES].edge_weight[_training_order(data)]
+        digest.update(b'edge_weight' + weight.double().cpu().numpy().tobytes())
+    if 'cold' in data['item']:
+        digest.update(b'cold' + data['item'].cold.cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _training_order(data: HeteroData) -> Tensor:
+    """Return the order of keys, and of weights where a pair occurs twice."""
+    by_weight = data[RATES].edge_weight.argsort(stable=True)
+    user, item = data[RATES].edge_index[:, by_weight]
+    key = user * data['item'].num_nodes + item
+    return by_weight[key.argsort(stable=True)]

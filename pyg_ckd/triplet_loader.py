@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, check, interaction_keys
+from pyg_ckd.graph import RATES, check, interaction_keys, warm_items
 from pyg_ckd.kernels.ranks import ALONE, Ranks
+from pyg_ckd.kernels.units import UNIT, as_units, drawn
 
 
 class TripletLoader:
@@ -18,8 +19,19 @@ class TripletLoader:
 
     A triple is a user, an item of hers from training, and a negative: an item
     drawn uniformly from those she has no training interaction with. A false
-    negative never occurs. Everything is vectorised, happens on the device of
-    the data and obeys :func:`torch.manual_seed`.
+    negative never occurs, and a cold item (``data['item'].cold``) is none.
+    Everything is vectorised, happens on the device of the data and obeys
+    :func:`torch.manual_seed`.
+
+    Interactions with weights, ``data['user', 'rates', 'item'].edge_weight``,
+    take part in an epoch with the probability of their weight, drawn anew for
+    each, so that the expected loss is a weighted one, whatever the loss: these
+    are the confidences of the `"Collaborative Filtering for Implicit Feedback
+    Datasets" <https://doi.org/10.1109/ICDM.2008.22>`_ paper. By systematic
+    sampling, each epoch has as many as the weights sum to, rounded up or down,
+    so that its last batch may have one triple more than ``batch_size``; an
+    interaction that occurs twice has its largest weight. What does not take
+    part in an epoch is no negative either.
 
     Args:
         data (HeteroData): The user-item graph.
@@ -34,9 +46,10 @@ class TripletLoader:
         ranks (Ranks, optional): The processes that share an epoch. Each gets
             batches of ``batch_size``, and those of all together are what one
             process would get with ``batch_size * ranks.size``. The random
-            order is drawn by all alike, from generators that have to be in
-            the same state; negatives, and the items of users, each process
-            draws for its own batches, from a seed that the order leaves.
+            order, and what takes part, is drawn by all alike, from generators
+            that have to be in the same state; negatives, and the items of
+            users, each process draws for its own batches, from a seed that the
+            order leaves.
             Batches have the same size in all processes: of the last of an
             epoch fewer triples than there are processes may be dropped.
             (default: one process)
@@ -80,46 +93,62 @@ class TripletLoader:
         self.keys = interaction_keys(data).unique_consecutive()
         if self.keys.numel() == 0:
             raise ValueError(f'data[{RATES}] has no training interactions')
-        # The interactions of a user stand together in the sorted keys:
-        self.users, self.count = (
-            self.keys // self.num_items
-        ).unique_consecutive(return_counts=True)
-        self.start = self.count.cumsum(0) - self.count
-        full = self.users[self.count == self.num_items]
+        self.units = _units(data, self.keys)
+        self.warm = warm_items(data)
+        self.of_users = _OfUsers.of(self.keys, self.num_items)
+        num_warm = self.num_items if self.warm is None else len(self.warm)
+        users, count, _ = self.of_users
+        full = users[count == num_warm]
         if full.numel() > 0:
             raise ValueError(
                 f'User {int(full[0])} has interacted with all '
-                f'{self.num_items} items, so no negative can be drawn for '
+                f'{num_warm} items, so no negative can be drawn for '
                 f'her; leave her out of the training interactions'
             )
-        drawn = self.users if sampling == 'user' else self.keys
-        if drawn.numel() < ranks.size:
+        num_drawn = users.numel() if sampling == 'user' else self.keys.numel()
+        #: How many interactions take part in an epoch, at least.
+        self.num_pairs = self.keys.numel()
+        if self.units is not None:
+            self.num_pairs = int(self.units.sum()) // UNIT
+            num_drawn = min(num_drawn, self.num_pairs)
+        if num_drawn < ranks.size:
             raise ValueError(
                 f'{ranks.size} processes cannot share an epoch of '
-                f'{drawn.numel()} {sampling}s: start fewer of them'
+                f'{num_drawn} {sampling}s: start fewer of them'
+                if self.num_pairs
+                else f'data[{RATES}].edge_weight sums to less than 1, so that '
+                f'an epoch may be empty; divide weights by the largest'
             )
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         size = self.batch_size * self.ranks.size
-        whole, rest = divmod(self.keys.numel(), size)
+        whole, rest = divmod(self.num_pairs, size)
         if self.sampling == 'user':
             return whole + 1
         return whole + (rest >= self.ranks.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Draw one epoch and yield its batches (user, pos, neg)."""
-        by_user = self.sampling == 'user'
-        chosen = self._some_users() if by_user else self._all_in_order()
-        own = self._own_generator()
-        positive = self._of_users(chosen, own) if by_user else self.keys[chosen]
+        size = self.batch_size
+        if self.sampling == 'user':
+            keys, of_users = self._taking_part()
+            chosen = self._some_users(of_users.users)
+            own = self._own_generator()
+            positive = of_users.draw(keys, chosen, own)
+            # Each user at most once:
+            size = min(size, of_users.users.numel() // self.ranks.size)
+        else:
+            chosen = self._all_in_order()
+            own = self._own_generator()
+            positive = self.keys[chosen]
         user, pos = positive // self.num_items, positive % self.num_items
         neg = self.negatives(user, own)
-        size = self.batch_size
-        if by_user:  # each user at most once
-            size = min(size, self.users.numel() // self.ranks.size)
+        # The last one takes what is left:
+        sizes = [size] * (len(self) - 1)
+        sizes.append(len(user) - sum(sizes))
         yield from zip(
-            user.split(size), pos.split(size), neg.split(size), strict=True
+            user.split(sizes), pos.split(sizes), neg.split(sizes), strict=True
         )
 
     def negatives(
@@ -134,23 +163,23 @@ class TripletLoader:
         Returns:
             Items of shape ``[N]``.
         """
-        neg = torch.randint(
-            self.num_items,
-            user.shape,
-            device=user.device,
-            generator=generator,
-        )
+        neg = self._any_item(user, generator)
         wrong = self._known(user, neg).nonzero().flatten()
         while wrong.numel() > 0:
-            again = torch.randint(
-                self.num_items,
-                wrong.shape,
-                device=user.device,
-                generator=generator,
-            )
+            again = self._any_item(wrong, generator)
             neg[wrong] = again
             wrong = wrong[self._known(user[wrong], again)]
         return neg
+
+    def _any_item(
+        self, like: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw items that are not cold, as many as there are entries."""
+        size = self.num_items if self.warm is None else len(self.warm)
+        item = torch.randint(
+            size, like.shape, device=like.device, generator=generator
+        )
+        return item if self.warm is None else self.warm[item]
 
     def sample(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw as many triples as wanted, such as one batch of an epoch.
@@ -163,9 +192,11 @@ class TripletLoader:
             Users, positive and negative items, each of shape ``[N]``.
         """
         if self.sampling == 'user':
-            positive = self._of_users(self._some(self.users, size))
+            keys, of_users = self._taking_part()
+            chosen = self._some(of_users.users, size)
+            positive = of_users.draw(keys, chosen)
         else:
-            positive = self.keys[self._some(self.keys, size)]
+            positive = self.keys[self._order()[:size]]
         user = positive // self.num_items
         return user, positive % self.num_items, self.negatives(user)
 
@@ -174,9 +205,30 @@ class TripletLoader:
         place = torch.searchsorted(self.keys, key)
         return self.keys[place.clamp(max=self.keys.numel() - 1)] == key
 
+    def _order(self) -> Tensor:
+        """Return the places of the interactions of an epoch, at random."""
+        order = self._some(self.keys, self.keys.numel())
+        if self.units is None:
+            return order
+        start = torch.randint(UNIT, (), device=order.device)
+        return order[drawn(self.units[order], start)]
+
+    def _taking_part(self) -> tuple[Tensor, _OfUsers]:
+        """Return the interactions of an epoch, sorted, and whose they are."""
+        if self.units is None:
+            return self.keys, self.of_users
+        keys = self.keys[self._order().sort().values]
+        of_users = _OfUsers.of(keys, self.num_items)
+        if of_users.users.numel() < self.ranks.size:
+            raise ValueError(
+                f'{self.ranks.size} processes cannot share an epoch in which '
+                f'{of_users.users.numel()} users take part: start fewer of them'
+            )
+        return keys, of_users
+
     def _all_in_order(self) -> Tensor:
         """Return the places of the interactions of this process."""
-        order = self._some(self.keys, self.keys.numel())
+        order = self._order()
         if self.ranks.size == 1:
             return order
         batches = order.split(self.batch_size * self.ranks.size)
@@ -184,10 +236,10 @@ class TripletLoader:
             [self.ranks.part(batch) for batch in batches[: len(self)]]
         )
 
-    def _some_users(self) -> Tensor:
+    def _some_users(self, users: Tensor) -> Tensor:
         """Return the places of the users of this process."""
         size = self.batch_size * self.ranks.size
-        batches = (self._some(self.users, size) for _ in range(len(self)))
+        batches = (self._some(users, size) for _ in range(len(self)))
         return torch.cat([self.ranks.part(batch) for batch in batches])
 
     def _own_generator(self) -> torch.Generator | None:
@@ -206,19 +258,48 @@ class TripletLoader:
         """Return the places of some distinct values, in random order."""
         return torch.randperm(values.numel(), device=values.device)[:size]
 
-    def _of_users(
-        self, chosen: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw an interaction of each of some users."""
-        share = torch.rand(
-            chosen.shape, device=self.keys.device, generator=generator
-        )
-        offset = (share * self.count[chosen]).long()
-        offset = torch.minimum(offset, self.count[chosen] - 1)
-        return self.keys[self.start[chosen] + offset]
-
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}(batch_size={self.batch_size}, '
             f"sampling='{self.sampling}')"
         )
+
+
+class _OfUsers(NamedTuple):
+    """Whose interactions sorted keys are: those of a user are together."""
+
+    #: The users who have some.
+    users: Tensor
+    #: How many each has, and where her first is.
+    num: Tensor
+    start: Tensor
+
+    @classmethod
+    def of(cls, keys: Tensor, num_items: int) -> _OfUsers:
+        users, num = (keys // num_items).unique_consecutive(return_counts=True)
+        return cls(users, num, num.cumsum(0) - num)
+
+    def draw(
+        self,
+        keys: Tensor,
+        chosen: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw an interaction of each of some users, given their places."""
+        share = torch.rand(
+            chosen.shape, device=keys.device, generator=generator
+        )
+        offset = (share * self.num[chosen]).long()
+        offset = torch.minimum(offset, self.num[chosen] - 1)
+        return keys[self.start[chosen] + offset]
+
+
+def _units(data: HeteroData, keys: Tensor) -> Tensor | None:
+    """Return the weights of interactions, ``None`` if all are alike."""
+    weight = data[RATES].get('edge_weight')
+    if weight is None:
+        return None
+    user, item = data[RATES].edge_index
+    place = torch.searchsorted(keys, user * data['item'].num_nodes + item)
+    units = torch.zeros_like(keys)
+    return units.scatter_reduce(0, place, as_units(weight), 'amax')

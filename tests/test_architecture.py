@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'pyg_ckd'
 
 #: From the bottom up; parts of one layer may import each other.
 LAYERS = (
-    ('kernels', '_shown'),
+    ('kernels', '_shown', '_version'),
     ('graph', '_contract'),
     ('datasets',),
     ('transforms',),

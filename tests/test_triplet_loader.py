@@ -324,3 +324,171 @@ def test_argument_errors(kwargs, message):
 def test_repr():
     loader = TripletLoader(graph(2, 3, [(0, 0)]), 8, 'user')
     assert repr(loader) == "TripletLoader(batch_size=8, sampling='user')"
+
+
+# Weights #####################################################################
+
+#: User 0 has three interactions, one of them certain; user 2 is idle.
+WEIGHTED = {(0, 0): 1.0, (0, 3): 0.5, (0, 5): 0.1, (1, 1): 0.7, (3, 5): 0.2}
+
+
+def weighted(weights=None) -> HeteroData:
+    weights = WEIGHTED if weights is None else weights
+    data = graph(4, 7, weights)
+    data[RATES].edge_weight = torch.tensor([*weights.values()])
+    return data
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=graphs(),
+    batch_size=st.integers(1, 12),
+    sampling=st.sampled_from(SAMPLING),
+    size=st.integers(1, 3),
+    draw=st.data(),
+)
+def test_processes_share_an_epoch_of_weights(
+    data, batch_size, sampling, size, draw
+):
+    """All draw the same interactions, and as many batches each time."""
+    num = data[RATES].edge_index.size(1)
+    weight = draw.draw(
+        st.lists(st.sampled_from([1.0, 0.5, 0.1]), min_size=num, max_size=num)
+    )
+    if not num:
+        return
+    data[RATES].edge_weight = torch.tensor(weight)
+    best = {}
+    for (u, i), w in zip(
+        data[RATES].edge_index.t().tolist(), weight, strict=True
+    ):
+        best[u, i] = max(w, best.get((u, i), 0))
+    certain = {pair for pair, w in best.items() if w == 1}
+    if len({user for user, _ in certain}) < size:
+        return
+    total = sum(best.values())
+    epochs, states = epochs_of(data, size, batch_size, sampling)
+    assert all(torch.equal(state, states[0]) for state in states)
+    for batches in zip(*epochs, strict=True):
+        assert len({batch.size(1) for batch in batches}) == 1
+        assert 1 <= batches[0].size(1) <= batch_size + (size == 1)
+    triples = torch.cat([b for batches in epochs for b in batches], dim=1)
+    taken = [(u, i) for u, i, _ in triples.t().tolist()]
+    assert set(taken) <= best.keys()
+    assert best.keys().isdisjoint((u, j) for u, _, j in triples.t().tolist())
+    if sampling == 'interaction':
+        assert len(set(taken)) == len(taken)
+        assert total - size < len(taken) < total + 1
+        if size == 1:
+            assert certain <= set(taken)
+
+
+def test_interactions_take_part_as_their_weights_say():
+    loader = TripletLoader(weighted(), 2)
+    num_epochs = 2000
+    triples = torch.cat([epoch_of(loader) for _ in range(num_epochs)], dim=1)
+    count = counts(triples[0] * 7 + triples[1], 28)
+    for (user, item), weight in WEIGHTED.items():
+        share = count[user * 7 + item] / num_epochs
+        spread = (weight * (1 - weight) / num_epochs) ** 0.5
+        assert abs(share - weight) <= 4 * spread + 1e-9
+    assert sum(count) == triples.size(1)
+    # 2.5 on average, two or three each time, in one batch as ever:
+    epochs = [[*loader] for _ in range(50)]
+    assert {len(epoch) for epoch in epochs} == {len(loader)} == {1}
+    assert {len(epoch[0][0]) for epoch in epochs} == {2, 3}
+
+
+def test_epochs_have_as_many_as_weights_sum_to():
+    loader = TripletLoader(weighted(), 5)
+    sizes = [epoch_of(loader).size(1) for _ in range(200)]
+    assert set(sizes) == {2, 3}
+    assert abs(sum(sizes) / 200 - 2.5) < 0.15
+
+
+def test_expected_loss_is_the_weighted_one():
+    """Its gradient is that of each interaction times its weight."""
+    value = torch.rand(4, 7, dtype=torch.double)
+    loader = TripletLoader(weighted(), 100)
+    num_epochs, total = 4000, 0.0
+    for _ in range(num_epochs):
+        user, pos, _ = epoch_of(loader)
+        total += float(value[user, pos].sum())
+    expected = sum(w * float(value[pair]) for pair, w in WEIGHTED.items())
+    assert total / num_epochs == pytest.approx(expected, rel=0.03)
+
+
+def test_users_are_drawn_among_those_who_take_part():
+    weights = {(0, 0): 1.0, (1, 1): 0.25, (1, 2): 0.25}
+    loader = TripletLoader(weighted(weights), 8, 'user')
+    assert len(loader) == 1
+    triples = torch.cat([epoch_of(loader) for _ in range(1000)], dim=1)
+    user = counts(triples[0], 4)
+    assert user[0] == 1000
+    assert 440 < user[1] < 560  # With one of two views each second epoch.
+    item = counts(triples[1, triples[0] == 1], 7)
+    assert chisquare(item[1:3]).pvalue > 0.001
+
+
+@pytest.mark.parametrize('sampling', SAMPLING)
+def test_equal_weights_are_none(sampling):
+    data = weighted(dict.fromkeys(WEIGHTED, 1.0))
+    epoch = epoch_of(TripletLoader(data, 5, sampling))
+    if sampling == 'interaction':
+        assert sorted(zip(*epoch[:2].tolist(), strict=True)) == [*WEIGHTED]
+
+
+EPOCH = [[0, 3, 2, 0, 0, 2], [5, 5, 1, 0, 3, 4], [2, 6, 3, 4, 1, 2]]
+EPOCH_BY_USER = [[3, 0, 2, 3, 2, 0], [5, 3, 1, 5, 1, 3], [2, 4, 2, 4, 2, 4]]
+
+
+def test_no_random_number_changes_without_weights():
+    """The numbers that this loader has always drawn."""
+    torch.manual_seed(0)
+    loader = TripletLoader(graph(4, 7, PAIRS), 4)
+    assert epoch_of(loader).tolist() == EPOCH
+    torch.manual_seed(0)
+    loader = TripletLoader(graph(4, 7, PAIRS), 4, 'user')
+    assert epoch_of(loader).tolist() == EPOCH_BY_USER
+
+
+def test_weights_of_a_pair_that_occurs_twice():
+    data = graph(4, 7, [(0, 0), (0, 1), (0, 0)])
+    data[RATES].edge_weight = torch.tensor([0.1, 0.1, 1.0])
+    loader = TripletLoader(data)
+    assert loader.num_pairs == 1
+    assert all(0 in epoch_of(loader)[1].tolist() for _ in range(20))
+
+
+def test_weights_that_draw_nothing_are_refused():
+    data = weighted({(0, 0): 0.3, (1, 1): 0.3})
+    with pytest.raises(ValueError, match='sums to less than 1, so that an'):
+        TripletLoader(data)
+    with pytest.raises(
+        ValueError, match=r'3 processes cannot share .* 2 inter'
+    ):
+        TripletLoader(weighted(), ranks=Ranks(0, 3))
+
+
+# Cold items ##################################################################
+
+
+@pytest.mark.parametrize('sampling', SAMPLING)
+def test_cold_items_are_no_negatives(sampling):
+    data = graph(4, 7, [(0, 0), (0, 1), (1, 3), (3, 0)])
+    data['item'].cold = torch.tensor([0, 0, 1, 0, 1, 0, 1]).bool()
+    loader = TripletLoader(data, 4, sampling)
+    negatives = torch.cat([epoch_of(loader)[2] for _ in range(100)])
+    assert set(negatives.tolist()) == {0, 1, 3, 5}
+    neg = loader.negatives(torch.zeros(2000, dtype=torch.long))
+    count = counts(neg, 7)
+    assert count[0] == count[1] == count[2] == count[4] == count[6] == 0
+    assert chisquare([count[3], count[5]]).pvalue > 0.001
+
+
+def test_user_who_knows_all_that_can_be_drawn():
+    data = graph(2, 3, [(0, 0), (0, 1), (1, 0)])
+    TripletLoader(data)
+    data['item'].cold = torch.tensor([False, False, True])
+    with pytest.raises(ValueError, match='User 0 has interacted with all 2'):
+        TripletLoader(data)

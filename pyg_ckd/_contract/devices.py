@@ -33,12 +33,13 @@ def _tensors(data: HeteroData) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors that are read, with their places."""
     for relation in (RATES, RATED_BY):
         if relation in data.edge_types:
-            for name in ('edge_index', *LABELS.values()):
+            for name in ('edge_index', 'edge_weight', *LABELS.values()):
                 value = data[relation].get(name)
                 if isinstance(value, Tensor):
                     yield f'data[{relation}].{name}', value
     for name, value in data['item'].items():
-        if name.startswith(('x_', 'has_')) and isinstance(value, Tensor):
+        is_read = name == 'cold' or name.startswith(('x_', 'has_'))
+        if is_read and isinstance(value, Tensor):
             yield f"data['item'].{name}", value
     for key, graph in named_graphs(data).items():
         if isinstance(graph, Graph):

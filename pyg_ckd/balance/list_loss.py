@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
-from pyg_ckd.graph import interaction_keys
+from pyg_ckd.graph import interaction_keys, warm_items
 from pyg_ckd.objectives.step import Step
 
 #: The score of an item that a user knows from training: finite, lest gradients
@@ -61,6 +61,7 @@ class ListLoss(GenericLoss):
         key = interaction_keys(data).unique_consecutive()
         user, self._known_item = key // self.num_items, key % self.num_items
         count = torch.bincount(user, minlength=int(data['user'].num_nodes))
+        self._warm = warm_items(data)
         self._end = count.cumsum(0)
         self._count = count
 
@@ -111,7 +112,11 @@ class ListLoss(GenericLoss):
         )
 
     def _known(self, user: Tensor) -> Tensor:
-        """Return which items users have in training, ``[N, num_items]``."""
+        """Return which items users have in training, and cold ones.
+
+        Returns:
+            Booleans ``[N, num_items]``.
+        """
         count = self._count[user]
         row = torch.arange(len(user), device=user.device)
         row = row.repeat_interleave(count)  # one for each interaction
@@ -120,4 +125,8 @@ class ListLoss(GenericLoss):
         place = (self._end[user] - count)[row] + within
         known = row.new_zeros((len(user), self.num_items), dtype=torch.bool)
         known[row, self._known_item[place]] = True
+        if self._warm is not None:
+            is_cold = known.new_ones(self.num_items)
+            is_cold[self._warm] = False
+            known |= is_cold
         return known

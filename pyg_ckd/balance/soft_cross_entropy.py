@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, warm_items
 from pyg_ckd.objectives.step import Batch, Step
 
 
@@ -115,6 +115,7 @@ class SoftCrossEntropy(GenericLoss):
     def attach(self, data: HeteroData) -> None:
         """Check that there are users for a group."""
         super().attach(data)
+        self._items = warm_items(data)
         if self.group_size > len(self.users):
             raise ValueError(
                 f"'group_size' needs to be at most {len(self.users)} in "
@@ -128,6 +129,9 @@ class SoftCrossEntropy(GenericLoss):
         count = torch.bincount(
             data[RATES].edge_index[1], minlength=self.num_items
         )
+        self._items = warm_items(data)
+        if self._items is not None:
+            count = count[self._items]
         self._by_popularity = count.argsort(descending=True, stable=True)
 
     def draw(self) -> Batch:
@@ -136,7 +140,8 @@ class SoftCrossEntropy(GenericLoss):
         Returns:
             Three tensors of shape ``[min(num_pairs, num_users)]``.
         """
-        users, size = self.users, self.num_items
+        users, items = self.users, self._items
+        size = self.num_items if items is None else len(items)
         order = torch.randperm(len(users), device=users.device)
         user = users[order[: self.num_pairs]]
         pos, neg = torch.randint(size, (2, len(user)), device=users.device)
@@ -148,6 +153,8 @@ class SoftCrossEntropy(GenericLoss):
             neg = low + (share * (high - low + 1)).long()
             neg = torch.minimum(neg, high)
             pos, neg = self._by_popularity[pos], self._by_popularity[neg]
+        if items is not None:
+            pos, neg = items[pos], items[neg]
         return user, pos, neg
 
     def losses(

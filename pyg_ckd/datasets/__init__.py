@@ -2,6 +2,8 @@
 
 from ._audit import audit
 from ._describe import describe, statistics
+from ._description._page import describe_page
+from ._description.lift import feature_lifts
 from ._findings import Audit
 from ._from_interactions import from_interactions
 from ._open_dataset import open_dataset
@@ -18,6 +20,8 @@ from .formats.lattice import to_lattice
 from .formats.mmrec import to_mmrec
 from .formats.recbole import to_recbole
 from .graph_dataset import GraphDataset
+from .interaction_table import InteractionTable
+from .item_table import ItemTable
 from .last_fm_2k import LastFM2K
 from .lattice_folder import LATTICEFolder
 from .micro_lens import MicroLens
@@ -51,6 +55,8 @@ __all__ = [
     'FakeMultimodal',
     'GraphDataset',
     'ImageEncoder',
+    'InteractionTable',
+    'ItemTable',
     'LATTICEFolder',
     'LATTICESplit',
     'LastFM2K',
@@ -73,6 +79,8 @@ __all__ = [
     'TimeSplit',
     'audit',
     'describe',
+    'describe_page',
+    'feature_lifts',
     'from_interactions',
     'open_dataset',
     'renumbered',

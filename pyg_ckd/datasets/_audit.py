@@ -12,6 +12,7 @@ from pyg_ckd._contract.arrays import as_tensor
 from pyg_ckd._contract.interactions import LABELS
 from pyg_ckd.datasets._findings import Audit
 from pyg_ckd.datasets._leaks import (
+    among,
     rank_correlation,
     recall_of_neighbors,
     share_in_order,
@@ -97,14 +98,14 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
                 'out'
             )
         data = restored(data)
-    train = _pairs(data, RATES, 'edge_index', sizes)
+    train = pairs_of(data, RATES, 'edge_index', sizes)
     if not train.numel():
         raise ValueError(
             f'data[{RATES}].edge_index has no training interactions, expected '
             f'at least one'
         )
-    val, test = (_pairs(data, RATES, name, sizes) for name in LABELS.values())
-    reverse = _pairs(data, RATED_BY, 'edge_index', sizes[::-1]).flip(0)
+    val, test = (pairs_of(data, RATES, name, sizes) for name in LABELS.values())
+    reverse = pairs_of(data, RATED_BY, 'edge_index', sizes[::-1]).flip(0)
     trained = torch.bincount(train[1], minlength=sizes[1]) > 0
     tested = torch.bincount(test[1], minlength=sizes[1])
     cold = ((tested > 0) & ~trained).nonzero().flatten()
@@ -122,7 +123,9 @@ def audit(data: HeteroData, *, original: bool = False) -> Audit:
                 (torch.cat(keys).unique(return_counts=True)[1] > 1).sum()
             ),
             'reversed_only': int(
-                (~torch.isin(_keys(reverse, sizes[1]), keys[0])).sum()
+                (
+                    ~among(_keys(reverse, sizes[1]).numpy(), keys[0].numpy())
+                ).sum()
             ),
             'users_without_training': sizes[0] - len(train[0].unique()),
             'cold_test_items': len(cold),
@@ -152,7 +155,7 @@ def _sizes(data: HeteroData) -> tuple[int, int]:
     return data['user'].num_nodes, data['item'].num_nodes
 
 
-def _pairs(
+def pairs_of(
     data: HeteroData, edge_type: Any, name: str, sizes: tuple[int, ...]
 ) -> Tensor:
     """Return ids that are in range, ``[2, num_pairs]``; none if there are none.

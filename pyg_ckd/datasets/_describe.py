@@ -8,10 +8,11 @@ from rich.table import Table
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._contract.interactions import LABELS
 from pyg_ckd._shown.block import Block
 from pyg_ckd._shown.html import to_html
 from pyg_ckd._shown.text import to_text
-from pyg_ckd.datasets._audit import audit
+from pyg_ckd.datasets._audit import audit, pairs_of
 from pyg_ckd.datasets._graph_statistics import GraphStatistics
 from pyg_ckd.graph import RATES, feature_scales
 
@@ -39,6 +40,9 @@ def statistics(data: HeteroData) -> GraphStatistics:
           (:func:`~pyg_ckd.graph.feature_scales`), and the share of items that
           lack it, ``missing``.
 
+    Raises:
+        ValueError: If ids are out of range.
+
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
         >>> data = FakeMultimodal(num_users=20, num_items=10)[0]
@@ -50,12 +54,8 @@ def statistics(data: HeteroData) -> GraphStatistics:
     """
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     train, val, test = (
-        data[RATES].get(key, torch.empty(2, 0, dtype=torch.long)).cpu()
-        for key in (
-            'edge_index',
-            'val_edge_label_index',
-            'test_edge_label_index',
-        )
+        pairs_of(data, RATES, key, (num_users, num_items))
+        for key in ('edge_index', *LABELS.values())
     )
     user, item = torch.cat([train, val, test], dim=1)
     counts = torch.cat([_count(user, num_users), _count(item, num_items)])
@@ -89,7 +89,7 @@ def describe(data: HeteroData, title: str = '') -> None:
 
     A notebook shows it as one of its own. Below it are remarks if the features
     of modalities differ in scale, more than tenfold, and if :func:`audit` finds
-    that the test set is given away.
+    that the test set is given away. :func:`describe_page` shows more.
 
     Args:
         data (HeteroData): A user-item graph.

@@ -6,6 +6,8 @@ import os
 import os.path as osp
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.features.contents import Contents, Modality
-from pyg_ckd.datasets.features.encode import Matrix, template_fields
+from pyg_ckd.datasets.features.encode import Matrix
 from pyg_ckd.datasets.features.image_encoder import ImageEncoder
 from pyg_ckd.datasets.features.item_files import ItemFiles, item_of
 from pyg_ckd.datasets.features.new_items import NewItems
@@ -22,42 +24,65 @@ from pyg_ckd.datasets.features.pictures import PICTURES
 from pyg_ckd.datasets.features.vectors import read_rows, read_vectors
 from pyg_ckd.datasets.formats.feature_files import check_modality
 from pyg_ckd.datasets.formats.shop_tables import (
+    compare_ids,
     new_ids,
     read_interactions,
     read_items,
-    warn_of_missing_rows,
 )
+from pyg_ckd.datasets.formats.tables import Source, path_of
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.k_core import core_of
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
 
-_VERSION = 3  # Of the processed files, to be raised when their content changes.
+_VERSION = 4  # Of the processed files, to be raised when their content changes.
 
 
 class Catalogue(RawDataset):
     r"""A shop's own interactions and items, as a user-item graph.
 
-    Tables are CSV (``.csv``), TSV (``.tsv``) or Parquet (``.parquet``) files
-    with a header. Users and items of the graph are those in the ``k_core`` of
-    the interactions, sorted by their ids, see :attr:`users` and :attr:`items`.
-    The graph is that of :class:`AmazonMultimodal`, with the modality ``text``
-    if there is a ``template``, ``image`` if there are ``images``, and those of
-    ``features``. An item without one has the mean of the others, and ``False``
-    in ``data['item'].has_<modality>``. Items that are not in the graph are
-    encoded in the same way by :meth:`encode_new`.
+    A table is a path or a data frame with the columns ``user`` and ``item``, or
+    an :class:`InteractionTable` or :class:`ItemTable`, which say how columns
+    are called, and what else is in them.
 
-    A user who has bought an item several times has one interaction with it: the
-    earliest where there is a ``time_column``, wherever it is in the file (at
-    equal times the first), and the first of the file where there is none. Such
-    repeats are errors unless ``skip_invalid``.
+    Users and items of the graph are those in the ``k_core`` of the
+    interactions, sorted by their ids, see :attr:`users` and :attr:`items`. The
+    graph is that of :class:`AmazonMultimodal`, with the modality ``text`` if
+    items have a template of texts, ``image`` if there are ``images``, and those
+    of ``features``. An item without one has the mean of the others, and
+    ``False`` in ``data['item'].has_<modality>``. Items that are not in the
+    graph are encoded in the same way by :meth:`encode_new`.
+
+    **Several types of interactions** have weights, see
+    :class:`InteractionTable`. A user and an item have one interaction, of the
+    largest weight that their rows have. What has the largest of all is what is
+    to be predicted: validation and test are drawn from it alone, and all else
+    is for training, except what such a split holds out of training by its
+    nature: other interactions of items held out (:class:`ColdItemSplit`), or
+    after the first one held out (:class:`TimeSplit` and ``per_user=False``).
+    The weights of training, divided by the largest, are
+    ``data['user', 'rates', 'item'].edge_weight``: a pair takes part in an epoch
+    with the probability of its weight (:class:`~pyg_ckd.train.TripletLoader`).
+    Whatever a user has done counts alike where models propagate over
+    interactions, where popularity is counted, and where items that she knows
+    are left out of recommendations.
+
+    **Repeats.** A user who has bought an item several times has one interaction
+    with it: the earliest where there are times, wherever it is in the file (at
+    equal times the first), and the first of the file where there are none. In a
+    table without types repeats are errors unless ``skip_invalid``.
 
     Args:
         root (str or PathLike): The directory to save results in.
-        interactions (str or PathLike): A table, a row an interaction.
-        items (str or PathLike, optional): A table, a row an item. Needed for
-            texts, ``image_column`` and feature matrices.
+        interactions (str, PathLike, DataFrame, InteractionTable or dict): The
+            interactions: a table, or several by the name of their type, such as
+            ``{'view': InteractionTable('views.csv', weight=0.1), 'buy':
+            'sales.csv'}``.
+        items (str, PathLike, DataFrame or ItemTable, optional): The items.
+            Needed for texts, titles, names of pictures and feature matrices.
             (default: :obj:`None`)
         images (str or PathLike, optional): A folder or zip archive that holds a
             picture for each item, named by its id. (default: :obj:`None`)
@@ -65,24 +90,6 @@ class Catalogue(RawDataset):
             modality a folder or zip archive of vectors ``<id>.npy``, or a
             single ``.npy`` matrix whose rows belong to those of ``items``.
             (default: :obj:`None`)
-        user_column (str, optional): The column of users.
-            (default: ``'user'``)
-        item_column (str, optional): The column of items, in both tables.
-            (default: ``'item'``)
-        rating_column (str, optional): The column of ratings, numbers.
-            (default: :obj:`None`)
-        time_column (str, optional): The column of times: numbers, which are
-            kept as they are, or dates of ISO 8601, which become seconds since
-            1970. (default: :obj:`None`)
-        image_column (str, optional): The column of ``items`` that holds the
-            name of the picture, with or without its ending, where that is not
-            the id of the item. (default: :obj:`None`)
-        template (str, optional): The text of an item, with columns of ``items``
-            in braces, such as ``'{title}. {description}'``.
-            (default: :obj:`None`)
-        title_column (str, optional): The column of ``items`` that holds what
-            people call an item. It becomes ``data['item'].title``, with the id
-            of an item that has none. (default: :obj:`None`)
         text_encoder (str or callable, optional): As in
             :class:`AmazonMultimodal`. (default: ``'all-MiniLM-L6-v2'``)
         image_encoder (str or callable, optional): A vision model of
@@ -93,18 +100,30 @@ class Catalogue(RawDataset):
         image_size (int, optional): Larger pictures are shrunk to so many pixels
             a side before they are encoded, 32 at once; :obj:`None` leaves them
             as they are. (default: :obj:`512`)
-        k_core (int, optional): The least number of interactions of each user
-            and item. Others are left out, with a warning. (default: :obj:`5`)
+        k_core (int, optional): The least number of interactions, of all types,
+            of each user and item. Others are left out, with a warning.
+            (default: :obj:`5`)
         split (Split, str or PathLike, optional): A split, such as
             ``MMRecSplit(seed=1)``, the name of one (``'random'``, ``'time'``,
             ``'leave_one_out'``, ``'mmrec'`` or ``'lattice'``), or a table of
             the columns ``user``, ``item`` and ``split``, see
             :class:`PublishedSplit`. (default: ``'mmrec'``)
-        skip_invalid (bool, optional): Whether to skip rows with an empty id or
-            a malformed rating or time, repeated pairs of user and item (see
-            above) and repeated rows of ``items`` (the first counts), and
-            damaged pictures, and warn how many there were, instead of an error.
-            (default: :obj:`False`)
+        cold_items (bool, optional): Whether items of the table without sales,
+            or outside the ``k_core``, are in the graph as well, after the
+            others: with their features, without any interaction, and ``True``
+            in ``data['item'].cold``. No loss draws them as negatives, so that
+            what a model learns of an item itself, its ID, stays as it was
+            initialised. It does not in models that pass IDs on between similar
+            items (:class:`~pyg_ckd.nn.LATTICE`, :class:`~pyg_ckd.nn.MICRO`,
+            :class:`~pyg_ckd.nn.FREEDOM`, :class:`~pyg_ckd.nn.MGCN`,
+            :class:`~pyg_ckd.nn.LGMRec`, :class:`~pyg_ckd.nn.SMORE`), where it
+            learns from these, and in :class:`~pyg_ckd.nn.BM3`, which makes all
+            IDs smaller. (default: :obj:`False`)
+        skip_invalid (bool, optional): Whether to skip rows with an empty id, a
+            malformed rating or time or a type without weight, repeated pairs of
+            user and item (see above) and repeated rows of ``items`` (the first
+            counts), and damaged pictures, and warn how many there were, instead
+            of an error. (default: :obj:`False`)
         limits (Limits, optional): How large the parts of files may be.
             (default: ``Limits()``)
         transform (callable, optional): As in :class:`GraphDataset`.
@@ -128,8 +147,8 @@ class Catalogue(RawDataset):
         ...         'item,title\ncup,A red cup\npot,A pot\nmug,\n'
         ...     )
         ...     dataset = Catalogue(
-        ...         root, f'{root}/sales.csv', f'{root}/items.csv',
-        ...         template='{title}', k_core=1,
+        ...         root, f'{root}/sales.csv',
+        ...         ItemTable(f'{root}/items.csv', text='{title}'), k_core=1,
         ...         text_encoder=lambda texts: torch.tensor(
         ...             [[float(len(text))] for text in texts]
         ...         ),
@@ -144,29 +163,37 @@ class Catalogue(RawDataset):
 
         New items have the same kind of features:
 
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     path = Path(root, 'new.csv')
-        ...     _ = path.write_text('item,title\nvase,A vase\n')
-        ...     new = dataset.encode_new(path)
+        >>> new = dataset.encode_new(
+        ...     pd.DataFrame({'item': ['vase'], 'title': ['A vase']})
+        ... )
         >>> new.name, new.features['text']
         (['vase'], tensor([[6.]]))
+
+        Purchases are predicted, and views help:
+
+        >>> events = pd.DataFrame({
+        ...     'user': [*'aaaaabbbbb'], 'item': [*'12345', *'12346'],
+        ...     'event': [*('buy', 'buy', 'buy', 'view', 'view')] * 2,
+        ... })
+        >>> log = InteractionTable(
+        ...     events, type='event', weights={'view': 0.1, 'buy': 1.0}
+        ... )
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     data = Catalogue(root, log, k_core=1)[0]
+        >>> data['user', 'rates', 'item'].edge_weight
+        tensor([1.0000, 0.1000, 0.1000, 1.0000, 0.1000, 0.1000])
     """
 
     def __init__(
         self,
         root: str | os.PathLike[str],
-        interactions: str | os.PathLike[str],
-        items: str | os.PathLike[str] | None = None,
+        interactions: (
+            Source | InteractionTable | Mapping[str, Source | InteractionTable]
+        ),
+        items: Source | ItemTable | None = None,
         images: str | os.PathLike[str] | None = None,
         features: Mapping[str, str | os.PathLike[str]] | None = None,
         *,
-        user_column: str = 'user',
-        item_column: str = 'item',
-        rating_column: str | None = None,
-        time_column: str | None = None,
-        image_column: str | None = None,
-        template: str | None = None,
-        title_column: str | None = None,
         text_encoder: str | Callable[[list[str]], Matrix] = 'all-MiniLM-L6-v2',
         image_encoder: (
             str | Callable[[list[Image]], Matrix]
@@ -174,26 +201,20 @@ class Catalogue(RawDataset):
         image_size: int | None = 512,
         k_core: int = 5,
         split: Split | str | os.PathLike[str] = 'mmrec',
+        cold_items: bool = False,
         skip_invalid: bool = False,
         limits: Limits = Limits(),
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
     ) -> None:
-        self.interactions_path = osp.expanduser(interactions)
-        self.items_path = None if items is None else osp.expanduser(items)
+        self.interaction_tables = _interaction_tables(interactions)
+        self.item_table = None if items is None else _item_table(items)
         self.images_path = None if images is None else osp.expanduser(images)
         self.features = {
             modality: osp.expanduser(path)
             for modality, path in sorted((features or {}).items())
         }
-        self.user_column = user_column
-        self.item_column = item_column
-        self.rating_column = rating_column
-        self.time_column = time_column
-        self.image_column = image_column
-        self.template = template
-        self.title_column = title_column
         self.text_encoder = as_text_encoder(text_encoder)
         self.image_encoder = (
             image_encoder
@@ -203,32 +224,33 @@ class Catalogue(RawDataset):
         self.image_size = image_size
         self.k_core = k_core
         self.split = as_split(split)
+        self.cold_items = cold_items
         self.skip_invalid = skip_invalid
         self.limits = limits
         self._check_arguments()
         super().__init__(root, transform, pre_transform, force_reload)
 
     @property
+    def template(self) -> str | None:
+        """The template of texts, if items have texts."""
+        return None if self.item_table is None else self.item_table.text
+
+    @cached_property
     def settings(self) -> Any:
+        items = self.item_table
         return (
             _VERSION,
-            self.interactions_path,
-            self.items_path,
+            [table.settings for table in self.interaction_tables.values()],
+            None if items is None else items.settings,
             self.images_path,
             self.features,
-            self.user_column,
-            self.item_column,
-            self.rating_column,
-            self.time_column,
-            self.image_column,
-            self.template,
-            self.title_column,
             None if self.template is None else self.text_encoder,
             None if self.images_path is None else self.image_encoder,
             self.image_size,
             self.k_core,
             self.split,
             self.split.state,
+            self.cold_items,
             self.skip_invalid,
             self.limits if self.skip_invalid else None,
         )
@@ -239,38 +261,35 @@ class Catalogue(RawDataset):
 
     @property
     def raw_paths(self) -> list[str]:
-        paths = (self.interactions_path, self.items_path, self.images_path)
-        known = [path for path in paths if path is not None]
-        return [*known, *self.features.values()]
+        tables = [*self.interaction_tables.values(), self.item_table]
+        paths = [table.path for table in tables if table is not None]
+        paths += [self.images_path, *self.features.values()]
+        return [path for path in paths if path is not None]
 
     def download(self) -> None:
         missing = [path for path in self.raw_paths if not osp.exists(path)]
         raise FileNotFoundError(f"There is no '{missing[0]}'")
 
     def read_interactions(self) -> Interactions:
-        path = self.interactions_path
-        interactions = read_interactions(
-            path,
-            self.user_column,
-            self.item_column,
-            self.rating_column,
-            self.time_column,
-            self.skip_invalid,
-            self.limits,
-        )
-        return core_of(interactions, self.k_core, path)
+        tables = list(self.interaction_tables.values())
+        interactions = read_interactions(tables, self.skip_invalid, self.limits)
+        names = "', '".join(table.name for table in tables)
+        return core_of(interactions, self.k_core, names)
 
     def read_contents(self, items: list[str]) -> Contents:
         table = None
-        if self.items_path is not None:
-            table = self._read_items(self.items_path)
-            ids = table[self.item_column]
-            warn_of_missing_rows(self.items_path, ids, items)
+        if self.item_table is not None:
+            table = self._read_items(self.item_table)
+            ids = table[self.item_table.item]
+            compare_ids(self.item_table.name, ids, items)
+            if self.cold_items:
+                cold = {name for name in ids if name.strip()}.difference(items)
+                items = [*items, *sorted(cold)]
         return self._contents(items, table, self.images_path, self.features)
 
     def encode_new(
         self,
-        items: str | os.PathLike[str],
+        items: Source,
         images: str | os.PathLike[str] | None = None,
         features: Mapping[str, str | os.PathLike[str]] | None = None,
     ) -> NewItems:
@@ -286,7 +305,8 @@ class Catalogue(RawDataset):
         new.title, has=new.has)``.
 
         Args:
-            items: A table, a row a new item.
+            items: A path or a data frame, a row a new item, with the columns
+                that the items of the catalogue have.
             images: A folder or zip archive with their pictures, as in the
                 constructor, where pictures of others are passed over. Needed if
                 the catalogue has pictures.
@@ -298,15 +318,15 @@ class Catalogue(RawDataset):
             ValueError: If an item is in the catalogue already, a file is
                 malformed, or files of a modality are missing.
         """
-        path = osp.expanduser(items)
+        new_table = self._new_table(items)
         pictures = None if images is None else osp.expanduser(images)
         vectors = {
             modality: osp.expanduser(file)
             for modality, file in sorted((features or {}).items())
         }
         self._check_new(pictures, vectors)
-        table = self._read_items(path)
-        names = new_ids(path, table[self.item_column], self.items)
+        table = self._read_items(new_table)
+        names = new_ids(new_table, table[new_table.item], self.items)
         new = self._contents(names, table, pictures, vectors, is_whole=False)
         x, has = {}, {}
         for modality, encoded, is_there in new.modalities:
@@ -322,7 +342,8 @@ class Catalogue(RawDataset):
         return NewItems(names, x, has, new.titles)
 
     def __repr__(self) -> str:
-        return f'Catalogue({self.interactions_path!r})'
+        names = [repr(x.name) for x in self.interaction_tables.values()]
+        return f'Catalogue({", ".join(names)})'
 
     def _check_arguments(self) -> None:
         if self.k_core < 1:
@@ -344,20 +365,30 @@ class Catalogue(RawDataset):
                     f"'features' names the modality {modality!r}, which "
                     f'{reason}; name it otherwise'
                 )
-        if self.template is not None:
-            template_fields(self.template)
+        items = self.item_table
         matrices = list(filter(_is_matrix, self.features.values()))
-        for argument, value, needed, path in (
-            ('template', self.template, 'items', self.items_path),
-            ('title_column', self.title_column, 'items', self.items_path),
-            ('image_column', self.image_column, 'items', self.items_path),
-            ('image_column', self.image_column, 'images', self.images_path),
-            ('features', matrices or None, 'items', self.items_path),
+        for argument, value in (
+            ('features', matrices),
+            ('cold_items', self.cold_items),
         ):
-            if value is not None and path is None:
+            if value and items is None:
                 raise ValueError(
-                    f"'{argument}' needs '{needed}' (got {value!r}); pass both"
+                    f"'{argument}' needs 'items' (got {value!r}); pass both"
                 )
+        if items is not None and items.image and self.images_path is None:
+            raise ValueError(
+                f"'image' of 'items' needs 'images' (got {items.image!r}); "
+                f'pass both'
+            )
+
+    def _new_table(self, items: Source) -> ItemTable:
+        """Return a table of new items, whose columns are known."""
+        known = self.item_table
+        if known is None:
+            first = next(iter(self.interaction_tables.values()))
+            return ItemTable(items, item=first.item)
+        names = None if path_of(items) is None else known.names
+        return replace(known, source=items, names=names)
 
     def _check_new(self, images: str | None, features: dict[str, str]) -> None:
         """Check that there are files for the modalities of the catalogue."""
@@ -378,15 +409,9 @@ class Catalogue(RawDataset):
             if not osp.exists(path):
                 raise FileNotFoundError(f"There is no '{path}'")
 
-    def _read_items(self, path: str) -> pd.DataFrame:
+    def _read_items(self, items: ItemTable) -> pd.DataFrame:
         """Return what is needed of a table of items, with all its rows."""
-        wanted = (self.image_column, self.title_column)
-        columns = [column for column in wanted if column is not None]
-        if self.template is not None:
-            columns += template_fields(self.template)
-        return read_items(
-            path, self.item_column, columns, self.skip_invalid, self.limits
-        )
+        return read_items(items, self.skip_invalid, self.limits)
 
     def _as_wide(self, modality: str, x: Tensor, has: Tensor) -> Tensor:
         """Return features of new items, of the width of the others'."""
@@ -424,20 +449,22 @@ class Catalogue(RawDataset):
         ids, rows = [], pd.DataFrame(index=items)
         if table is not None:
             # The row of an item that is not in the table is empty.
-            column = self.item_column
+            column = table.columns[0]
             first = table.drop_duplicates(column).set_index(column, drop=False)
             rows = first.reindex(items, fill_value='')
             ids = table[column].tolist()
-        titles = None
-        if self.title_column is not None:
-            column = rows[self.title_column]
-            titles = [
-                title if title.strip() else item
-                for item, title in zip(items, column, strict=True)
-            ]
         known = ids if is_whole else []
         modalities = self._modalities(rows, ids, known, images, features)
-        return Contents(modalities, titles)
+        return Contents(modalities, self._titles(rows), items)
+
+    def _titles(self, rows: pd.DataFrame) -> list[str] | None:
+        """Return the titles of items, if they have any."""
+        if self.item_table is None or self.item_table.title is None:
+            return None
+        return [
+            title if title.strip() else item
+            for item, title in rows[self.item_table.title].items()
+        ]
 
     def _modalities(
         self,
@@ -473,12 +500,12 @@ class Catalogue(RawDataset):
     ) -> tuple[Tensor, Tensor]:
         files = ItemFiles(path, PICTURES, self.limits)
         names = rows.index.tolist()
-        if known and self.image_column is None:
-            files.warn_of_others(known)
-        if self.image_column is not None:
-            column = rows[self.image_column]
-            names = [item_of(name, PICTURES) or name for name in column]
+        column = None if self.item_table is None else self.item_table.image
+        if column is not None:
+            names = [item_of(name, PICTURES) or name for name in rows[column]]
             files.warn_of_missing(names)
+        else:
+            files.compare_ids(names, known)
         return self.encode_pictures(
             self.image_encoder,
             files,
@@ -486,6 +513,25 @@ class Catalogue(RawDataset):
             self.image_size,
             self.skip_invalid,
         )
+
+
+def _interaction_tables(
+    tables: Source | InteractionTable | Mapping[str, Source | InteractionTable],
+) -> dict[str, InteractionTable]:
+    """Return tables of interactions by their types, ``''`` for one without."""
+    named = tables if isinstance(tables, Mapping) else {'': tables}
+    if not named:
+        raise ValueError("'interactions' needs at least one table (got {})")
+    return {
+        name: table
+        if isinstance(table, InteractionTable)
+        else InteractionTable(table)
+        for name, table in named.items()
+    }
+
+
+def _item_table(table: Source | ItemTable) -> ItemTable:
+    return table if isinstance(table, ItemTable) else ItemTable(table)
 
 
 def _is_matrix(path: str) -> bool:

@@ -14,6 +14,8 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets.features.encode import Matrix
 from pyg_ckd.datasets.formats.microlens import read_titles
 from pyg_ckd.datasets.formats.shop_tables import read_interactions
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.published_catalogue import PublishedCatalogue
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.limits import Limits
@@ -149,12 +151,14 @@ class MicroLens(PublishedCatalogue):
             covers += '.zip'
         super().__init__(
             root,
-            pairs,
-            pairs,
+            InteractionTable(pairs, time='timestamp'),
+            ItemTable(
+                pairs,
+                title='title',
+                text='{title}' if 'text' in modalities else None,
+            ),
             covers if 'image' in modalities else None,
             features,
-            template='{title}' if 'text' in modalities else None,
-            title_column='title',
             text_encoder=text_encoder,
             image_encoder=image_encoder,
             image_size=image_size,
@@ -190,12 +194,8 @@ class MicroLens(PublishedCatalogue):
         )
 
     def read_published_interactions(self) -> Interactions:
-        interactions = read_interactions(
-            self.interactions_path,
-            time_column='timestamp',
-            skip_invalid=self.skip_invalid,
-            limits=self.limits,
-        )
+        tables = list(self.interaction_tables.values())
+        interactions = read_interactions(tables, self.skip_invalid, self.limits)
         assert interactions.time is not None
         seconds = interactions.time.double() / 1000
         return interactions._replace(time=seconds)

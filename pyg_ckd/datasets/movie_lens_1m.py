@@ -13,6 +13,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.features.encode import Matrix
 from pyg_ckd.datasets.formats.movielens import read_films, read_ratings
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.published_catalogue import PublishedCatalogue
 from pyg_ckd.datasets.raw.download import download, verify
 from pyg_ckd.datasets.raw.interactions import Interactions
@@ -149,14 +151,16 @@ class MovieLens1M(PublishedCatalogue):
         )
         super().__init__(
             root,
-            archive,
-            archive if items is None else items,
+            InteractionTable(archive),
+            ItemTable(
+                archive if items is None else items,
+                item=item_column,
+                title='title',
+                text=template,
+                image=image_column,
+            ),
             posters,
             features,
-            item_column=item_column,
-            image_column=image_column,
-            template=template,
-            title_column='title',
             text_encoder=text_encoder,
             image_encoder=image_encoder,
             image_size=image_size,

@@ -11,10 +11,8 @@ import pandas as pd
 from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.features.contents import Contents
 from pyg_ckd.datasets.features.encode import template_fields
-from pyg_ckd.datasets.formats.shop_tables import (
-    read_items,
-    warn_of_missing_rows,
-)
+from pyg_ckd.datasets.formats.shop_tables import check_items, compare_ids
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.k_core import core_of
 
@@ -51,6 +49,12 @@ class PublishedCatalogue(Catalogue):
         """Return the ``fields`` of all items, indexed by their ids."""
 
     @property
+    def interactions_path(self) -> str:
+        """The file of interactions."""
+        (table,) = self.interaction_tables.values()
+        return str(table.path)
+
+    @property
     def processed_parent(self) -> str:
         return osp.join(self.root, self.folder, 'processed')
 
@@ -79,45 +83,47 @@ class PublishedCatalogue(Catalogue):
         rows = table.reindex(items, fill_value='')
         ids = known = table.index.tolist()
         if self.has_table:
-            given = self._read_given()
-            ids = given[self.item_column].tolist()
-            warn_of_missing_rows(str(self.items_path), ids, items)
-            column = self.item_column
+            given, column = self._read_given(), self.items_given.item
+            ids = given[column].tolist()
+            compare_ids(self.items_given.name, ids, items)
             given = given.drop_duplicates(column).set_index(column)
             rows = rows.join(given.reindex(items, fill_value=''))
-        titles = None
-        if self.title_column is not None:
-            column = rows[self.title_column]
-            titles = [
-                title if title.strip() else item
-                for item, title in zip(items, column, strict=True)
-            ]
         modalities = self._modalities(
             rows, ids, known, self.images_path, self.features
         )
-        return Contents(modalities, titles)
+        return Contents(modalities, self._titles(rows))
+
+    @property
+    def items_given(self) -> ItemTable:
+        """The table of items, or the published files in its place."""
+        assert self.item_table is not None
+        return self.item_table
 
     @property
     def has_table(self) -> bool:
         """Whether there is a table of items beside the published files."""
-        return self.items_path not in (None, self.interactions_path)
+        return self.items_given.path != self.interactions_path
 
     def _read_given(self) -> pd.DataFrame:
         """Return the table of items that was given, and what is needed."""
-        fields = [] if self.template is None else template_fields(self.template)
+        items = self.items_given
+        fields = [] if items.text is None else template_fields(items.text)
         columns = [field for field in fields if field not in self.fields]
-        if self.image_column is not None:
-            columns.append(self.image_column)
-        path = str(self.items_path)
-        return read_items(
-            path, self.item_column, columns, self.skip_invalid, self.limits
-        )
+        if items.image is not None:
+            columns.append(items.image)
+        table = items.read([items.item, *columns], self.limits)
+        check_items(table, items.name, items.item, self.skip_invalid)
+        return table
 
     def _check_arguments(self) -> None:
+        if not self.has_table:
+            self._check_published()
         super()._check_arguments()
-        if self.has_table:
-            return
-        fields = [] if self.template is None else template_fields(self.template)
+
+    def _check_published(self) -> None:
+        """Check what is asked of items without a table of one's own."""
+        items = self.items_given
+        fields = [] if items.text is None else template_fields(items.text)
         for field in fields:
             if field not in self.fields:
                 raise ValueError(
@@ -125,10 +131,9 @@ class PublishedCatalogue(Catalogue):
                     f"and the columns of a table 'items' (got {field!r}); pass "
                     f"one as 'items'"
                 )
-        if self.image_column is not None:
+        if items.image is not None:
             raise ValueError(
-                f"'image_column' needs 'items' (got {self.image_column!r}); "
-                f'pass both'
+                f"'image_column' needs 'items' (got {items.image!r}); pass both"
             )
 
     def __repr__(self) -> str:

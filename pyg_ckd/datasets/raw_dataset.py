@@ -57,6 +57,7 @@ class RawDataset(GraphDataset):
     def build(self) -> HeteroData:
         interactions, label = self.read_split()
         contents = self.read_contents(interactions.items)
+        items = contents.items or interactions.items
         features, present = {}, {}
         for modality, x, has in contents.modalities:
             if not has.any():
@@ -73,15 +74,19 @@ class RawDataset(GraphDataset):
             interactions.item,
             label,
             num_users=len(interactions.users),
-            num_items=len(interactions.items),
+            num_items=len(items),
             features=features,
             present=present,
             rating=interactions.rating,
             time=interactions.time,
+            weight=interactions.weight,
         )
+        if len(items) > len(interactions.items):
+            is_cold = torch.arange(len(items)) >= len(interactions.items)
+            data['item'].cold = is_cold
         data.split = repr(self.split)
         data['user'].name = interactions.users
-        data['item'].name = interactions.items
+        data['item'].name = items
         if contents.titles is not None:
             data['item'].title = contents.titles
         return data

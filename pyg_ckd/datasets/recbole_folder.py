@@ -23,8 +23,8 @@ from pyg_ckd.datasets.formats.recbole import (
 )
 from pyg_ckd.datasets.formats.shop_tables import (
     check_items,
+    compare_ids,
     interactions_of,
-    warn_of_missing_rows,
 )
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.k_core import core_of
@@ -256,7 +256,7 @@ class RecBoleFolder(RawDataset):
         if table.empty:
             raise ValueError(f"'{path}' has no items; add a row for one")
         check_items(table, path, self.item_column, self.skip_invalid)
-        warn_of_missing_rows(path, table[self.item_column], items)
+        compare_ids(path, table[self.item_column], items)
         first = table.drop_duplicates(self.item_column)
         rows = first.set_index(self.item_column).reindex(items, fill_value='')
         return Contents(

@@ -390,9 +390,8 @@ class Experiment:
                 result = self._resumed(run, watcher)
         except Exception as error:
             reason = f'{type(error).__name__}: {error}'
-            use_gpu = self.device != 'cpu' and torch.cuda.is_available()
-            device = torch.device('cuda' if use_gpu else 'cpu')
-            result = Result(run, environment=environment(device), error=reason)
+            known = environment(self._device)
+            result = Result(run, environment=known, error=reason)
         wall = round(time.perf_counter() - start, 1)
         result.environment['wall_seconds'] = wall  # since it began or went on
         self.store.save(result)
@@ -475,13 +474,14 @@ class Experiment:
         seconds: float,
     ) -> Result:
         """Return what a trained model gives, and keep its embeddings."""
+        model.to(self._device)  # Lightning leaves it on the CPU
         result = Result(
             run,
             val=evaluate(model, data, 'val', view=keep),
             history=history,
             epochs=round(history[-1]['epoch']) if history else 0,
             seconds=round(seconds, 1),
-            environment=environment(self._device_of(model)),
+            environment=environment(self._device),
         )
         if self.test:
             keeps = [keep] if run.method.kind == 'teacher' else None
@@ -513,10 +513,10 @@ class Experiment:
     def _saves(self, run: Run) -> bool:
         return self.save and run.method.kind in ('base', 'student')
 
-    @staticmethod
-    def _device_of(model: nn.Module) -> torch.device:
-        parameters = model.parameters()
-        return next((p.device for p in parameters), torch.device('cpu'))
+    @property
+    def _device(self) -> torch.device:
+        use_gpu = self.device != 'cpu' and torch.cuda.is_available()
+        return torch.device('cuda' if use_gpu else 'cpu')
 
     # Teachers ###############################################################
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pyg_ckd import __version__
+from pyg_ckd._version import __version__
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.plain import check_kinds, kinds_of
 

@@ -189,6 +189,10 @@ def _batches(task: Recommendation, num: int) -> list[Batch]:
     """Draw training triples, in batches of the size that is trained with."""
     loader = task.train_dataloader()
     place = torch.randint(len(loader.keys), (num,), device=loader.keys.device)
+    if loader.units is not None:  # As likely as they are in training.
+        end = loader.units.cumsum(0)
+        point = torch.randint(int(end[-1]), (num,), device=end.device)
+        place = torch.searchsorted(end, point, right=True)
     user = loader.keys[place] // loader.num_items
     pos = loader.keys[place] % loader.num_items
     triples = (user, pos, loader.negatives(user))

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, warm_items
+from pyg_ckd.kernels.units import UNIT, as_units
 from pyg_ckd.objectives._precise import precise
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
@@ -29,21 +30,22 @@ class Softmax(Objective):
 
     where :math:`\mathcal{N}` is one of
 
-    * ``"all"``: all items. This is the multinomial likelihood: other items
-      that the user is known to like are among :math:`\mathcal{N}`. It takes
-      memory for :math:`B |\mathcal{I}|` scores.
+    * ``"all"``: all items, except cold ones. This is the multinomial
+      likelihood: other items that the user is known to like are among
+      :math:`\mathcal{N}`. It takes memory for :math:`B |\mathcal{I}|` scores.
     * a number :math:`n`: so many items, drawn uniformly without replacement in
       each step, for the whole batch; the sampled softmax of the `"On Using
       Very Large Target Vocabulary for Neural Machine Translation"
       <https://arxiv.org/abs/1412.2007>`_ paper. With :math:`n \geq
-      |\mathcal{I}|` it is ``"all"``.
+      |\mathcal{I}|` it is ``"all"``. No cold item is drawn.
     * ``"batch"``: the preferred items of the batch, as often as they occur;
       where several processes train together, of the batches of all.
       Popular items occur more often, which is corrected for as in the
       `"Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
       Recommendations" <https://doi.org/10.1145/3298689.3346996>`_ paper:
       :math:`z_{uj} = s(u, j) / \tau - \log p_j` with :math:`p_j` the share of
-      the item among training interactions.
+      the item among training interactions, by their weights where they have
+      some.
 
     Item :math:`i` itself counts once in any case, and nothing else is taken
     out of :math:`\mathcal{N}`. The drawn item of a triple is not used.
@@ -112,20 +114,31 @@ class Softmax(Objective):
     def _drawn(self, step: Step) -> tuple[Tensor, Tensor]:
         """Return items and their embeddings, ``[N]`` and ``[N, d]``."""
         user = step.batch[0]
-        size = step.data['item'].num_nodes
+        warm = warm_items(step.data)
+        size = step.data['item'].num_nodes if warm is None else len(warm)
         if isinstance(self.negatives, int) and self.negatives < size:
             index = torch.randperm(size, device=user.device)
             index = index[: self.negatives]
-            # Those of the users are known:
-            _, item = step.views.embedding(user=user[:0], item=index)
-        else:
+        elif warm is None:
             index = torch.arange(size, device=user.device)
             _, item = step.views.embedding(user=user[:0])
+            return index, precise(item)
+        else:
+            index = torch.arange(size, device=user.device)
+        index = index if warm is None else warm[index]
+        # Those of the users are known:
+        _, item = step.views.embedding(user=user[:0], item=index)
         return index, precise(item)
 
 
 def _log_count(step: Step, item: Tensor) -> Tensor:
     """Return the logarithm of the items' interactions; 0 if there are none."""
-    size = step.data['item'].num_nodes
-    count = torch.bincount(step.data[RATES].edge_index[1], minlength=size)
-    return count[item].clamp(min=1).log()
+    size, rates = step.data['item'].num_nodes, step.data[RATES]
+    if 'edge_weight' not in rates:
+        count = torch.bincount(rates.edge_index[1], minlength=size)
+        return count[item].clamp(min=1).log()
+    # Whole numbers have the same sum in any order, on any device:
+    units = as_units(rates.edge_weight)
+    total = torch.zeros(size, dtype=torch.long, device=units.device)
+    total.index_add_(0, rates.edge_index[1], units)
+    return (total[item].clamp(min=1).double() / UNIT).log()

@@ -9,6 +9,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._version import __version__
 from pyg_ckd.graph import RATES, check, feature_scales
 from pyg_ckd.nn.door import as_recommender, module_of
 from pyg_ckd.ranking import evaluate
@@ -24,7 +25,7 @@ from pyg_ckd.serving.served import Served
 
 WEIGHTS, EMBEDDINGS, INTERACTIONS, *LISTS = FILES
 #: Packages whose versions are recorded.
-PACKAGES = ('pyg_ckd', 'torch', 'torch_geometric')
+PACKAGES = ('torch', 'torch_geometric')
 
 
 def save(
@@ -90,7 +91,10 @@ def save(
                 ],
                 'data': served.about['data'],
                 'metrics': _metrics(model, data),
-                'versions': {name: version(name) for name in PACKAGES},
+                'versions': {
+                    'pyg_ckd': __version__,
+                    **{name: version(name) for name in PACKAGES},
+                },
             },
         )
 

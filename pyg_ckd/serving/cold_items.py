@@ -80,7 +80,8 @@ class ColdItems:
         place = torch.full((num_items,), -1)
         place[cold] = torch.arange(len(cold))
         warm = _without(data, cold)
-        pairs = [data[RATES].get(name) for name in ('edge_index', *LABELS)]
+        pairs = [data[RATES].get(name) for name in LABELS]
+        pairs.append(_to_predict(data))
         every = torch.cat([p for p in pairs if p is not None], dim=1)
         user, item = every.unique(dim=1)
         trained = torch.zeros(data['user'].num_nodes, dtype=torch.bool)
@@ -145,6 +146,13 @@ class ColdItems:
         return f'ColdItems({num_cold} of {num_items} items)'
 
 
+def _to_predict(data: HeteroData) -> Tensor:
+    """Return the training interactions of the largest weight."""
+    pairs: Tensor = data[RATES].edge_index
+    weight = data[RATES].get('edge_weight')
+    return pairs if weight is None else pairs[:, weight == 1]
+
+
 def _without(data: HeteroData, cold: Tensor) -> HeteroData:
     """Return a graph without some items, and without item graphs."""
     num_items = data['item'].num_nodes
@@ -162,6 +170,9 @@ def _without(data: HeteroData, cold: Tensor) -> HeteroData:
         elif isinstance(value, list):
             rows = kept.nonzero().flatten().tolist()
             warm['item'][name] = [value[row] for row in rows]
+    if 'edge_weight' in data[RATES]:
+        is_warm = kept[data[RATES].edge_index[1]]
+        warm[RATES].edge_weight = data[RATES].edge_weight[is_warm]
     for name in ('edge_index', *LABELS):
         pairs = data[RATES].get(name)
         if pairs is not None:

@@ -178,6 +178,8 @@ def _with_items(
         known = item.original_id
         new = known.max() + 1 + torch.arange(num_new, device=known.device)
         grown['item'].original_id = torch.cat([known, new])
+    if 'cold' in item:
+        grown['item'].cold = torch.cat([item.cold, item.cold.new_ones(num_new)])
     _check_each_once(grown['item'].get('name'))
     masks = _masks(data, has, num_new)
     for m in wanted:

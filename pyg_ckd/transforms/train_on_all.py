@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
@@ -19,6 +20,7 @@ class TrainOnAll(BaseTransform):
     epochs, ``fit(task, max_epochs=chosen.best_epoch, eval_every=None)``.
 
     Ratings and times, which a graph knows for training alone, are left out.
+    Weights stay: what is held out has the largest, 1.
     It comes before transforms that build graphs from interactions, such as
     :class:`~pyg_ckd.transforms.CoOccurrence`. The input is not changed.
 
@@ -48,10 +50,30 @@ class TrainOnAll(BaseTransform):
                 )
         rates, num_items = data[RATES], data['item'].num_nodes
         keys = owned_keys(data)
+        weight = _weights(data, keys)
         for name in [*rates.keys()]:
             del rates[name]
         rates.edge_index = torch.stack([keys // num_items, keys % num_items])
+        if weight is not None:
+            rates.edge_weight = weight
         data.split = 'all for training'
         if RATED_BY in data.edge_types:
             data[RATED_BY].edge_index = rates.edge_index.flip(0)
         return check(data)
+
+
+def _weights(data: HeteroData, keys: Tensor) -> Tensor | None:
+    """Return the largest weight of each pair, ``None`` if all are alike.
+
+    Args:
+        data: The graph, before its interactions are put together.
+        keys: The sorted keys ``user * num_items + item`` of all interactions.
+    """
+    rates = data[RATES]
+    if 'edge_weight' not in rates:
+        return None
+    user, item = rates.edge_index
+    place = torch.searchsorted(keys, user * data['item'].num_nodes + item)
+    weight = rates.edge_weight.new_zeros(len(keys))
+    weight = weight.scatter_reduce(0, place, rates.edge_weight, 'amax')
+    return weight.masked_fill(weight == 0, 1)

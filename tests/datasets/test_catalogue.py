@@ -22,6 +22,8 @@ from pyg_ckd.datasets.catalogue import Catalogue
 from pyg_ckd.datasets.features.image_encoder import ImageEncoder
 from pyg_ckd.datasets.features.new_items import NewItems
 from pyg_ckd.datasets.features.text_encoder import TextEncoder
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.graph import RATED_BY, RATES, check
 from pyg_ckd.nn import VBPR
@@ -122,17 +124,32 @@ def npy(array: object) -> bytes:
 
 
 def open_catalogue(root: Path, **kwargs: object) -> Catalogue:
-    """Open `sales.csv`, and `items.csv` if it exists, without a core."""
-    items = root / 'items.csv'
+    """Open `sales.csv`, and `items.csv` if it exists, without a core.
+
+    Columns are those of the tables, `item` of both.
+    """
+    path = root / 'items.csv'
+    source = kwargs.pop('items', path if path.exists() else None)
+    columns = {
+        name: {key: kwargs[key] for key in keys if key in kwargs}
+        for name, keys in {
+            'sales': ('user', 'item', 'rating', 'time'),
+            'items': ('item', 'title', 'text', 'image'),
+        }.items()
+    }
+    items = None if source is None else ItemTable(source, **columns['items'])
     options = {
-        'items': items if items.exists() else None,
+        'items': items,
         'k_core': 1,
-        'split': 'random' if 'time_column' not in kwargs else 'leave_one_out',
+        'split': 'leave_one_out' if 'time' in kwargs else 'random',
         'text_encoder': BagOfWords(),
         'image_encoder': MeanColour(),
     }
+    known = {key for keys in columns.values() for key in keys}
+    rest = {key: value for key, value in kwargs.items() if key not in known}
     sales = root / 'sales.csv'
-    return Catalogue(root / 'saved', sales, **{**options, **kwargs})
+    table = InteractionTable(sales, **columns['sales'])
+    return Catalogue(root / 'saved', table, **{**options, **rest})
 
 
 def error_of(root: Path, **kwargs: object) -> str:
@@ -186,9 +203,9 @@ def test_catalogue(tmp_path):
     dataset = open_catalogue(
         tmp_path,
         images=folder,
-        rating_column='stars',
-        time_column='when',
-        template='{title} {brand}',
+        rating='stars',
+        time='when',
+        text='{title} {brand}',
     )
     assert str(dataset) == f"Catalogue('{tmp_path / 'sales.csv'}')"
     assert len(dataset) == 1
@@ -256,13 +273,16 @@ def test_catalogue_reads_tables(tmp_path, kind):
 
     dataset = Catalogue(
         tmp_path / 'saved',
-        tmp_path / f'sales.{kind}',
-        tmp_path / f'items.{kind}',
-        user_column='Customer',
-        item_column='Product',
-        rating_column='Score',
-        time_column='Day',
-        template='{Full name}',
+        InteractionTable(
+            tmp_path / f'sales.{kind}',
+            user='Customer',
+            item='Product',
+            rating='Score',
+            time='Day',
+        ),
+        ItemTable(
+            tmp_path / f'items.{kind}', item='Product', text='{Full name}'
+        ),
         text_encoder=BagOfWords(),
         k_core=2,
         split='leave_one_out',
@@ -329,7 +349,7 @@ def test_catalogue_keeps_the_core(tmp_path_factory, pairs, k):
 
 
 def test_catalogue_reads_texts(shop):
-    dataset = open_catalogue(shop, template='{item}: {title}, by {brand}')
+    dataset = open_catalogue(shop, text='{item}: {title}, by {brand}')
     x, has = dataset[0]['item'].x_text, dataset[0]['item'].get('has_text')
     # The item itself is always known, so that no text is empty:
     assert has is None
@@ -341,7 +361,7 @@ def test_catalogue_reads_texts(shop):
 
 def test_catalogue_has_no_text_of_unknown_items(shop):
     write(shop, items='item,title\npot,A pot\nmug,\n')
-    dataset = open_catalogue(shop, template='A {title}')
+    dataset = open_catalogue(shop, text='A {title}')
     has = dict(zip(dataset.items, dataset[0]['item'].has_text, strict=True))
     assert has == {'cup': False, 'jar': False, 'mug': False, 'pot': True}
 
@@ -383,7 +403,7 @@ def test_catalogue_reads_names_of_pictures(shop):
             'jar.png': picture((9, 9, 9)),
         },
     )
-    dataset = open_catalogue(shop, images=images, image_column='photo')
+    dataset = open_catalogue(shop, images=images, image='photo')
     data = dataset[0]
     assert dataset.items == ['cup', 'jar', 'mug', 'pot']
     assert data['item'].has_image.tolist() == [True, False, True, True]
@@ -397,7 +417,7 @@ def test_catalogue_reads_names_of_pictures(shop):
 def test_catalogue_shares_pictures(shop):
     write(shop, items='item,photo\ncup,p.png\nmug,p\npot,\n')
     images = write_files(shop, {'p.png': picture((255, 255, 0))})
-    data = open_catalogue(shop, images=images, image_column='photo')[0]
+    data = open_catalogue(shop, images=images, image='photo')[0]
     assert data['item'].has_image.tolist() == [True, False, True, False]
     assert data['item'].x_image.tolist() == [[1, 1, 0]] * 4
 
@@ -531,7 +551,7 @@ def test_catalogue_skips_repeated_rows_of_items(shop):
     twice = ITEMS + 'pot,Another pot,,\n,Nothing,,\n'
     write(shop, items=twice)
     np.save(shop / 'all.npy', np.arange(7.0).reshape(7, 1))
-    options = {'template': '{title}', 'features': {'audio': shop / 'all.npy'}}
+    options = {'text': '{title}', 'features': {'audio': shop / 'all.npy'}}
     assert "items.csv', row 6 below the header" in error_of(shop, **options)
 
     with pytest.warns(UserWarning, match=r"items.csv': 2 invalid rows skipped"):
@@ -547,8 +567,8 @@ def test_catalogue_skips_repeated_rows_of_items(shop):
         (',cup,1,1', {}, "user is '', expected an id"),
         ('eve,,1,1', {}, "item is '', expected an id"),
         ('ann,cup,1,1', {}, "item is 'cup', expected an item that this user"),
-        ('eve,cup,x,1', {'rating_column': 'stars'}, "stars is 'x'"),
-        ('eve,cup,1,x', {'time_column': 'when'}, "when is 'x'"),
+        ('eve,cup,x,1', {'rating': 'stars'}, "stars is 'x'"),
+        ('eve,cup,1,x', {'time': 'when'}, "when is 'x'"),
     ],
 )
 def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
@@ -556,7 +576,7 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
     error = error_of(tmp_path, **options)
     assert f"sales.csv', row 7 below the header: {expected}" in error
 
-    options = {'time_column': 'when', **options, 'skip_invalid': True}
+    options = {'time': 'when', **options, 'skip_invalid': True}
     with pytest.warns(UserWarning, match=r"sales.csv': 1 invalid row skipped"):
         skipped = open_catalogue(tmp_path, **options)
     with warnings.catch_warnings():
@@ -572,34 +592,23 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
         ({'k_core': 12}, 'no user and item have 12 interactions'),
         ({'split': 'best'}, "(got 'best')"),
         ({'split': 'time'}, 'needs the time of each interaction'),
-        ({'user_column': 'who'}, "no column 'who' (it has 'user', 'item', 's"),
+        ({'user': 'who'}, "no column 'who' (it has 'user', 'item', 's"),
         (
-            {'item_column': 'what'},
+            {'item': 'what'},
             "no column 'what' (it has 'user', 'item', 's",
         ),
-        ({'template': '{name}'}, "items.csv' has no column 'name' (it has 'it"),
-        ({'template': 'text'}, 'A template needs fields in braces'),
-        ({'template': ''}, 'A template needs fields in braces'),
-        (
-            {'template': '{title}', 'items': None},
-            "'template' needs 'items' (got '{title}')",
-        ),
-        (
-            {'title_column': 'title', 'items': None},
-            "'title_column' needs 'items' (got 'title')",
-        ),
-        ({'title_column': 'name'}, "items.csv' has no column 'name'"),
-        (
-            {'image_column': 'photo', 'items': None},
-            "'image_column' needs 'items' (got 'photo')",
-        ),
-        ({'image_column': 'photo'}, "'image_column' needs 'images'"),
+        ({'text': '{name}'}, "items.csv' has no column 'name' (it has 'it"),
+        ({'text': 'text'}, 'A template needs fields in braces'),
+        ({'text': ''}, 'A template needs fields in braces'),
+        ({'title': 'name'}, "items.csv' has no column 'name'"),
+        ({'image': 'photo'}, "'image' of 'items' needs 'images'"),
+        ({'cold_items': True, 'items': None}, "'cold_items' needs 'items'"),
         (
             {'features': {'audio': 'all.NPY'}, 'items': None},
             "'features' needs 'items' (got ['all.NPY'])",
         ),
         (
-            {'features': {'text': 'all.npy'}, 'template': '{title}'},
+            {'features': {'text': 'all.npy'}, 'text': '{title}'},
             "the modality 'text', which is that of texts or pictures",
         ),
         (
@@ -620,16 +629,18 @@ def test_catalogue_refuses_arguments(shop, options, expected):
 
 
 @pytest.mark.parametrize(
-    'options', [{'k_core': 0}, {'template': 'text'}, {'image_column': 'a'}]
+    ('items', 'options'),
+    [({}, {'k_core': 0}), ({'text': 'text'}, {}), ({'image': 'a'}, {})],
 )
-def test_catalogue_checks_arguments_before_files(tmp_path, options):
-    with pytest.raises(ValueError, match=r'k_core|template|image_column'):
-        Catalogue(tmp_path, 'no/sales.csv', 'no/items.csv', **options)
+def test_catalogue_checks_arguments_before_files(tmp_path, items, options):
+    with pytest.raises(ValueError, match=r'k_core|template|image'):
+        table = ItemTable('no/items.csv', **items)
+        Catalogue(tmp_path, 'no/sales.csv', table, **options)
 
 
 def test_catalogue_names_missing_columns_of_pictures(shop):
     images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
-    error = error_of(shop, images=images, image_column='file')
+    error = error_of(shop, images=images, image='file')
     assert "items.csv' has no column 'file'" in error
 
 
@@ -638,10 +649,11 @@ def test_catalogue_refuses_missing_sales(tmp_path):
 
 
 def test_catalogue_refuses_modalities_without_items(shop):
-    write(shop, items='item,title\ntea,Tea\n')
-    assert "No item has the modality 'text'" in error_of(
-        shop, template='{title}'
-    )
+    write(shop, items='item,title\ncup,\ntea,Tea\n')
+    with pytest.warns(UserWarning, match='3 of 4 sold items have no row'):
+        error = error_of(shop, text='{title}')
+    assert "No item has the modality 'text'" in error
+    write(shop, items=ITEMS)
     files = write_files(shop, {'tea.npy': npy([1]), 'tea.png': b''})
     error = error_of(shop, features={'audio': files})
     assert "No item has the modality 'audio'" in error
@@ -662,7 +674,7 @@ def test_catalogue_splits_by_time(tmp_path, split):
     # Both the order of the rows and that of the texts are another one.
     days = [f'ann,i{day},2024-{day:02}-01\n' for day in (12, *range(1, 12))]
     write(tmp_path, sales=f'user,item,day\n{"".join(days)}')
-    dataset = open_catalogue(tmp_path, split=split, time_column='day')
+    dataset = open_catalogue(tmp_path, split=split, time='day')
     label = {item: label for _, item, label in edges(dataset)}
     assert label.pop('i12') == 'test'
     assert label.pop('i11') == 'validation'
@@ -694,7 +706,7 @@ def test_catalogue_encodes_contents_once(shop):
         dataset = open_catalogue(
             shop,
             images=images,
-            **{'template': '{title}', **kwargs},
+            **{'text': '{title}', **kwargs},
             text_encoder=text,
             image_encoder=image,
         )
@@ -723,7 +735,7 @@ def test_catalogue_encodes_contents_once(shop):
     assert num_encoded(dim=8) == (2, 0)
     assert num_encoded(scale=2) == (0, 3)
     texts['cup'] = 'Acme'
-    assert num_encoded(template='{brand}') == (1, 0)
+    assert num_encoded(text='{brand}') == (1, 0)
 
 
 class Broken:
@@ -757,7 +769,7 @@ class Broken:
 )
 def test_catalogue_refuses_what_encoders_return(shop, x, expected):
     images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
-    error = error_of(shop, template='{title}', text_encoder=Broken(x))
+    error = error_of(shop, text='{title}', text_encoder=Broken(x))
     assert f"The encoder of 'text' {expected}" in error
     error = error_of(shop, images=images, image_encoder=Broken(x))
     assert f"The encoder of 'image' {expected}" in error
@@ -772,15 +784,13 @@ def test_catalogue_saves_nothing_if_an_encoder_fails(shop):
         open_catalogue(
             shop,
             images=images,
-            template='{title}',
+            text='{title}',
             text_encoder=Broken(fail),
         )
     assert leftovers(shop) == []
     # What has been encoded before the failure is kept:
     encoder = MeanColour()
-    open_catalogue(
-        shop, images=images, template='{title}', image_encoder=encoder
-    )
+    open_catalogue(shop, images=images, text='{title}', image_encoder=encoder)
     assert encoder.num_encoded == 0
 
 
@@ -828,9 +838,9 @@ def test_catalogue_naive(tmp_path, k_core):
     dataset = open_catalogue(
         tmp_path,
         images=images,
-        template='{title}',
-        rating_column='stars',
-        time_column='when',
+        text='{title}',
+        rating='stars',
+        time='when',
         k_core=k_core,
     )
     data = dataset[0]
@@ -888,18 +898,19 @@ def test_catalogue_warns_of_items_without_a_row(shop):
     upper = ITEMS.replace('cup,', 'CUP,').replace('mug,', 'Mug,')
     write(shop, items=upper.replace('jar,', 'vase,'))
     with pytest.warns(UserWarning) as caught:
-        dataset = open_catalogue(shop, template='{title}')
+        dataset = open_catalogue(shop, text='{title}')
     assert messages(caught) == [
         f"3 of 4 sold items have no row in '{shop / 'items.csv'}', such as "
-        f"'cup'; 2 of them would be found in another letter case, such as "
-        f"'CUP': write ids in the same way in both tables"
+        f"'cup' and 'jar', and 4 of its 5 items are none of these, such as "
+        f"'CUP' and 'Mug'; 2 of them would be found in another letter case, "
+        f"such as 'CUP': write ids in the same way in both tables"
     ]
     with warnings.catch_warnings():  # Once, and not if all have a row.
         warnings.simplefilter('error')
-        open_catalogue(shop, template='{title}')
+        open_catalogue(shop, text='{title}')
         assert dataset[0]['item'].has_text.tolist() == [False] * 3 + [True]
         write(shop, items=ITEMS)
-        open_catalogue(shop, template='{title}')
+        open_catalogue(shop, text='{title}')
         open_catalogue(shop, items=None)
 
 
@@ -930,9 +941,9 @@ def test_catalogue_keeps_the_earliest_of_repeated_purchases(tmp_path, order):
     others = [f'ann,i{day},4,2025-02-{day:02}' for day in range(1, 6)]
     rows = '\n'.join([*(rows[i] for i in order), *others])
     write(tmp_path, sales=f'user,item,stars,day\n{rows}\n')
-    options = {'rating_column': 'stars', 'skip_invalid': True}
+    options = {'rating': 'stars', 'skip_invalid': True}
     with pytest.warns(UserWarning, match='2 repeat a user and item'):
-        dataset = open_catalogue(tmp_path, time_column='day', **options)
+        dataset = open_catalogue(tmp_path, time='day', **options)
     rates = dataset[0][RATES]
     at = rates.edge_index[1] == dataset.items.index('cup')
     assert rates.time[at].tolist() == [1735689600]  # 1 January 2025
@@ -967,7 +978,7 @@ def test_catalogue_takes_encoders_that_return_arrays(shop):
     images = write_files(
         shop, {f'{n}.png': picture(c) for n, c in COLOURS.items()}
     )
-    options = {'images': images, 'template': '{title}'}
+    options = {'images': images, 'text': '{title}'}
     expected = open_catalogue(shop, **options)[0]['item']
     item = open_catalogue(
         shop,
@@ -986,16 +997,16 @@ def test_catalogue_has_titles(shop):
         items=ITEMS.replace('lid,A lid', 'lid,A  lid').replace('pot,', 'Pot,'),
     )
     with pytest.warns(UserWarning, match='1 of 4 sold items has no row'):
-        data = open_catalogue(shop, title_column='title')[0]
+        data = open_catalogue(shop, title='title')[0]
     # The jar and the mug have no title, the pot has no row:
     assert data['item'].title == ['A red  cup', 'jar', 'mug', 'pot']
     assert 'title' not in open_catalogue(shop)[0]['item']
-    assert open_catalogue(shop, title_column='brand')[0]['item'].title == [
+    assert open_catalogue(shop, title='brand')[0]['item'].title == [
         *('Acme', 'jar', 'Acme', 'pot')
     ]
     with warnings.catch_warnings():  # As it was saved:
         warnings.simplefilter('error')
-        again = open_catalogue(shop, title_column='title')[0]
+        again = open_catalogue(shop, title='title')[0]
     assert again['item'].title == data['item'].title
     check(data)
 
@@ -1004,7 +1015,7 @@ def test_catalogue_shows_titles(shop):
     images = write_files(
         shop, {f'{n}.png': picture(c) for n, c in COLOURS.items()}
     )
-    data = open_catalogue(shop, images=images, title_column='title')[0]
+    data = open_catalogue(shop, images=images, title='title')[0]
     served = Served.from_model(VBPR.from_data(data, dim=4), data)
     assert served.title(served.items.find('cup')) == 'A red  cup'
 
@@ -1025,7 +1036,7 @@ def test_catalogue_reads_files_named_on_a_mac(tmp_path, item, name, archive):
     images = write_files(
         tmp_path, {f'{name}.png': picture((255, 0, 0))}, archive
     )
-    for options in ({}, {'image_column': 'photo'}):
+    for options in ({}, {'image': 'photo'}):
         item_store = open_catalogue(tmp_path, images=images, **options)[0][
             'item'
         ]
@@ -1079,7 +1090,7 @@ def test_encode_new_is_what_the_catalogue_has(tmp_path, archive):
     }
     images = write_files(tmp_path, files, archive)
     dataset = open_catalogue(
-        tmp_path, images=images, template='{title}, {brand}: {title}'
+        tmp_path, images=images, text='{title}, {brand}: {title}'
     )
     item = dataset[0]['item']
     with warnings.catch_warnings():
@@ -1103,7 +1114,7 @@ def test_encode_new_is_what_the_catalogue_has(tmp_path, archive):
 
 def test_encode_new_keeps_the_order_of_the_table(shop):
     write(shop, new='item,title\nz,Z\na,A\nm,M\n')
-    dataset = open_catalogue(shop, template='{title}')
+    dataset = open_catalogue(shop, text='{title}')
     new = dataset.encode_new(shop / 'new.csv')
     assert new.name == ['z', 'a', 'm']
     assert new.features['text'].equal(BagOfWords()(['Z', 'A', 'M']))
@@ -1125,8 +1136,8 @@ def test_encode_new_uses_all_columns_and_modalities(shop):
     dataset = open_catalogue(
         shop,
         images=images,
-        image_column='photo',
-        title_column='title',
+        image='photo',
+        title='title',
         features={'video': shop / 'all.npy', 'audio': shop / 'sound'},
     )
     # A matrix, or a folder, whatever the catalogue has:
@@ -1169,7 +1180,7 @@ def test_encode_new_uses_all_columns_and_modalities(shop):
 def test_encode_new_of_items_that_lack_a_modality(shop):
     images = write_files(shop, {'cup.png': picture(COLOURS['cup'])})
     write(shop, new='item,title\ntea,\njam,\n')
-    dataset = open_catalogue(shop, images=images, template='{title}')
+    dataset = open_catalogue(shop, images=images, text='{title}')
     with pytest.warns(UserWarning, match='No new item has') as caught:
         new = dataset.encode_new(shop / 'new.csv', images)
     assert [message.split("'")[1] for message in messages(caught)] == [
@@ -1186,8 +1197,8 @@ def test_encode_new_skips_invalid_rows_if_the_catalogue_does(shop):
     write(shop, new='item,title\ntea,Tea\n,Lost\ntea,Again\njam,Jam\n')
     path = shop / 'new.csv'
     with pytest.raises(ValueError, match=r"new.csv', row 2 below the header"):
-        open_catalogue(shop, template='{title}').encode_new(path)
-    dataset = open_catalogue(shop, template='{title}', skip_invalid=True)
+        open_catalogue(shop, text='{title}').encode_new(path)
+    dataset = open_catalogue(shop, text='{title}', skip_invalid=True)
     with pytest.warns(UserWarning, match='2 invalid rows .*1 repeats an item'):
         new = dataset.encode_new(path)
     assert new.name == ['tea', 'jam']
@@ -1249,7 +1260,7 @@ def test_encode_new_refuses(shop, monkeypatch, new, options, expected):
         shop,
         images=images,
         features={'audio': shop / 'all.npy'},
-        template='{title}',
+        text='{title}',
     )
     given = {'images': images, 'features': {'audio': 'new.npy'}, **options}
     with (
@@ -1263,7 +1274,7 @@ def test_encode_new_refuses(shop, monkeypatch, new, options, expected):
 
 def test_encode_new_refuses_what_the_catalogue_has_not(shop):
     write(shop, new='item,title\ntea,Tea\n')
-    dataset = open_catalogue(shop, template='{title}')
+    dataset = open_catalogue(shop, text='{title}')
     with pytest.raises(ValueError, match='but the catalogue has no pictures'):
         dataset.encode_new(shop / 'new.csv', shop)
     with pytest.raises(FileNotFoundError, match=r"no file '.*other.csv'"):
@@ -1290,7 +1301,8 @@ def test_encode_new_passes_over_files_of_others(shop):
     with pytest.warns(UserWarning) as caught:
         dataset = open_catalogue(shop, images=folder, features={'rgb': folder})
     assert [message.split('; ')[0] for message in messages(caught)] == [
-        f"'{folder}': 1 of 4 files belong to no item, such as 'tea.{ending}'"
+        f"'{folder}': 1 of 4 files belong to no item, such as 'tea.{ending}', "
+        f"and 1 of 4 items has none, such as 'jar'"
         for ending in ('png', 'npy')
     ]
     with warnings.catch_warnings():
@@ -1303,7 +1315,7 @@ def test_encode_new_reads_the_cache(shop):
     write(shop, new='item,title\ntea,Tea\n')
     encoder = BagOfWords()
     for num_encoded in (3, 3):  # Of two texts and a new one.
-        dataset = open_catalogue(shop, template='{title}', text_encoder=encoder)
+        dataset = open_catalogue(shop, text='{title}', text_encoder=encoder)
         dataset.encode_new(shop / 'new.csv')
         assert encoder.num_encoded == num_encoded
 
@@ -1325,10 +1337,10 @@ def test_catalogue_of_films(tmp_path, shared):
         tmp_path,
         items=folder / 'items.tsv',
         images=folder / 'posters_128x192.zip',
-        item_column='itemID',
-        time_column='position',
-        image_column='movielens_id',
-        template='{title}. {genres}. {plot}',
+        item='itemID',
+        time='position',
+        image='movielens_id',
+        text='{title}. {genres}. {plot}',
         k_core=5,
         text_encoder=BagOfWords(64),
     )

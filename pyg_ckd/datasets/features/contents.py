@@ -19,3 +19,6 @@ class Contents(NamedTuple):
     modalities: Iterable[Modality]
     #: What people call the items, where that is known.
     titles: list[str] | None = None
+    #: The items, those that were asked for and then others that nobody has
+    #: bought, if there are such.
+    items: list[str] | None = None

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.regular_file import open_regular
-from pyg_ckd.datasets.raw.spelling import likely_spelling, nfc
+from pyg_ckd.datasets.raw.spelling import likely_spelling, nfc, two_of
 from pyg_ckd.datasets.raw.zip_member import unpacked
 
 #: Bytes that are unpacked at once. LZMA makes some megabytes of them.
@@ -90,18 +90,35 @@ class ItemFiles:
     def __contains__(self, item: str) -> bool:
         return nfc(item) in self.names
 
-    def warn_of_others(self, items: Collection[str]) -> None:
-        """Warn of files that belong to none of the items that there are."""
-        others = self.names.keys() - set(map(nfc, items))
-        if others:
-            likely = likely_spelling(others, items)
-            warnings.warn(
-                f"'{self.path}': {len(others)} of {len(self.names)} files "
-                f"belong to no item, such as '{self.names[min(others)]}'; a "
-                f'file is named after the id of its item'
-                f'{likely and f"; {likely}"}',
-                stacklevel=2,
+    def compare_ids(
+        self, items: Collection[str], known: Collection[str] = ()
+    ) -> None:
+        """Warn of files of no item, and of items that seem to miss theirs.
+
+        Args:
+            items: The items whose files are wanted.
+            known: All items that there are. Where that is not known, files of
+                others are passed over, unless items are found among them in
+                another spelling.
+        """
+        others = self.names.keys() - set(map(nfc, known or items))
+        missing = [item for item in items if item not in self]
+        likely = likely_spelling(missing, others)
+        if not others or not (known or likely):
+            return
+        text = (
+            f"'{self.path}': {len(others)} of {len(self.names)} files belong "
+            f'to no item, such as '
+            f'{two_of([self.names[item] for item in others])}'
+        )
+        if missing:
+            has = 'has' if len(missing) == 1 else 'have'
+            text += (
+                f', and {len(missing)} of {len(items)} items {has} none, such '
+                f'as {two_of(missing)}'
             )
+        text += '; a file is named after the id of its item'
+        warnings.warn(f'{text}{likely and f"; {likely}"}', stacklevel=2)
 
     def warn_of_missing(self, names: Collection[str]) -> None:
         """Warn of files that are named, and are not there."""

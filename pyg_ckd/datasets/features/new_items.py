@@ -22,5 +22,5 @@ class NewItems:
     #: Which items have a modality, Booleans ``[num_new]``, for those that some
     #: of them lack.
     has: dict[str, Tensor]
-    #: The titles of the items, if the catalogue has a ``title_column``.
+    #: The titles of the items, if those of the catalogue have titles.
     title: list[str] | None = None

@@ -32,7 +32,7 @@ def read_vectors(
         path: A folder or zip archive of files ``<item>.npy``.
         items: The items to look for.
         ids: All items that there are, if it is known; a file of none of them
-            is warned of.
+            is warned of, see :meth:`ItemFiles.compare_ids`.
         limits: The most bytes of a file, and of an archive, unpacked.
             (default: ``Limits()``)
 
@@ -46,8 +46,7 @@ def read_vectors(
             or larger than the limits, or two have different lengths.
     """
     files = ItemFiles(path, {'.npy'}, limits)
-    if ids:
-        files.warn_of_others(ids)
+    files.compare_ids(items, ids)
     has = [item in files for item in items]
     known = [item for item in items if item in files]
     vectors = [_read_vector(files, item) for item in known]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pyg_ckd.datasets.formats.row_numbers import HEADER, PLAIN
 from pyg_ckd.datasets.formats.shop_tables import check_items
 
 _NUMBER = re.compile('[0-9]{1,18}')  # Which fits 64 bits.
@@ -53,7 +54,7 @@ def read_titles(
         raise ValueError(f"'{path}' has no titles; get it anew")
     is_number = table['item'].str.fullmatch(_NUMBER.pattern)
     table['item'] = table['item'].where(is_number, '')
-    check_items(table, path, 'item', skip_invalid, header)
+    check_items(table, path, 'item', skip_invalid, HEADER if header else PLAIN)
     table = table[table['item'] != ''].drop_duplicates('item')
     order = table['item'].map(int).sort_values(kind='stable').index
     return table.loc[order].set_index('item')

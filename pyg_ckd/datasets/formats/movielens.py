@@ -8,6 +8,7 @@ import os.path as osp
 import pandas as pd
 
 from pyg_ckd.datasets.formats.field_lines import field_lines
+from pyg_ckd.datasets.formats.row_numbers import PLAIN
 from pyg_ckd.datasets.formats.shop_tables import check_items, interactions_of
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.limits import Limits
@@ -45,7 +46,7 @@ def read_ratings(
     columns = ('user', 'film', 'stars', 'time')
     content = read_member(archive, 'ratings.dat', limits)
     table = field_lines(content, path, '::', columns, skip_invalid)
-    return interactions_of(table, path, *columns, skip_invalid, header=False)
+    return interactions_of(table, path, *columns, skip_invalid, PLAIN)
 
 
 def read_films(
@@ -72,6 +73,6 @@ def read_films(
     table = field_lines(
         content, path, '::', columns, skip_invalid, encoding='latin-1'
     )
-    check_items(table, path, 'film', skip_invalid, header=False)
+    check_items(table, path, 'film', skip_invalid, PLAIN)
     table['genres'] = table['genres'].str.replace('|', ', ', regex=False)
     return table.drop_duplicates('film').set_index('film')

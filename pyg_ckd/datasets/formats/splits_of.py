@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -9,7 +11,10 @@ from pyg_ckd.graph import RATES, check
 
 
 def splits_of(data: HeteroData) -> dict[str, Tensor]:
-    """Return the interactions of each split, none of them empty."""
+    """Return the interactions of each split, none of them empty.
+
+    They are for formats without weights, which a warning says.
+    """
     splits = {}
     for split, key in (
         ('train', 'edge_index'),
@@ -24,4 +29,11 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
             )
         splits[split] = key
     rates = check(data)[RATES]
+    if 'edge_weight' in rates:
+        warnings.warn(
+            'The format has no weights of interactions: whoever reads the '
+            "files trains on all alike. Leave out those of 'edge_weight' below "
+            '1 first, if that is not wanted',
+            stacklevel=3,
+        )
     return {split: rates[key].cpu() for split, key in splits.items()}

@@ -21,18 +21,19 @@ def graph_of_splits(
     present: Mapping[str, Tensor] | None = None,
     rating: Tensor | None = None,
     time: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> HeteroData:
     """Return the user-item graph of split interactions.
 
-    Ratings are kept for training. Times are kept for all splits: what is held
-    out has them in ``val_edge_label_time`` and ``test_edge_label_time``, for
-    :func:`~pyg_ckd.datasets.audit`.
+    Ratings and weights are kept for training. Times are kept for all splits:
+    what is held out has them in ``val_edge_label_time`` and
+    ``test_edge_label_time``, for :func:`~pyg_ckd.datasets.audit`.
 
     Args:
         user: The user of each interaction.
         item: The item of each interaction.
         label: The split of each interaction: 0 for training, 1 for validation,
-            2 for test.
+            2 for test, others for none.
         num_users: The number of users.
         num_items: The number of items.
         features: For each modality, a matrix ``[num_items, num_features]``.
@@ -40,6 +41,8 @@ def graph_of_splits(
             Booleans ``[num_items]``. (default: ``None``)
         rating: The rating of each interaction. (default: ``None``)
         time: The time of each interaction, in seconds. (default: ``None``)
+        weight: The weight of each interaction, in (0, 1]. Where all of training
+            are 1 they are left out. (default: ``None``)
 
     Raises:
         ValueError: If the graph breaks its contract, see
@@ -71,6 +74,8 @@ def graph_of_splits(
         rates.rating = rating[train]
     if time is not None:
         rates.time = time[train]
+    if weight is not None and (weight[train] < 1).any():
+        rates.edge_weight = weight[train]
     for split, value in (('val', 1), ('test', 2)):
         rates[f'{split}_edge_label_index'] = pairs[:, label == value]
         if time is not None:

@@ -33,6 +33,9 @@ class Interactions(NamedTuple):
     #: For each interaction, where known: its rating, and its time in seconds.
     rating: Tensor | None = None
     time: Tensor | None = None
+    #: For each interaction how much it counts, ``float32`` in (0, 1]; those of
+    #: weight 1 are what is to be predicted. All count alike by default.
+    weight: Tensor | None = None
 
     @classmethod
     def from_ids(
@@ -41,6 +44,7 @@ class Interactions(NamedTuple):
         item: Iterable[str],
         rating: Tensor | None = None,
         time: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Interactions:
         """Number the users and items of pairs.
 
@@ -51,10 +55,11 @@ class Interactions(NamedTuple):
             item: The item of each pair.
             rating: The rating of each pair. (default: ``None``)
             time: The time of each pair, in seconds. (default: ``None``)
+            weight: The weight of each pair, in (0, 1]. (default: ``None``)
         """
         users, user_index = _number(user)
         items, item_index = _number(item)
-        return cls(users, items, user_index, item_index, rating, time)
+        return cls(users, items, user_index, item_index, rating, time, weight)
 
     def core(self, k: int) -> Interactions:
         """Return the ``k``-core.
@@ -70,20 +75,31 @@ class Interactions(NamedTuple):
             stays = (np.bincount(user) >= k)[user]
             stays &= (np.bincount(item) >= k)[item]
             if stays.all():
-                return self._select(rows)
+                return self.select(torch.from_numpy(rows))
             user, item, rows = user[stays], item[stays], rows[stays]
 
-    def _select(self, rows: NDArray[np.int64]) -> Interactions:
-        users, user = _renumber(self.users, self.user.numpy()[rows])
-        items, item = _renumber(self.items, self.item.numpy()[rows])
-        index = torch.from_numpy(rows)
+    def select(self, rows: Tensor) -> Interactions:
+        """Return some interactions, with the users and items that they have.
+
+        Args:
+            rows: The positions of the interactions.
+
+        Example:
+            >>> Interactions.from_ids(['b', 'a'], ['x', 'y']).select(
+            ...     torch.tensor([0])
+            ... ).items
+            ['x']
+        """
+        users, user = _renumber(self.users, self.user[rows].numpy())
+        items, item = _renumber(self.items, self.item[rows].numpy())
         return Interactions(
             users,
             items,
             user,
             item,
-            None if self.rating is None else self.rating[index],
-            None if self.time is None else self.time[index],
+            None if self.rating is None else self.rating[rows],
+            None if self.time is None else self.time[rows],
+            None if self.weight is None else self.weight[rows],
         )
 
 

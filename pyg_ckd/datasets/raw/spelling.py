@@ -18,6 +18,16 @@ def nfc(name: str) -> str:
     return unicodedata.normalize('NFC', name)
 
 
+def two_of(names: Collection[str]) -> str:
+    """Return up to two names, as examples for a message.
+
+    Example:
+        >>> two_of(['cup']), two_of({'pot', 'mug', 'cup'})
+        ("'cup'", "'cup' and 'mug'")
+    """
+    return ' and '.join(map(repr, sorted(names)[:2]))
+
+
 #: In what ids may differ, and what makes them equal.
 _CHANGES: dict[str, Callable[[str], str]] = {
     'in another letter case': str.casefold,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from io import TextIOWrapper
+
+from pyg_ckd.datasets.raw.packed import open_unpacked
 
 #: Separators, and what each is called.
 _NAMES = {',': 'commas', '\t': 'tabs', ';': "';'", '|': "'|'"}
@@ -27,7 +30,7 @@ def likely_form(path: str, separator: str) -> str:
     first megabyte.
 
     Args:
-        path: The file.
+        path: The file, which may be packed by gzip.
         separator: What it should be separated by, a comma or a tab.
 
     Returns:
@@ -44,8 +47,10 @@ def likely_form(path: str, separator: str) -> str:
     """
     encoding, shown = _encoding(path)
     looks, save = [], ''
-    with open(path, encoding=encoding or 'latin-1', errors='replace') as file:
-        header = _QUOTED.sub('', file.readline(_LINE))
+    with open_unpacked(path) as file:
+        text = TextIOWrapper(file, encoding or 'latin-1', errors='replace')
+        header = _QUOTED.sub('', text.readline(_LINE))
+        text.detach()
     found = max(_NAMES, key=header.count)
     if header.count(found) > header.count(separator):
         looks.append(f'separated by {_NAMES[found]}')
@@ -61,7 +66,7 @@ def _encoding(path: str) -> tuple[str, str]:
 
     Both are empty if there is no such, or it cannot be told.
     """
-    with open(path, 'rb') as file:
+    with open_unpacked(path) as file:
         start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return 'utf-16', 'UTF-16'
@@ -88,7 +93,7 @@ def _words_of_windows(path: str) -> list[tuple[int, str]]:
     There are none if they are no Windows-1252 either.
     """
     words = []
-    with open(path, 'rb') as file:
+    with open_unpacked(path) as file:
         lines = file.read(_START).split(b'\n')
         if file.read(1):
             del lines[-1]  # Its last character may be cut.

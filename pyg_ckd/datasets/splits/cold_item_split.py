@@ -62,3 +62,8 @@ class ColdItemSplit(Split):
         of_item[order[:num]] = TEST
         of_item[order[num : 2 * num]] = VALIDATION
         return of_item[interactions.item]
+
+    def may_train(self, interactions: Interactions, label: Tensor) -> Tensor:
+        held_out = torch.zeros(len(interactions.items), dtype=torch.bool)
+        held_out[interactions.item[label != TRAIN]] = True
+        return ~held_out[interactions.item]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from numbers import Real
 from typing import Any, final
@@ -13,6 +14,7 @@ from torch import Tensor
 from pyg_ckd.datasets.raw.interactions import Interactions
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+LEFT_OUT = -1
 
 
 class Split(ABC):
@@ -46,16 +48,38 @@ class Split(ABC):
         """What the split depends on beside its arguments, such as files."""
         return None
 
+    def may_train(self, interactions: Interactions, label: Tensor) -> Tensor:
+        """Return which interactions of lower weight may be trained on.
+
+        All may, unless the split promises that training knows nothing of what
+        is held out.
+
+        Args:
+            interactions: All interactions.
+            label: The split of each, ``[num_interactions]``, where those of
+                lower weight are for training.
+
+        Returns:
+            Booleans ``[num_interactions]``.
+        """
+        return torch.ones_like(label, dtype=torch.bool)
+
     @final
     def __call__(self, interactions: Interactions) -> Tensor:
         """Return the split of each interaction, none of the three empty.
 
+        Of interactions with weights, those of weight 1 are split. The others
+        are for training, or for nothing (-1) where they may not train.
+
         Raises:
             ValueError: If the split needs times that are not known, is not an
                 integer from 0 to 2 for each interaction, or leaves nothing for
-                one of the three.
+                one of the three, or no interaction has the weight 1.
         """
-        label = _checked(self, self.label(interactions), interactions)
+        if interactions.weight is None:
+            label = _checked(self, self.label(interactions), interactions)
+        else:
+            label = self._label_heaviest(interactions, interactions.weight)
         for value, name in enumerate(('training', 'validation', 'test')):
             if not (label == value).any():
                 raise ValueError(
@@ -63,6 +87,30 @@ class Split(ABC):
                     f'another split, or another core'
                 )
         return label
+
+    def _label_heaviest(
+        self, interactions: Interactions, weight: Tensor
+    ) -> Tensor:
+        """Split the interactions of weight 1, and keep others for training."""
+        rows = (weight == 1).nonzero().flatten()
+        if len(rows) == 0:
+            raise ValueError(
+                'No interaction is left of the largest weight, which is what '
+                'is to be predicted; choose a smaller core, or leave its '
+                'weight out'
+            )
+        heaviest = interactions.select(rows)
+        label = torch.full_like(interactions.user, TRAIN)
+        label[rows] = _checked(self, self.label(heaviest), heaviest)
+        lost = (weight < 1) & ~self.may_train(interactions, label)
+        if lost.any():
+            warnings.warn(
+                f'split={self!r} leaves out {int(lost.sum())} of '
+                f'{len(label) - len(rows)} interactions of lower weight: '
+                f'training would know what is held out',
+                stacklevel=3,
+            )
+        return label.masked_fill(lost, LEFT_OUT)
 
 
 def _checked(split: Split, label: Any, interactions: Interactions) -> Tensor:

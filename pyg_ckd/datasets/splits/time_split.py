@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits.per_user import label_of, rank_from_last
 from pyg_ckd.datasets.splits.split import (
+    TRAIN,
     Split,
     check_share,
     known_time,
@@ -70,3 +72,9 @@ class TimeSplit(Split):
             .clamp(1)
         )
         return label_of(last < part, last < 2 * part, count)
+
+    def may_train(self, interactions: Interactions, label: Tensor) -> Tensor:
+        time, held_out = known_time(self, interactions), label != TRAIN
+        if self.per_user or not held_out.any():
+            return torch.ones_like(held_out)
+        return time <= time[held_out].min()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._shown.page.render import render
+from pyg_ckd._shown.page.section import Section
 from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.experiments._report import head
 from pyg_ckd.experiments._report.all_rows import rows_section
@@ -20,11 +19,9 @@ from pyg_ckd.experiments._report.failed import failed_section
 from pyg_ckd.experiments._report.gains import gains_section
 from pyg_ckd.experiments._report.knocked_out import knocked_out_section
 from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import Section
 from pyg_ckd.experiments._report.settings import settings_section
 from pyg_ckd.experiments._report.training import curves_section, weights_section
 from pyg_ckd.experiments._report.views import views_section
-from pyg_ckd.experiments.plots.svg import themed
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.rows import Key
 from pyg_ckd.experiments.statistics import Comparison
@@ -87,26 +84,19 @@ def report(
     material = Material.of(results, against, against_best)
     with rc_context({'text.parse_math': False}):  # names are no formulas
         sections = _sections(material, about, data)
-    folder = files('pyg_ckd.experiments._report')
-    environment = Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+    about_them = (
+        f'{head.subtitle(material) if material.results else ""} '
+        f'{head.trained(material.results)}'
     )
-    environment.filters['themed'] = themed
-    template = folder.joinpath('page.html.jinja').read_text('utf-8')
-    page = environment.from_string(template).render(
-        title=title or f'Results: {names[0]}',
-        style=Markup(folder.joinpath('page.css').read_text('utf-8')),
-        lead=head.CKD,
-        subtitle=head.subtitle(material) if material.results else '',
-        trained=head.trained(material.results),
-        notes=[*problems, *material.notes, *head.mixed(material.results)],
-        sections=sections,
+    page = render(
+        title or f'Results: {names[0]}',
+        sections,
+        head.CKD,
+        about_them,
+        [*problems, *material.notes, *head.mixed(material.results)],
     )
     with open_atomic(path) as file:
-        file.write(f'{page.strip()}\n'.encode())
+        file.write(page.encode())
     return Path(path)
 
 

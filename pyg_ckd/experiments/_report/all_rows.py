@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import (
+from pyg_ckd._shown.page.section import (
     Block,
     Cell,
     Details,
     Section,
     Table,
 )
+from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.words import (
     KINDS,
     SPACE,

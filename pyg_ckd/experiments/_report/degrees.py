@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.experiments._report.drawn import Drawn, figures
-from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import (
+from pyg_ckd._shown.page.drawn import Drawn, figures
+from pyg_ckd._shown.page.section import (
     Block,
     Point,
     Points,
     Section,
 )
+from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.words import signed
 from pyg_ckd.experiments.plots import degree_changes, plot_degrees
 from pyg_ckd.experiments.plots.degrees import VALUES, Side, paired_runs

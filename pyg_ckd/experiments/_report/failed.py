@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pyg_ckd._shown.page.section import Point, Points, Section
 from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import Point, Points, Section
 
 #: How many characters of a reason are shown.
 LONGEST = 400

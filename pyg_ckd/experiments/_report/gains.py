@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pyg_ckd.experiments._report.drawn import Drawn, figures
-from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import (
+from pyg_ckd._shown.page.drawn import Drawn, figures
+from pyg_ckd._shown.page.section import (
     Beside,
     Block,
     Point,
@@ -15,6 +14,7 @@ from pyg_ckd.experiments._report.section import (
     Section,
     Text,
 )
+from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.words import (
     KINDS,
     SPACE,

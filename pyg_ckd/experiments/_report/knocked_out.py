@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from pyg_ckd._shown.page.section import Cell, Section, Table
 from pyg_ckd.experiments._report.all_rows import method_cell
 from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import Cell, Section, Table
 from pyg_ckd.experiments._report.words import percent
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.experiments.tables import METRIC

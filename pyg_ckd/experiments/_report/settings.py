@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyg_ckd.experiments._report.head import made_with
-from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import (
+from pyg_ckd._shown.page.section import (
     Block,
     Details,
     Entries,
@@ -16,6 +14,8 @@ from pyg_ckd.experiments._report.section import (
     Points,
     Section,
 )
+from pyg_ckd.experiments._report.head import made_with
+from pyg_ckd.experiments._report.material import Material
 from pyg_ckd.experiments._report.words import listed, plural
 
 INTERVALS = (

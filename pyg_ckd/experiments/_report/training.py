@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyg_ckd.experiments._report.drawn import Drawn, figures
+from pyg_ckd._shown.page.drawn import Drawn, figures
+from pyg_ckd._shown.page.section import Section
 from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import Section
 from pyg_ckd.experiments.plots import plot_curves, plot_weights
 from pyg_ckd.experiments.plots.curves import mean_curve
 from pyg_ckd.experiments.plots.shown import shown_of

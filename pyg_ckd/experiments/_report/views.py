@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyg_ckd._shown.page.drawn import Drawn, figures
+from pyg_ckd._shown.page.section import Cell, Details, Section, Table
 from pyg_ckd.experiments._report.all_rows import method_cell
-from pyg_ckd.experiments._report.drawn import Drawn, figures
 from pyg_ckd.experiments._report.material import Material
-from pyg_ckd.experiments._report.section import Cell, Details, Section, Table
 from pyg_ckd.experiments.plots import plot_views
 from pyg_ckd.experiments.plots.views import views_of
 from pyg_ckd.experiments.result import Result

@@ -13,7 +13,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pyg_ckd import __version__
+from pyg_ckd._version import __version__
 from pyg_ckd.experiments.cli import (
     describe,
     export,

@@ -1,10 +1,11 @@
 """Plots of results."""
 
+from pyg_ckd._shown.page.svg import to_svg
+
 from .curves import plot_curves
 from .degrees import degree_changes, plot_degrees
 from .gains import plot_gains
 from .levels import plot_levels
-from .svg import to_svg
 from .views import plot_views
 from .weights import plot_weights
 

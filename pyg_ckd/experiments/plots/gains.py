@@ -8,7 +8,7 @@ from itertools import accumulate
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from pyg_ckd.experiments.plots.layout import new_figure
+from pyg_ckd._shown.page.figure import new_figure
 from pyg_ckd.experiments.statistics import Comparison
 from pyg_ckd.inspect.colors import COLORS
 

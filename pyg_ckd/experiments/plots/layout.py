@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from pyg_ckd._shown.page.figure import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -15,16 +17,6 @@ if TYPE_CHECKING:
 COLUMNS = 3
 #: The number of characters in a line of a title, and of a label.
 TITLE, LABEL = 32, 28
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that needs no screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def new_panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:

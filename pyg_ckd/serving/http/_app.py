@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt
 
+from pyg_ckd._version import __version__
 from pyg_ckd.serving._names import Name, Names
 from pyg_ckd.serving.http.live import Live
 from pyg_ckd.serving.http.pictures import Pictures
@@ -96,7 +96,7 @@ def create_app(
 
     app = FastAPI(
         title='pyg_ckd',
-        version=version('pyg_ckd'),
+        version=__version__,
         lifespan=lifespan,
         dependencies=[Depends(_check_names)],
     )

@@ -126,17 +126,24 @@ def test_files_of_no_item(tmp_path):
     files = ItemFiles(write(tmp_path), {'.jpg', '.png'})
     first, *others = sorted(files.names)
     with pytest.warns(UserWarning, match=f'{len(others)} of .* to no item'):
-        files.warn_of_others([first, 'an item without a file'])
+        files.compare_ids([first], [first, 'an item without a file'])
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        files.warn_of_others(files.names)
+        files.compare_ids(files.names, files.names)
+        files.compare_ids([first])  # Others may be of other items.
 
 
 def test_files_of_items_in_another_spelling(tmp_path):
     files = ItemFiles(write(tmp_path, {'CUP.jpg': b'', 'a.jpg': b''}), {'.jpg'})
-    expected = "1 of them would be found in another letter case, such as 'cup'"
-    with pytest.warns(UserWarning, match=f'2 of 2 .* to no item.*; {expected}'):
-        files.warn_of_others(['cup', 'pot'])
+    for known in ([], ['cup', 'pot']):
+        with pytest.warns(UserWarning) as caught:
+            files.compare_ids(['cup', 'pot'], known)
+        assert [str(warning.message) for warning in caught] == [
+            f"'{files.path}': 2 of 2 files belong to no item, such as "
+            "'CUP.jpg' and 'a.jpg', and 2 of 2 items have none, such as 'cup' "
+            "and 'pot'; a file is named after the id of its item; 1 of them "
+            "would be found in another letter case, such as 'CUP'"
+        ]
     expected = "1 of them would be found in another letter case, such as 'CUP'"
     with pytest.warns(UserWarning, match=f'lacks 2 of .*; {expected}'):
         files.warn_of_missing(['cup', 'pot'])
@@ -159,7 +166,7 @@ def test_item_files_compares_composed_names(tmp_path, item, name, archive):
         assert files.where(spelling) == str(path / name / f'{name}.jpg')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        files.warn_of_others([item])
+        files.compare_ids([item], [item])
         files.warn_of_missing([item])
 
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyg_ckd.datasets.formats.shop_tables import (
+    compare_ids,
     read_interactions,
     read_items,
-    warn_of_missing_rows,
 )
+from pyg_ckd.datasets.interaction_table import InteractionTable
+from pyg_ckd.datasets.item_table import ItemTable
 
 SALES = 'who\twhat\tstars\twhen'
 
@@ -23,14 +25,12 @@ def write(root, *rows: str, header: str = SALES, name: str = 'sales.tsv'):
     return path
 
 
-def read(path, **kwargs):
-    columns = {
-        'user_column': 'who',
-        'item_column': 'what',
-        'rating_column': 'stars',
-        'time_column': 'when',
-    }
-    return read_interactions(path, **{**columns, **kwargs})
+COLUMNS = {'user': 'who', 'item': 'what', 'rating': 'stars', 'time': 'when'}
+
+
+def read(path, skip_invalid=False, **kwargs):
+    table = InteractionTable(path, **{**COLUMNS, **kwargs})
+    return read_interactions([table], skip_invalid)
 
 
 def pairs(interactions):
@@ -57,7 +57,7 @@ def test_read_interactions(tmp_path):
     assert interactions.time.dtype == torch.int64
     assert interactions.time.tolist() == [20, 10, -30]
 
-    without = read(path, rating_column=None, time_column=None)
+    without = read(path, rating=None, time=None)
     assert pairs(without) == pairs(interactions)
     assert without.rating is None
     assert without.time is None
@@ -75,7 +75,7 @@ def test_read_interactions_reads_parquet(tmp_path):
         }
     ).to_parquet(path)
 
-    interactions = read_interactions(path, 'user', 'item', 'stars', 'when')
+    interactions = read(path, user='user', item='item')
     assert pairs(interactions) == [('9', 'x'), ('10', 'x')]
     assert interactions.users == ['10', '9']
     assert interactions.rating.tolist() == [4.5, 3]
@@ -222,7 +222,7 @@ def test_read_interactions_says_how_no_row_is_valid(tmp_path):
         tmp_path, 'ann\tx\t1\t', 'ann\ty\t1\tnow', '\ty\t1\t2025-01-01'
     )
     with pytest.raises(ValueError) as info:
-        read(path, skip_invalid=True, rating_column='when')
+        read(path, skip_invalid=True, rating='when')
     assert str(info.value) == (
         f"'{path}' has no valid row: 2 have no finite number in 'when' (the "
         f"first in row 1: ''), 1 has no id in 'who' (in row 3: '')"
@@ -273,7 +273,7 @@ def test_read_interactions_keeps_the_earliest(tmp_path_factory, rows, dates):
 def test_read_interactions_without_times_keeps_the_first(tmp_path):
     path = write(tmp_path, 'ann\tx\t2\t9', 'ann\tx\t1\t1')
     with pytest.warns(UserWarning, match='1 repeats a user and item'):
-        interactions = read(path, skip_invalid=True, time_column=None)
+        interactions = read(path, skip_invalid=True, time=None)
     assert interactions.rating.tolist() == [2]
 
 
@@ -283,9 +283,7 @@ def test_read_interactions_without_rows(tmp_path):
     assert len(interactions.time) == len(interactions.rating) == 0
 
 
-@pytest.mark.parametrize(
-    'column', ['user_column', 'item_column', 'rating_column', 'time_column']
-)
+@pytest.mark.parametrize('column', ['user', 'item', 'rating', 'time'])
 def test_read_interactions_names_missing_columns(tmp_path, column):
     path = write(tmp_path, *GOOD)
     expected = "has no column 'other' .it has 'who', 'what', 'stars', 'when'"
@@ -322,14 +320,14 @@ def test_read_interactions_naive(tmp_path_factory, rows):
     )
     if first_bad:
         with pytest.raises(ValueError, match=f'row {first_bad} below'):
-            read(path, time_column=None)
+            read(path, time=None)
     if first_bad and not kept:
         with pytest.raises(ValueError, match='has no valid row: '):
-            read(path, time_column=None, skip_invalid=True)
+            read(path, time=None, skip_invalid=True)
         return
     with warnings.catch_warnings():
         warnings.simplefilter('ignore' if first_bad else 'error')
-        interactions = read(path, time_column=None, skip_invalid=True)
+        interactions = read(path, time=None, skip_invalid=True)
     assert pairs(interactions) == list(kept)
     assert interactions.rating.tolist() == list(kept.values())
     assert interactions.users == sorted({user for user, _ in kept})
@@ -341,7 +339,7 @@ ITEMS = 'what\ttitle\tprice'
 
 def test_read_items(tmp_path):
     path = write(tmp_path, '07\tA cup\t1', '7\t\t2', header=ITEMS)
-    table = read_items(path, 'what', ['title', 'what'])
+    table = read_items(ItemTable(path, 'what', title='title'))
     assert table.to_dict('list') == {
         'what': ['07', '7'],
         'title': ['A cup', ''],
@@ -355,9 +353,9 @@ def test_read_items_refuses_repeated_items(tmp_path):
         'that has no row before'
     )
     with pytest.raises(ValueError, match=expected):
-        read_items(path, 'what')
+        read_items(ItemTable(path, 'what'))
     with pytest.warns(UserWarning, match="1 repeats an item .in row 3: 'x'."):
-        table = read_items(path, 'what', skip_invalid=True)
+        table = read_items(ItemTable(path, 'what'), skip_invalid=True)
     # Matrices of features need all rows:
     assert table['what'].tolist() == ['x', 'y', 'x']
 
@@ -367,9 +365,9 @@ def test_read_items_refuses_rows_without_an_item(tmp_path):
     with pytest.raises(
         ValueError, match=r"row 2 .*: what is '', expected an id"
     ):
-        read_items(path, 'what')
+        read_items(ItemTable(path, 'what'))
     with pytest.warns(UserWarning, match='2 invalid rows skipped'):
-        read_items(path, 'what', skip_invalid=True)
+        read_items(ItemTable(path, 'what'), skip_invalid=True)
 
 
 def test_read_items_names_missing_columns(tmp_path):
@@ -377,37 +375,240 @@ def test_read_items_names_missing_columns(tmp_path):
     with pytest.raises(
         ValueError, match=r"no column 'item' .it has 'what', 't"
     ):
-        read_items(path)
+        read_items(ItemTable(path))
     with pytest.raises(ValueError, match="no column 'brand'"):
-        read_items(path, 'what', ['brand'])
+        read_items(ItemTable(path, 'what', text='{brand}'))
 
 
 @pytest.mark.parametrize(
     ('items', 'expected'),
     [
         (
-            ['SKU-1', 'SKU-2', 'x'],
-            "3 of 3 sold items have no row in 'items.csv', such as 'SKU-1'; 2 "
-            'of them would be found in another letter case, such as '
-            "'sku-1': write ids in the same way in both tables",
+            ['SKU-1', 'SKU-2', 'y'],
+            "2 of 3 sold items have no row in 'items.csv', such as 'SKU-1' and "
+            "'SKU-2', and 2 of its 3 items are none of these, such as 'sku-1' "
+            "and 'sku-2'; 2 of them would be found in another letter case, "
+            "such as 'sku-1': write ids in the same way in both tables",
         ),
         (
-            ['sku-1', 'x'],
-            "1 of 2 sold items has no row in 'items.csv', such as 'x'; they "
+            ['sku-1', 'sku-2', 'y', 'x'],
+            "1 of 4 sold items has no row in 'items.csv', such as 'x'; they "
             'count as having none of what it holds',
         ),
     ],
 )
-def test_warn_of_missing_rows(items, expected):
+def test_compare_ids(items, expected):
     with pytest.warns(UserWarning) as caught:
-        warn_of_missing_rows('items.csv', ['sku-1', 'sku-2', 'y'], items)
+        compare_ids('items.csv', ['sku-1', 'sku-2', 'y'], items)
     assert [str(warning.message) for warning in caught] == [expected]
 
 
-def test_warn_of_missing_rows_if_there_are_any():
+@pytest.mark.parametrize(
+    ('items', 'hint'),
+    [
+        (['SKU-1', 'z'], 'another letter case'),
+        ([' sku-1', 'z'], 'other blanks around'),
+        (['07', 'z'], 'other leading zeros'),
+        (['q', 'z'], 'name the columns of the same ids'),
+    ],
+)
+def test_compare_ids_refuses_if_none_is_known(items, hint):
+    with pytest.raises(ValueError, match=f'2 of 2 sold items have no.*{hint}'):
+        compare_ids('items.csv', ['sku-1', '7'], items)
+
+
+def test_compare_ids_passes_over_blank_ones():
+    with pytest.warns(UserWarning, match="1 of 2 sold items has .*'y'; they"):
+        compare_ids('items.csv', ['x', '', ' '], ['x', 'y'])
+
+
+def test_compare_ids_that_are_all_known():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        warn_of_missing_rows('items.csv', ['x', 'y'], ['y'])
+        compare_ids('items.csv', ['x', 'y'], ['y'])
+
+
+# Several types ###############################################################
+
+WEIGHTS = {'view': 0.2, 'cart': 1.0, 'buy': 2.0}
+
+
+def log(root, *rows: str, **kwargs) -> InteractionTable:
+    path = write(root, *rows, header='user\titem\tevent\tday')
+    return InteractionTable(
+        path, time='day', type='event', weights=WEIGHTS, **kwargs
+    )
+
+
+def weights(interactions):
+    return dict(
+        zip(pairs(interactions), interactions.weight.tolist(), strict=True)
+    )
+
+
+def test_a_pair_has_the_largest_weight_of_its_rows(tmp_path):
+    table = log(
+        tmp_path,
+        'ann\tcup\tview\t1',
+        'ann\tcup\tbuy\t9',
+        'ann\tcup\tbuy\t7',
+        'ann\tcup\tcart\t2',
+        'bob\tcup\tview\t4',
+        'bob\tcup\tview\t3',
+        'bob\tpot\tcart\t5',
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # A log repeats what happened again.
+        found = read_interactions([table])
+    assert weights(found) == {
+        ('ann', 'cup'): 1.0,
+        ('bob', 'cup'): pytest.approx(0.1),
+        ('bob', 'pot'): 0.5,
+    }
+    # When it was bought first, and viewed first:
+    assert found.time.tolist() == [7, 3, 5]
+    assert found.weight.dtype == torch.float32
+
+
+def test_types_without_weight_are_named(tmp_path):
+    rows = ['ann\tcup\tbuy\t1', 'ann\tpot\twish\t1', 'bob\tcup\tdrop\t2']
+    table = log(tmp_path, *rows, 'bob\tpot\twish\t2')
+    with pytest.raises(ValueError) as info:
+        read_interactions([table])
+    assert (
+        "sales.tsv', row 2 below the header: event is 'wish', expected a type "
+        "that has a weight: 'view', 'cart', 'buy'; all types without one are "
+        "'wish' (2), 'drop' (1)" in str(info.value)
+    )
+    expected = "3 have a type without weight in 'event' .the first in row 2"
+    with pytest.warns(UserWarning, match=expected):
+        found = read_interactions([table], skip_invalid=True)
+    assert pairs(found) == [('ann', 'cup')]
+    assert found.weight is None  # All that is left is alike.
+
+
+def test_tables_of_types(tmp_path):
+    views = write(
+        tmp_path,
+        'ann\tcup',
+        'ann\tpot',
+        header='user\titem',
+        name='views.tsv',
+    )
+    sales = write(tmp_path, 'ann\tcup', 'bob\tjar', header='who\titem')
+    tables = [
+        InteractionTable(views, weight=0.5),
+        InteractionTable(sales, user='who', weight=2),
+    ]
+    expected = {
+        ('ann', 'cup'): 1.0,
+        ('ann', 'pot'): 0.25,
+        ('bob', 'jar'): 1.0,
+    }
+    assert weights(read_interactions(tables)) == expected
+    assert weights(read_interactions(tables[::-1])) == expected
+    write(tmp_path, 'a\tb', 'a\tb', header='user\titem', name='views.tsv')
+    with pytest.raises(ValueError, match=r"views.tsv', row 2 .*a row before"):
+        read_interactions(tables)
+
+
+def test_tables_of_types_have_the_same_columns(tmp_path):
+    rows = ('ann\tcup\t5\t3', 'bob\tcup\t5\t4')
+    one = InteractionTable(write(tmp_path, *rows), **COLUMNS)
+    other = InteractionTable(one.source, user='who', item='what')
+    with pytest.raises(ValueError, match=r"has no 'rating', but .* does; name"):
+        read_interactions([one, other])
+    days = write(tmp_path, 'ann\tcup\t5\t2025-01-01', name='days.tsv')
+    with pytest.raises(ValueError, match=r"sales.tsv' has a number for each.*"):
+        read_interactions([one, InteractionTable(days, **COLUMNS)])
+
+
+def test_weights_far_apart_are_refused(tmp_path):
+    path = write(tmp_path, 'ann\tcup\ta', header='user\titem\tkind')
+    table = InteractionTable(path, type='kind', weights={'a': 1e-50, 'b': 1})
+    with pytest.raises(ValueError, match='nothing beside the largest'):
+        read_interactions([table])
+
+
+EVENT = st.tuples(
+    st.sampled_from('ab'),
+    st.sampled_from('xy'),
+    st.sampled_from([*WEIGHTS, 'wish']),
+    st.integers(0, 3),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(events=st.lists(EVENT, min_size=1, max_size=8))
+def test_a_log_naive(tmp_path_factory, events):
+    root = tmp_path_factory.mktemp('log')
+    table = log(root, *('\t'.join(map(str, event)) for event in events))
+    valid = [event for event in events if event[2] in WEIGHTS]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        if not valid:
+            with pytest.raises(ValueError, match='no valid row'):
+                read_interactions([table], skip_invalid=True)
+            return
+        found = read_interactions([table], skip_invalid=True)
+    best = {}
+    for user, item, kind, day in valid:
+        weight, time = best.get((user, item), (0, 0))
+        if WEIGHTS[kind] > weight or (WEIGHTS[kind] == weight and day < time):
+            best[user, item] = WEIGHTS[kind], day
+    weight = [1.0] * len(best) if found.weight is None else found.weight
+    got = zip(pairs(found), weight, found.time.tolist(), strict=True)
+    assert {pair: (float(w), t) for pair, w, t in got} == {
+        pair: (pytest.approx(w / 2), t) for pair, (w, t) in best.items()
+    }
+
+
+# Other sources ###############################################################
+
+
+def test_rows_of_frames_are_counted_as_iloc_does():
+    frame = pd.DataFrame({'user': ['a', ''], 'item': ['x', 'y']})
+    table = InteractionTable(frame)
+    with pytest.raises(ValueError, match="'DataFrame', row 1: user is ''"):
+        read_interactions([table])
+
+
+def test_lines_without_header_are_counted_from_one(tmp_path):
+    path = write(tmp_path, '\ty', header='a\tx')
+    table = InteractionTable(path, names=['user', 'item'])
+    with pytest.raises(ValueError, match=r"sales.tsv', line 2: user is ''"):
+        read_interactions([table])
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({'source': ['a']}, 'needs to be a path or a DataFrame .got a list'),
+        ({'type': 'event'}, 'pass both or neither'),
+        ({'weights': {'a': 1}}, 'pass both or neither'),
+        ({'type': 't', 'weights': {}}, 'needs at least one type'),
+        ({'type': 't', 'weights': {'a': 0}}, 'positive finite number .got 0'),
+        ({'weight': math.nan}, 'positive finite number .got nan'),
+        ({'weight': -1}, 'positive finite number .got -1'),
+        (
+            {'type': 't', 'weights': {'a': 1}, 'weight': 2},
+            "'weight' is that of a table without 'weights'",
+        ),
+        ({'names': ['user', 'sku']}, "has no 'item' .got .'user', 'sku'"),
+        ({'names': ['user', 'item', 'item']}, 'no list of those'),
+        ({'names': 'user item'}, 'no list of those'),
+    ],
+)
+def test_interaction_tables_refuse(options, expected):
+    with pytest.raises(ValueError, match=expected):
+        InteractionTable(**{'source': 'sales.csv', **options})
+
+
+def test_item_tables_refuse():
+    with pytest.raises(ValueError, match="has no 'title'"):
+        ItemTable('a.csv', text='{title}', names=['item'])
+    with pytest.raises(ValueError, match='needs fields in braces'):
+        ItemTable('a.csv', text='title')
 
 
 @pytest.mark.parametrize('zone', ['', 'Z', '+02:00'])

@@ -1,15 +1,17 @@
 import base64
 import csv
+import gzip
 import os
 import zlib
 from datetime import date, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyg_ckd.datasets.formats.tables import read_table
+from pyg_ckd.datasets.formats.tables import digest_of, read_table
 from pyg_ckd.datasets.raw.limits import Limits
 
 
@@ -364,3 +366,161 @@ def test_parquet_that_would_end_the_process(tmp_path):
     path = write(tmp_path, content, 'a.parquet')
     with pytest.raises(ValueError, match=r"a.parquet' is not a complete Parqu"):
         read_table(path, ['a'])
+
+
+# Packed, without header, frames ##############################################
+
+
+@pytest.mark.parametrize(('name', 'separator'), [('csv', ','), ('tsv', '\t')])
+def test_read_table_unpacks(tmp_path, name, separator):
+    path = tmp_path / f'a.{name}.GZ'
+    text = f'user{separator}item\nä{separator}"x\n1"\n'
+    path.write_bytes(gzip.compress(text.encode()))
+    table = read_table(path, ['item', 'user'])
+    assert table.to_numpy().tolist() == [['x\n1', 'ä']]
+
+
+@pytest.mark.parametrize('cut', [1, 8, 20, 40])
+def test_read_table_refuses_cut_archives(tmp_path, cut):
+    path = tmp_path / 'a.csv.gz'
+    content = gzip.compress(b'user,item\n' + b'ann,cup\n' * 999)
+    path.write_bytes(content[:-cut])
+    with pytest.raises(ValueError, match=r"a.csv.gz' is a damaged or cut gzip"):
+        read_table(path, ['user'])
+
+
+def test_read_table_refuses_changed_and_other_archives(tmp_path):
+    path = tmp_path / 'a.csv.gz'
+    content = gzip.compress(b'user,item\n' + b'ann,cup\n' * 999)
+    path.write_bytes(content[:-8] + b'12345678')
+    with pytest.raises(ValueError, match='damaged or cut gzip file'):
+        read_table(path, ['user'])
+    path.write_bytes(b'user,item\nann,cup\n')
+    with pytest.raises(ValueError, match='damaged or cut gzip file'):
+        read_table(path, ['user'])
+    path.rename(tmp_path / 'a.parquet.gz')
+    with pytest.raises(ValueError, match=r'one of these with .gz, or .parquet'):
+        read_table(tmp_path / 'a.parquet.gz', ['user'])
+
+
+def test_read_table_refuses_bombs(tmp_path):
+    """Kilobytes that unpack to megabytes."""
+    path = tmp_path / 'a.csv.gz'
+    with gzip.open(path, 'wb') as file:
+        file.write(b'user,item\n')
+        for _ in range(6):
+            file.write(b'ann,cup\n' * 2**16)
+    limits = Limits(file=2**20)
+    with pytest.raises(ValueError, match=r'unpacks to more than .*Limits\(unp'):
+        read_table(path, ['user'], limits=limits)
+    limits = Limits(file=2**20, unpacked=10_000)
+    assert len(read_table(path, ['user'], limits=limits)) == 6 * 2**16
+
+
+def test_read_table_says_how_an_archive_looks(tmp_path):
+    path = tmp_path / 'a.csv.gz'
+    path.write_bytes(gzip.compress(b'user;item\nann;cup\n'))
+    with pytest.raises(ValueError, match="looks separated by ';': save it"):
+        read_table(path, ['user'])
+    path.write_bytes(gzip.compress('user,item\nmüde,x\n'.encode('cp1252')))
+    with pytest.raises(ValueError, match='looks written in Windows-1252'):
+        read_table(path, ['user'])
+
+
+NAMES = ['user', 'item']
+
+
+def test_read_table_without_header(tmp_path):
+    path = write(tmp_path, '\ufeff007,x\n\nb,"y,z"\nc\n')
+    table = read_table(path, ['item', 'user'], names=NAMES)
+    expected = [['x', '007'], ['y,z', 'b'], ['', 'c']]
+    assert table.to_numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        ('a,b,c\n', "has 3 fields in its first row, but 2 'names'"),
+        ('a\nb\n', "has 1 fields in its first row, but 2 'names'"),
+        ('a,b\nc,d,e\n', 'is not a table .*Expected 2 fields in line 2'),
+        ('user,item\na,b\n', 'has a header in line 1'),
+        ('customer,item\na,b\n', 'has a header in line 1'),
+        ('', 'is empty'),
+    ],
+)
+def test_read_table_refuses_other_names(tmp_path, content, expected):
+    path = write(tmp_path, content)
+    with pytest.raises(ValueError, match=expected):
+        read_table(path, ['user'], names=NAMES)
+
+
+def test_read_table_reads_frames():
+    frame = pd.DataFrame(
+        {
+            'user': pd.Categorical(['b', 'a', None]),
+            'price': [1.5, np.nan, 2.0],
+            'tags': [['x', 'y'], [], None],
+            'day': pd.to_datetime(
+                ['2025-01-01 00:00', None, '2025-01-02 12:30']
+            ),
+        },
+        index=pd.Index([7, 8, 9], name='item'),
+    )
+    before = frame.copy()
+    table = read_table(frame, ['item', 'user', 'price', 'tags', 'day'])
+    assert table.to_numpy().tolist() == [
+        ['7', 'b', '1.5', 'x y', '2025-01-01 00:00:00'],
+        ['8', 'a', '', '', ''],
+        ['9', '', '2.0', '', '2025-01-02 12:30:00'],
+    ]
+    assert table.index.tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize('library', ['pandas', 'polars'])
+def test_read_table_keeps_whole_numbers_of_frames_whole(library):
+    frames = pytest.importorskip(library)
+    frame = frames.DataFrame({'user': [7, None, 2**53], 'item': ['a', 'b', '']})
+    table = read_table(frame, ['user', 'item'])
+    assert table['user'].tolist() == ['7', '', str(2**53)]
+    frame = frames.DataFrame({'user': [7, None, 2**53 + 2]})
+    with pytest.raises(ValueError, match=r"above 2\*\*53 as floats in 'user'"):
+        read_table(frame, ['user'])
+    frame = frames.DataFrame({'user': [2**53 + 1, 7]})
+    assert read_table(frame, ['user'])['user'].tolist() == [str(2**53 + 1), '7']
+
+
+def test_read_table_refuses_frames():
+    pl = pytest.importorskip('polars')
+    frame = pd.DataFrame([[1, 2]], columns=['user', 'user'])
+    with pytest.raises(ValueError, match="has the column 'user' twice"):
+        read_table(frame, ['user'])
+    with pytest.raises(ValueError, match=r"no column 'item' .it has 'user'.$"):
+        read_table(pl.DataFrame({'user': [1]}), ['item'])
+    with pytest.raises(ValueError, match='has not been computed'):
+        read_table(pl.LazyFrame({'user': [1]}), ['user'])
+    with pytest.raises(ValueError, match='needs to be a path or a DataFrame'):
+        read_table([1, 2], ['user'])
+    with pytest.raises(ValueError, match="leave out 'names'"):
+        read_table(frame, ['user'], names=['user'])
+
+
+@given(
+    one=st.lists(st.lists(st.text(), min_size=2, max_size=2)),
+    other=st.lists(st.lists(st.text(), min_size=2, max_size=2)),
+)
+def test_digest_of_a_table(one, other):
+    """It is that of what is in each place, wherever one text ends."""
+    first, second = (
+        digest_of(pd.DataFrame(rows, columns=NAMES, dtype=object))
+        for rows in (one, other)
+    )
+    assert (first == second) == (one == other)
+
+
+def test_digest_tells_where_a_text_ends():
+    digests = {
+        digest_of(pd.DataFrame(rows, columns=NAMES))
+        for rows in ([['a', 'bc']], [['ab', 'c']], [['a', 'b'], ['c', '']])
+    }
+    assert len(digests) == 3

@@ -450,3 +450,67 @@ def test_shares_of_long_histories_are_exact():
     )
     label = TimeSplit(share=0.1, per_user=True)(interactions)
     assert label.bincount().tolist() == [num - 2 * 1077, 1077, 1077]
+
+
+# Interactions with weights ###################################################
+
+
+def views_and_purchases() -> Interactions:
+    """Twelve purchases, and two views of lower weight after each."""
+    user, item, weight = [], [], []
+    for number in range(12):
+        user += [f'u{number % 3}'] * 3
+        item += [f'i{number}', f'i{(number + 5) % 12}', f'j{number}']
+        weight += [1.0, 0.5, 0.1]
+    return Interactions.from_ids(
+        user, item, time=torch.arange(36), weight=torch.tensor(weight)
+    )
+
+
+@pytest.mark.parametrize(
+    'split',
+    [RandomSplit(), MMRecSplit(), LATTICESplit(), TimeSplit(per_user=True)],
+    ids=str,
+)
+def test_the_largest_weight_is_split(split):
+    interactions = views_and_purchases()
+    bought = interactions.weight == 1
+    label = split(interactions)
+    alone = interactions.select(bought.nonzero().flatten())
+    assert label[bought].equal(split(alone._replace(weight=None)))
+    assert (label[~bought] == 0).all()
+
+
+def test_what_a_split_holds_out_is_not_viewed_either():
+    interactions = views_and_purchases()
+    bought = interactions.weight == 1
+    split = ColdItemSplit(share=0.2)
+    with pytest.warns(UserWarning, match=r'leaves out 4 of 24 interactions of'):
+        label = split(interactions)
+    held_out = set(interactions.item[label > 0].tolist())
+    assert len(held_out) == 4
+    for item, one, is_bought in zip(
+        interactions.item.tolist(), label.tolist(), bought, strict=True
+    ):
+        if is_bought:
+            assert (one > 0) == (item in held_out)
+        else:
+            assert one == (-1 if item in held_out else 0)
+
+
+def test_no_view_is_later_than_what_a_time_split_holds_out():
+    interactions = views_and_purchases()
+    with pytest.warns(UserWarning, match=r'leaves out \d+ of 24 interactions'):
+        label = TimeSplit(share=0.1)(interactions)
+    first = int(interactions.time[label > 0].min())
+    bought = interactions.weight == 1
+    late = (interactions.time > first) & ~bought
+    assert label[late].eq(-1).all()
+    assert label[~late & ~bought].eq(0).all()
+
+
+def test_nothing_of_the_largest_weight():
+    interactions = views_and_purchases()
+    half = interactions._replace(weight=interactions.weight / 2)
+    with pytest.raises(ValueError, match='No interaction is left of the large'):
+        RandomSplit()(half)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pyg_ckd.datasets import (
     FakeMultimodal,
@@ -110,7 +111,32 @@ def test_describe_as_json(tmp_path, call):
     to_mmrec(DATA, tmp_path / 'fake')
     status, out, err = call('describe', tmp_path / 'fake', '--json')
     assert (status, err) == (0, '')
-    assert json.loads(out) == {**statistics(DATA), 'leaks': []}
+    found = json.loads(out)
+    assert found.pop('degrees')['user']['mean'] == 10
+    assert found.pop('neighbors').keys() == {'image', 'text'}
+    assert found == {**statistics(DATA), 'leaks': []}
+
+
+def test_describe_writes_a_page(tmp_path, call, table):
+    to_mmrec(DATA, tmp_path / 'fake')
+    page = tmp_path / 'new' / 'page.html'
+    out = call('describe', tmp_path / 'fake', '--html', page)
+    assert out == (0, f'{table}\nPage: {page}\n', '')
+    text = page.read_text('utf-8')
+    assert text.startswith('<!DOCTYPE html>') and '<h1>fake</h1>' in text
+    assert '<img' not in text
+
+    pictures = tmp_path / 'pictures'
+    pictures.mkdir()
+    for item in range(15):
+        Image.new('RGB', (9, 9), 'red').save(pictures / f'{item}.png')
+    status, out, err = call(
+        *('describe', tmp_path / 'fake', '--html', page, '--json'),
+        *('--pictures', pictures),
+    )
+    assert (status, err) == (0, '')
+    assert json.loads(out)['page'] == str(page)
+    assert page.read_text('utf-8').count('<img src="data:image/jpeg') > 50
 
 
 # Errors ######################################################################
@@ -136,6 +162,26 @@ def test_describe_reports_unknown_names(tmp_path, monkeypatch, call, path):
         f"'{name}' is no category of Amazon",
     )
     assert os.listdir(tmp_path) == []
+
+
+def test_describe_reports_pictures_without_a_page(tmp_path, call):
+    check_error(
+        call('describe', 'fake', '--pictures', tmp_path),
+        "'--pictures' needs '--html'",
+    )
+
+
+def test_describe_reports_pictures_that_are_missing(tmp_path, call):
+    to_mmrec(DATA, tmp_path / 'fake')
+    page = tmp_path / 'page.html'
+    check_error(
+        call(
+            *('describe', tmp_path / 'fake', '--html', page),
+            *('--pictures', tmp_path / 'none'),
+        ),
+        f"There is no folder or zip archive '{tmp_path / 'none'}'",
+    )
+    assert not page.exists()
 
 
 def test_describe_reports_malformed_files(tmp_path, call):

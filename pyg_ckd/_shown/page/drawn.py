@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from pyg_ckd.experiments._report.section import Figure, Figures, Swatch
-from pyg_ckd.experiments.plots import to_svg
+from pyg_ckd._shown.page.section import Figure, Figures, Swatch
+from pyg_ckd._shown.page.svg import to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Plot

@@ -116,6 +116,41 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Card:
+    """An item: its name, what is said of it, and its picture.
+
+    Args:
+        name (str): What it is called.
+        lines (list[str]): What is said of it, a short line each.
+        hint (str): What it shows when it is pointed at.
+        picture (str): A URI of the scheme ``data``, empty for none.
+        framed (bool): Whether an empty frame stands for a picture.
+    """
+
+    name: str
+    lines: Sequence[str] = ()
+    hint: str = ''
+    picture: str = ''
+    framed: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An item, and others beside it."""
+
+    first: Card
+    rest: Sequence[Card]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Items with others beside them, one below the other."""
+
+    items: Sequence[Strip]
+    block: str = 'strips'
+
+
+@dataclass(frozen=True)
 class Entries:
     """Terms and what they mean, in letters of one width."""
 
@@ -149,7 +184,7 @@ class Details:
     block: str = 'details'
 
 
-Block = Points | Table | Figures | Entries | Text | Beside | Details
+Block = Points | Table | Figures | Strips | Entries | Text | Beside | Details
 
 
 @dataclass(frozen=True)
