@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -99,8 +99,9 @@ class Study:
         over_best = self._which_method(self.against_best, name_base=True)
         title = 'Which gains over the best base, the best by validation'
         yield title, over_best
-        over_own = self._which_method(self.against)
-        yield 'Which gains over the base of its objective', over_own
+        if not over_best:
+            over_own = self._which_method(self.against)
+            yield 'Which gains over the base of its objective', over_own
         yield 'Below the base', self._below()
         yield 'What validation takes, the base included', self._choice()
         title = 'Better with one modality than with all (not tested)'
@@ -245,7 +246,7 @@ class Study:
                 'p': p_value(own and own.p_adjusted),
                 'against best base': BEST if is_best else str(best or ''),
                 'p (best base)': p_value(best and best.p_adjusted),
-                'minutes': f'{minutes_of(runs):.1f}',
+                'minutes': f'{minutes_of(runs):.1f}{_on_gpu(runs)}',
                 'with teachers': '' if minutes is None else f'{minutes:.1f}',
             }
 
@@ -313,6 +314,14 @@ def _table(rows: list[dict[str, str]]) -> str:
     cells = [names, ['---'] * len(names)]
     cells += [[row[name] for name in names] for row in rows]
     return '\n'.join(f'| {" | ".join(row)} |' for row in cells)
+
+
+def _on_gpu(runs: Sequence[Result]) -> str:
+    """Return how many runs a GPU trained, if it trained any."""
+    on_gpu = sum(run.environment.get('device', 'cpu') != 'cpu' for run in runs)
+    if not on_gpu:
+        return ''
+    return ' (GPU)' if on_gpu == len(runs) else f' (GPU: {on_gpu})'
 
 
 def _by_backbone(keys: Iterable[Key]) -> dict[str, list[Key]]:

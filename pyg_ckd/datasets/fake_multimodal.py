@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,12 @@ from pyg_ckd.datasets.raw.single_graph import SingleGraph
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}
 NOISE = {'image': 1.0, 'text': 0.25}
+#: A user who does not look at all items sees so many for each that she picks.
+SEEN = 5
+#: The items that users of a block see together. Another number, another shop.
+BLOCK = 2_000_000
+
+Side = tuple[float, Tensor, Tensor]  # a weight, tastes of users, items
 
 
 class FakeMultimodal(SingleGraph):
@@ -28,12 +35,20 @@ class FakeMultimodal(SingleGraph):
         \mathbf{z}_{im} \rangle + b \, p_i + g_{ui}
 
     with popularity :math:`p_i \sim \mathcal{N}(0, 1)` and :math:`g_{ui}` of
-    the standard Gumbel distribution. The features of a modality show its side
-    of the items, mixed and blurred:
+    the standard Gumbel distribution. This is a choice among all items in
+    proportion to :math:`\exp` of the rest, so that :math:`b` is the standard
+    deviation of a log-normal popularity. The features of a modality show its
+    side of the items, mixed and blurred:
 
     .. math::
         \mathbf{x}_{im} = \mathbf{M}_m \mathbf{z}_{im} / \sqrt{r} + \sigma_m
         \boldsymbol{\varepsilon}_{im}
+
+    With ``activity`` the numbers of interactions of users are log-normal, too:
+    a few do much of what is done. A user then does not look at all items, but
+    at five for each that she picks, drawn by popularity, and at three drawn
+    without; those that she sees several times count once, and if too few are
+    left she picks fewer. Time and memory are linear in interactions.
 
     The sides are independent, so that each modality is informative beyond the
     others. One with large :math:`a_m` and small :math:`\sigma_m` is strong and
@@ -62,6 +77,12 @@ class FakeMultimodal(SingleGraph):
         scale (float, optional): How much tastes matter beside chance,
             :math:`s`. (default: :obj:`3.0`)
         seed (int, optional): The seed. (default: :obj:`0`)
+        activity (float, optional): How much users differ in their number of
+            interactions: the standard deviation of its logarithm, with
+            ``num_interactions`` on average and at least 3. Training splits of
+            Amazon Baby and Last.fm have about 0.5, and 0.9 to 1.1 for items.
+            If it is :obj:`None`, users have the same number and look at all
+            items. (default: :obj:`None`)
         transform (callable, optional): As in PyG.
         pre_transform (callable, optional): As in PyG.
 
@@ -87,6 +108,7 @@ class FakeMultimodal(SingleGraph):
         popularity: float = 0.5,
         scale: float = 3.0,
         seed: int = 0,
+        activity: float | None = None,
         transform: Callable[[Any], Any] | None = None,
         pre_transform: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -100,6 +122,7 @@ class FakeMultimodal(SingleGraph):
             ('num_users', num_users, 1),
             ('num_channels', num_channels, 1),
             ('rank', rank, 1),
+            ('activity', activity or 0, 0),
             *((f'noise[{m!r}]', noise[m], 0) for m in noise),
         ):
             if value < least:
@@ -122,31 +145,134 @@ class FakeMultimodal(SingleGraph):
         data = HeteroData()
         data['user'].num_nodes = num_users
         data['item'].num_nodes = num_items
-        score = popularity * normal(num_items) + torch.zeros(num_users, 1)
+        popular = popularity * normal(num_items)
+        sides: list[Side] = []
         for m in taste:
             side, liked = normal(num_items, rank), normal(num_users, rank)
-            score += scale * taste[m] * (liked @ side.t()) / rank**0.5
+            sides.append((scale * taste[m], liked, side))
             mix = normal(rank, num_channels) / rank**0.5
             data['item'][f'x_{m}'] = side @ mix + noise[m] * normal(
                 num_items, num_channels
             )
-        uniform = torch.rand(score.shape, generator=random)
-        score -= (-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
-
-        # Columns of a user's picks are in random order, then cut in three:
-        item = score.topk(num_interactions).indices
-        order = torch.rand(item.shape, generator=random).argsort(dim=1)
-        item = item.gather(1, order)  # [num_users, num_interactions]
-        held_out = max(1, num_interactions // 10)
+        if activity is None:
+            train, val, test = _among_all(
+                popular, sides, num_users, num_interactions, random
+            )
+        else:
+            count = _log_normal(num_users, num_interactions, activity, random)
+            count = count.clamp(3, num_items - 1)
+            train, val, test = _among_seen(popular, sides, count, random)
         rates = data['user', 'rates', 'item']
-        rates.edge_index = _pairs(item[:, : -2 * held_out])
-        rates.val_edge_label_index = _pairs(item[:, -2 * held_out : -held_out])
-        rates.test_edge_label_index = _pairs(item[:, -held_out:])
-        data['item', 'rated_by', 'user'].edge_index = rates.edge_index.flip(0)
+        rates.edge_index = train
+        rates.val_edge_label_index, rates.test_edge_label_index = val, test
+        data['item', 'rated_by', 'user'].edge_index = train.flip(0)
 
         if pre_transform is not None:
             data = pre_transform(data)
         self.data, self.slices = self.collate([data])
+
+
+def _among_all(
+    popular: Tensor,
+    sides: list[Side],
+    num_users: int,
+    num: int,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Let each user pick so many of all items, and split what she picks."""
+    score = popular + torch.zeros(num_users, 1)
+    for weight, liked, side in sides:
+        score += weight * (liked @ side.t()) / side.size(1) ** 0.5
+    score += _gumbel(score.shape, random)
+
+    # Columns of a user's picks are in random order, then cut in three:
+    item = score.topk(num).indices
+    order = torch.rand(item.shape, generator=random).argsort(dim=1)
+    item = item.gather(1, order)  # [num_users, num]
+    held_out = max(1, num // 10)
+    train, val = item[:, : -2 * held_out], item[:, -2 * held_out : -held_out]
+    return _pairs(train), _pairs(val), _pairs(item[:, -held_out:])
+
+
+def _among_seen(
+    popular: Tensor,
+    sides: list[Side],
+    count: Tensor,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Let users pick ``count`` of the items they see, block by block."""
+    limits = popular.double().softmax(0).cumsum(0)
+    seen = SEEN * count + 3
+    block = seen.cumsum(0) // BLOCK
+    parts = []
+    for users in torch.arange(len(count)).split(
+        block.unique_consecutive(return_counts=True)[1].tolist()
+    ):
+        user, item = _seen(users, seen[users], limits, random)
+        score = _gumbel(user.shape, random)
+        for weight, liked, side in sides:
+            alike = (liked[user] * side[item]).sum(dim=1)
+            score += weight * alike / side.size(1) ** 0.5
+        best = _place(user, -score) < count[user]
+        user, item = user[best], item[best]
+
+        # What a user picks is put in random order, then cut in three:
+        place = _place(user, torch.rand(user.shape, generator=random))
+        picked = torch.bincount(user - users[0])[user - users[0]]
+        held_out = (picked // 10).clamp(min=1)
+        pair = torch.stack([user, item])
+        is_test, is_val = place < held_out, place < 2 * held_out
+        parts.append(
+            (pair[:, ~is_val], pair[:, is_val & ~is_test], pair[:, is_test])
+        )
+    train, val, test = (
+        torch.cat(split, dim=1) for split in zip(*parts, strict=True)
+    )
+    return train, val, test
+
+
+def _seen(
+    users: Tensor, seen: Tensor, limits: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw the items that users see, each once, in the order of users."""
+    num_items = len(limits)
+    user = users.repeat_interleave(seen)
+    share = torch.rand(user.shape, generator=random, dtype=torch.double)
+    item = torch.searchsorted(limits, share * limits[-1], right=True)
+    # The last three are neighbours by number, lest a user sees fewer than 3:
+    last = seen.cumsum(0) - 1
+    first = torch.randint(num_items, users.shape, generator=random)
+    for step in range(3):
+        item[last - step] = first + step
+    item %= num_items
+    key = (user * num_items + item).sort().values.unique_consecutive()
+    return key // num_items, key % num_items
+
+
+def _place(user: Tensor, value: Tensor) -> Tensor:
+    """Return how many values of the same user are lower; users are sorted."""
+    low, high = value.aminmax()
+    share = (value.double() - low) / (high - low + 1)  # in [0, 1)
+    order = (user + share).argsort()
+    count = user.unique_consecutive(return_counts=True)[1]
+    start = (count.cumsum(0) - count).repeat_interleave(count)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order)) - start
+    return place
+
+
+def _log_normal(
+    size: int, mean: float, deviation: float, random: torch.Generator
+) -> Tensor:
+    """Return whole numbers whose logarithms are about normal."""
+    exponent = deviation * torch.randn(size, generator=random)
+    shift = math.log(mean) - deviation**2 / 2
+    return (exponent + shift).exp().round().long()
+
+
+def _gumbel(size: torch.Size, random: torch.Generator) -> Tensor:
+    uniform = torch.rand(size, generator=random)
+    return -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
 
 
 def _pairs(item: Tensor) -> Tensor:

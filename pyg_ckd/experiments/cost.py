@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from statistics import fmean
 
 from pyg_ckd.experiments.result import Result
@@ -30,14 +31,14 @@ def minutes_with_teachers(results: Iterable[Result]) -> dict[Key, float]:
     results, _ = sound(results)
     by_key = {r.run.key: r for r in results if not r.error}
     found = {}
-    for key, runs in rows_of(current(results)[0]).items():
+    for row, runs in rows_of(current(results)[0]).items():
         needed = [_learned_from(run.run, by_key) for run in runs]
         if any(needed) and set().union(*needed) <= by_key.keys():
             seconds = (
-                run.seconds + sum(by_key[teacher].seconds for teacher in own)
+                fsum([run.seconds, *(by_key[key].seconds for key in own)])
                 for run, own in zip(runs, needed, strict=True)
             )
-            found[key] = fmean(seconds) / 60
+            found[row] = fmean(seconds) / 60
     return found
 
 

@@ -34,6 +34,7 @@ from .models import (
     Whitening,
 )
 from .recommender import Recommender
+from .sampled import Sampled
 
 __all__ = [
     'BM3',
@@ -64,6 +65,7 @@ __all__ = [
     'Popularity',
     'PreferenceRouting',
     'Recommender',
+    'Sampled',
     'Whitening',
     'as_recommender',
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_ckd.kernels.sparse import Graph
+from pyg_ckd.kernels.sparse import Graph, spmm
 
 __all__ = ['info_nce', 'light_gcn', 'unit']
 
@@ -25,11 +27,29 @@ def light_gcn(x: Tensor, graph: Graph, num_layers: int) -> Tensor:
     Returns:
         Embeddings of shape ``[num_nodes, d]``.
     """
-    total = x
-    for _ in range(num_layers):
-        x = graph.propagate(x)
-        total = total + x
-    return total / (num_layers + 1)
+    out: Tensor = _LightGCN.apply(x, graph, num_layers)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _LightGCN(torch.autograd.Function):
+    """Keeps no layers: each way needs the sum and two of them at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Graph, num_layers: int) -> Tensor:
+        ctx.graph, ctx.num_layers = graph, num_layers
+        total = x
+        for layer in range(num_layers):
+            x = graph.propagate(x)
+            total = total + x if layer == 0 else total.add_(x)
+        return total / (num_layers + 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
+        mean = grad[0] / (ctx.num_layers + 1)
+        total, graph = mean, ctx.graph
+        for _ in range(ctx.num_layers):
+            total = spmm(graph.adj, total, graph.adj_t).add_(mean)
+        return total, None, None
 
 
 def info_nce(x: Tensor, y: Tensor, tau: float) -> Tensor:

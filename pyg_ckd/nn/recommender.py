@@ -38,6 +38,17 @@ class Recommender(nn.Module):
     #: The transform that adds these graphs to a data set.
     pre_transform: ClassVar[BaseTransform | None] = None
 
+    @property
+    def num_hops(self) -> int | None:
+        """How many edges away of a node is what its embedding depends on.
+
+        It counts edges of the graph of users and items; edges of item graphs
+        are one more, and only of the node itself. It is :obj:`None` for a
+        model that has no such graph, or whose embeddings depend on all users
+        and items, and that hence cannot be :class:`~pyg_ckd.nn.Sampled`.
+        """
+        return None
+
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views at once, sharing what they can share.
 

@@ -40,7 +40,7 @@ class Wrapper(Recommender):
         self.recommender = as_recommender(recommender)
 
     @abstractmethod
-    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> WrappedViews:
+    def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views, made of those of the recommender."""
 
     def tables(self, modality: str) -> Sequence[nn.Parameter]:

@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import InMemoryDataset
 
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.graph import RATED_BY, RATES, modalities
+from pyg_ckd.graph import RATED_BY, RATES, check, modalities
 from pyg_ckd.transforms import NormalizedAdjacency
 
 SPLITS = ['edge_index', 'val_edge_label_index', 'test_edge_label_index']
@@ -181,6 +181,82 @@ def test_modality_without_taste():
     assert auc(data, data['item'].x_b) > 0.6
 
 
+BUSY = {'num_users': 2000, 'num_items': 700, 'activity': 0.75}
+
+
+def all_pairs(data):
+    return torch.cat([data[RATES][split] for split in SPLITS], dim=1)
+
+
+def test_activity():
+    data = FakeMultimodal(**BUSY)[0]
+    pair = all_pairs(data)
+    count = torch.bincount(pair[0], minlength=2000)
+    assert count.min() >= 3
+    # Those who would pick fewer than 3 raise the mean a little:
+    assert count.float().mean().item() == pytest.approx(12, rel=0.1)
+    many = count[count > 3].log()
+    assert many.std().item() == pytest.approx(0.65, abs=0.1)
+    assert count.max() > 6 * count.float().median()
+    even = FakeMultimodal(**{**BUSY, 'activity': 0.0})[0]
+    assert (torch.bincount(all_pairs(even)[0]) == 12).float().mean() > 0.99
+
+
+def test_splits_of_active_users():
+    data = FakeMultimodal(**BUSY)[0]
+    assert data.validate()
+    train, val, test = (pairs(data, split) for split in SPLITS)
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    count = [
+        torch.bincount(data[RATES][split][0], minlength=2000)
+        for split in SPLITS
+    ]
+    held_out = (sum(count) // 10).clamp(min=1)
+    assert torch.equal(count[1], held_out)
+    assert torch.equal(count[2], held_out)
+    assert check(data) is data
+
+
+def test_popularity_with_activity():
+    def spread(popularity):
+        data = FakeMultimodal(**BUSY, popularity=popularity, scale=0.0)[0]
+        count = torch.bincount(all_pairs(data)[1], minlength=700)
+        return count[count > 0].log().std().item()
+
+    assert spread(0.0) < 0.3
+    # Users rarely see a popular item twice, and never pick it twice:
+    assert 0.7 < spread(1.0) < 1.1
+
+
+def test_activity_and_tastes():
+    data = FakeMultimodal(**BUSY, popularity=0.0)[0]
+    image, text = data['item'].x_image, data['item'].x_text
+    assert auc(data, text[torch.randperm(700)]) == pytest.approx(0.5, abs=0.04)
+    assert auc(data, image) > 0.52
+    assert auc(data, text) > auc(data, image) + 0.1
+
+
+def test_blocks(monkeypatch):
+    """Users of several blocks are all there, in order."""
+    monkeypatch.setattr('pyg_ckd.datasets.fake_multimodal.BLOCK', 5_000)
+    first, again = (tensors(FakeMultimodal(**BUSY)[0]) for _ in range(2))
+    for key, value in first.items():
+        assert torch.equal(value, again[key]), key
+    user = first['edge_index'][0]
+    assert torch.equal(user, user.sort().values)
+    assert user.unique().tolist() == list(range(2000))
+
+
+def test_few_items_for_the_active():
+    data = FakeMultimodal(
+        num_users=200, num_items=4, activity=2.0, popularity=9.0
+    )[0]
+    count = torch.bincount(all_pairs(data)[0], minlength=200)
+    assert (count == 3).all()
+
+
 def test_transforms():
     class Mark:
         calls = 0
@@ -221,6 +297,7 @@ def test_graphs_do_not_share_changes():
         {'num_interactions': 2},
         {'num_channels': 0},
         {'rank': 0},
+        {'activity': -0.1},
         {'noise': {'image': -1.0, 'text': 0.25}},
     ],
 )

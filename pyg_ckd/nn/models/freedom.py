@@ -217,10 +217,16 @@ class FREEDOM(Backbone):
             loss = loss - F.logsigmoid(margin).mean()
         return self.feature_weight * loss
 
+    def user_item_graph(self, data: HeteroData) -> Graph:
+        """Return the graph to propagate over, in training what is drawn."""
+        # A part of the graph has no interactions, and was cut out of it:
+        is_whole = RATES in data.edge_types
+        if self.training and self._pruned is not None and is_whole:
+            return self._pruned
+        return super().user_item_graph(data)
+
     def _user_item(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         graph = self.user_item_graph(data)
-        if self.training and self._pruned is not None:
-            graph = self._pruned
         x = torch.cat([self.user.weight, self.item.weight])
         out = light_gcn(x, graph, self.num_layers)
         user, item = out.split([self.num_users, self.num_items])
@@ -237,6 +243,11 @@ class FREEDOM(Backbone):
             return torch.zeros_like(self.item.weight)
         h = graph.propagate(self.item.weight)
         return (1 - self.co_occurrence) * self.graph_weight[modality] * h
+
+    @property
+    def num_hops(self) -> int:
+        """How many edges away of a node is what its embedding depends on."""
+        return self.num_layers
 
     def extra_repr(self) -> str:
         """Return the settings."""

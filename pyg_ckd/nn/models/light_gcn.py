@@ -89,9 +89,13 @@ class LightGCN(Branches):
 
         parts = [self.branch(data, m) for m in (None, *kept)]
         out = self._propagate(data, _joined(parts))
-        blocks = list(out.chunk(len(parts), dim=-1))
-        if dropped:
-            blocks += self._propagated_means(data, dropped)
+        # Not by slices, each of which has a whole gradient of zeros:
+        sides = out.split([self.num_users, self.num_items])
+        users, items = (list(x.chunk(len(parts), dim=-1)) for x in sides)
+        for mean in self._propagated_means(data, dropped) if dropped else ():
+            user, item = mean.split([self.num_users, self.num_items])
+            users.append(user)
+            items.append(item)
 
         keep = [
             [1.0]
@@ -100,8 +104,8 @@ class LightGCN(Branches):
             for k in keeps
         ]
         return Views(
-            user=[block[: self.num_users] for block in blocks],
-            item=[block[self.num_users :] for block in blocks],
+            user=users,
+            item=items,
             keep=torch.tensor(keep, device=out.device),
         )
 
@@ -127,6 +131,11 @@ class LightGCN(Branches):
 
     def _propagate(self, data: HeteroData, x: Tensor) -> Tensor:
         return light_gcn(x, self.user_item_graph(data), self.num_layers)
+
+    @property
+    def num_hops(self) -> int:
+        """How many edges away of a node is what its embedding depends on."""
+        return self.num_layers
 
     def extra_repr(self) -> str:
         """Return the settings."""

@@ -143,6 +143,11 @@ class MMGCN(Branches):
             keep=torch.eye(len(keeps), device=id_emb.device),
         )
 
+    @property
+    def num_hops(self) -> int:
+        """How many edges away of a node is what its embedding depends on."""
+        return self.num_layers
+
     def extra_repr(self) -> str:
         """Return the settings."""
         return (
