@@ -116,18 +116,22 @@ def check(data: HeteroData, *, splits: Iterable[str] = ()) -> HeteroData:
         >>> check(data)['item'].x_text.dtype
         torch.float32
     """
-    if not isinstance(data, HeteroData):
-        raise TypeError(
-            f"'data' needs to be a 'HeteroData' (got a "
-            f"'{type(data).__name__}'); take a graph out of its data set by "
-            f'dataset[0]'
-        )
+    _check_kind(data)
     if isinstance(splits, str):
         splits = (splits,)
     checked = _remembered(data)
     for split in splits:
         require_split(checked, split)
     return checked
+
+
+def _check_kind(data: object) -> None:
+    if not isinstance(data, HeteroData):
+        raise TypeError(
+            f"'data' needs to be a 'HeteroData' (got a "
+            f"'{type(data).__name__}'); take a graph out of its data set by "
+            f'dataset[0]'
+        )
 
 
 def _remembered(data: HeteroData) -> HeteroData:
@@ -207,8 +211,10 @@ def check_features(data: HeteroData) -> HeteroData:
         Floating features keep their dtype.
 
     Raises:
+        TypeError: If ``data`` is no ``HeteroData``.
         ValueError: As :func:`check`.
     """
+    _check_kind(data)
     names = modalities(data)
     num_items = data['item'].get('num_nodes')
     if num_items is None and names:
@@ -374,8 +380,9 @@ def fingerprint(data: HeteroData) -> str:
         digest.update(f'{modality}{tuple(x.shape)}'.encode())
         raw = x.detach().cpu().contiguous().view(torch.uint8)
         digest.update(raw.numpy().tobytes())
-    if 'edge_weight' in data[RATES]:
-        weight = data[RATES].edge_weight[_training_order(data)]
+    weight = data[RATES].get('edge_weight')
+    if weight is not None and not (weight == 1).all():
+        weight = weight[_training_order(data)]
         digest.update(b'edge_weight' + weight.double().cpu().numpy().tobytes())
     if 'cold' in data['item']:
         digest.update(b'cold' + data['item'].cold.cpu().numpy().tobytes())

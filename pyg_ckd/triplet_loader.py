@@ -31,7 +31,8 @@ class TripletLoader:
     sampling, each epoch has as many as the weights sum to, rounded up or down,
     so that its last batch may have one triple more than ``batch_size``; an
     interaction that occurs twice has its largest weight. What does not take
-    part in an epoch is no negative either.
+    part in an epoch is no negative either. With ``sampling="user"``, where all
+    users count alike, they are the odds of the items of a user.
 
     Args:
         data (HeteroData): The user-item graph.
@@ -105,12 +106,11 @@ class TripletLoader:
                 f'{num_warm} items, so no negative can be drawn for '
                 f'her; leave her out of the training interactions'
             )
-        num_drawn = users.numel() if sampling == 'user' else self.keys.numel()
         #: How many interactions take part in an epoch, at least.
         self.num_pairs = self.keys.numel()
         if self.units is not None:
             self.num_pairs = int(self.units.sum()) // UNIT
-            num_drawn = min(num_drawn, self.num_pairs)
+        num_drawn = users.numel() if sampling == 'user' else self.num_pairs
         if num_drawn < ranks.size:
             raise ValueError(
                 f'{ranks.size} processes cannot share an epoch of '
@@ -132,12 +132,11 @@ class TripletLoader:
         """Draw one epoch and yield its batches (user, pos, neg)."""
         size = self.batch_size
         if self.sampling == 'user':
-            keys, of_users = self._taking_part()
-            chosen = self._some_users(of_users.users)
+            chosen = self._some_users()
             own = self._own_generator()
-            positive = of_users.draw(keys, chosen, own)
+            positive = self._of_users(chosen, own)
             # Each user at most once:
-            size = min(size, of_users.users.numel() // self.ranks.size)
+            size = min(size, self.of_users.users.numel() // self.ranks.size)
         else:
             chosen = self._all_in_order()
             own = self._own_generator()
@@ -192,9 +191,7 @@ class TripletLoader:
             Users, positive and negative items, each of shape ``[N]``.
         """
         if self.sampling == 'user':
-            keys, of_users = self._taking_part()
-            chosen = self._some(of_users.users, size)
-            positive = of_users.draw(keys, chosen)
+            positive = self._of_users(self._some(self.of_users.users, size))
         else:
             positive = self.keys[self._order()[:size]]
         user = positive // self.num_items
@@ -213,19 +210,6 @@ class TripletLoader:
         start = torch.randint(UNIT, (), device=order.device)
         return order[drawn(self.units[order], start)]
 
-    def _taking_part(self) -> tuple[Tensor, _OfUsers]:
-        """Return the interactions of an epoch, sorted, and whose they are."""
-        if self.units is None:
-            return self.keys, self.of_users
-        keys = self.keys[self._order().sort().values]
-        of_users = _OfUsers.of(keys, self.num_items)
-        if of_users.users.numel() < self.ranks.size:
-            raise ValueError(
-                f'{self.ranks.size} processes cannot share an epoch in which '
-                f'{of_users.users.numel()} users take part: start fewer of them'
-            )
-        return keys, of_users
-
     def _all_in_order(self) -> Tensor:
         """Return the places of the interactions of this process."""
         order = self._order()
@@ -236,11 +220,30 @@ class TripletLoader:
             [self.ranks.part(batch) for batch in batches[: len(self)]]
         )
 
-    def _some_users(self, users: Tensor) -> Tensor:
+    def _some_users(self) -> Tensor:
         """Return the places of the users of this process."""
         size = self.batch_size * self.ranks.size
+        users = self.of_users.users
         batches = (self._some(users, size) for _ in range(len(self)))
         return torch.cat([self.ranks.part(batch) for batch in batches])
+
+    def _of_users(
+        self, chosen: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw an interaction of each of some users, given their places."""
+        share = torch.rand(
+            chosen.shape, device=self.keys.device, generator=generator
+        )
+        first = self.of_users.start[chosen]
+        last = first + self.of_users.num[chosen] - 1
+        if self.units is None:
+            offset = (share * self.of_users.num[chosen]).long()
+            return self.keys[torch.minimum(first + offset, last)]
+        end = self.units.cumsum(0)
+        before = end[first] - self.units[first]
+        point = before + (share.double() * (end[last] - before)).long()
+        place = torch.searchsorted(end, point, right=True)
+        return self.keys[torch.minimum(place, last)]
 
     def _own_generator(self) -> torch.Generator | None:
         """Return what this process draws from for itself alone.
@@ -279,25 +282,11 @@ class _OfUsers(NamedTuple):
         users, num = (keys // num_items).unique_consecutive(return_counts=True)
         return cls(users, num, num.cumsum(0) - num)
 
-    def draw(
-        self,
-        keys: Tensor,
-        chosen: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Draw an interaction of each of some users, given their places."""
-        share = torch.rand(
-            chosen.shape, device=keys.device, generator=generator
-        )
-        offset = (share * self.num[chosen]).long()
-        offset = torch.minimum(offset, self.num[chosen] - 1)
-        return keys[self.start[chosen] + offset]
-
 
 def _units(data: HeteroData, keys: Tensor) -> Tensor | None:
     """Return the weights of interactions, ``None`` if all are alike."""
     weight = data[RATES].get('edge_weight')
-    if weight is None:
+    if weight is None or bool((weight == 1).all()):
         return None
     user, item = data[RATES].edge_index
     place = torch.searchsorted(keys, user * data['item'].num_nodes + item)

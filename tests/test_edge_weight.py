@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from pyg_ckd.balance import CKD
-from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd.datasets import FakeMultimodal, to_mmrec
 from pyg_ckd.graph import RATED_BY, RATES, check, fingerprint
 from pyg_ckd.kernels.units import UNIT, as_units, drawn
 from pyg_ckd.nn import VBPR, LightGCN
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.ranking import evaluate
+from pyg_ckd.serving import ColdItems
 from pyg_ckd.testing import batch_of, fake_graph, step_of
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.transforms import TrainOnAll
@@ -167,14 +168,19 @@ def test_training_honours_weights(balance, sampling):
     task = fit(task, max_epochs=2, progress=False)
     batches = [*task.train_dataloader()]
     assert len(batches) == len(task.train_dataloader())
-    assert not (torch.cat([pos for _, pos, _ in batches]) < 15).any()
+    both = set(user[light].tolist()) & set(user[~light].tolist())
+    assert not any(
+        int(u) in both and i < 15
+        for users, items, _ in batches
+        for u, i in zip(users, items, strict=True)
+    )
     assert not task.model.item.weight[15:].equal(start[15:])
     # Known items are left out of lists, whatever their weights:
     recommended, _ = task.recommend(int(user[light][0]), k=30)
     assert int(item[light][0]) not in recommended[0].tolist()
 
 
-def test_weights_of_one_change_nothing_but_random_numbers():
+def test_weights_of_one_change_nothing():
     data = FakeMultimodal(num_users=40, num_items=30)[0]
     scores = []
     for weight in (None, 1.0):
@@ -185,7 +191,7 @@ def test_weights_of_one_change_nothing_but_random_numbers():
         task = Recommendation(VBPR.from_data(graph, dim=8), graph, lr=0.01)
         task = fit(task, max_epochs=8, progress=False)
         scores.append(evaluate(task.model, graph, ks=(10,))['recall@10'])
-    assert scores[0] == pytest.approx(scores[1], abs=0.1)
+    assert scores[0] == scores[1]
 
 
 def test_train_on_all_keeps_weights():
@@ -210,3 +216,30 @@ def test_train_on_all_keeps_weights():
         )
     )
     assert 'edge_weight' not in TrainOnAll()(fake_graph())[RATES]
+
+
+def test_cold_items_that_were_held_out_are_trained_on():
+    data = copy.copy(fake_graph(lonely=True))
+    last = data['item'].num_nodes - 1
+    data['item'].cold = torch.arange(last + 1) == last
+    data[RATES].test_edge_label_index = torch.tensor([[0], [last]])
+    assert not TrainOnAll()(data)['item'].cold.any()
+    assert data['item'].cold[last]
+
+
+def test_cold_items_predict_what_weighs_most():
+    data = copy.copy(FakeMultimodal(num_users=60, num_items=30)[0])
+    num = data[RATES].num_edges
+    data[RATES].edge_weight = torch.full((num,), 0.5)
+    with_weights = ColdItems.of(data, share=0.2, seed=0)
+    del data[RATES].edge_weight
+    without = ColdItems.of(data, share=0.2, seed=0)
+    assert with_weights.test.tolist() == without.test.tolist()
+
+
+def test_formats_without_cold_items_say_so(tmp_path):
+    data = copy.copy(FakeMultimodal(num_users=60, num_items=30)[0])
+    trained = data[RATES].edge_index[1]
+    data['item'].cold = torch.bincount(trained, minlength=30) == 0
+    with pytest.warns(UserWarning, match='does not tell cold items'):
+        to_mmrec(data, tmp_path / 'shop')

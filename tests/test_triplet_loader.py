@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.graph import RATES
+from pyg_ckd.graph import RATES, fingerprint
 from pyg_ckd.kernels import Ranks
 from pyg_ckd.triplet_loader import TripletLoader
 
@@ -418,24 +418,29 @@ def test_expected_loss_is_the_weighted_one():
     assert total / num_epochs == pytest.approx(expected, rel=0.03)
 
 
-def test_users_are_drawn_among_those_who_take_part():
-    weights = {(0, 0): 1.0, (1, 1): 0.25, (1, 2): 0.25}
+def test_items_of_a_user_are_drawn_by_their_weights():
+    weights = {(0, 0): 1.0, (0, 3): 0.1, (1, 1): 0.25, (1, 2): 0.25}
     loader = TripletLoader(weighted(weights), 8, 'user')
     assert len(loader) == 1
-    triples = torch.cat([epoch_of(loader) for _ in range(1000)], dim=1)
-    user = counts(triples[0], 4)
-    assert user[0] == 1000
-    assert 440 < user[1] < 560  # With one of two views each second epoch.
-    item = counts(triples[1, triples[0] == 1], 7)
-    assert chisquare(item[1:3]).pvalue > 0.001
+    triples = torch.cat([epoch_of(loader) for _ in range(2000)], dim=1)
+    assert [*counts(triples[0], 4)] == [2000, 2000, 0, 0]
+    for user, odds in ((0, [10, 1]), (1, [1, 1])):
+        item = counts(triples[1, triples[0] == user], 7)
+        expected = [2000 * share / sum(odds) for share in odds]
+        found = [num for num in item if num]
+        assert chisquare(found, expected).pvalue > 0.001
 
 
 @pytest.mark.parametrize('sampling', SAMPLING)
 def test_equal_weights_are_none(sampling):
     data = weighted(dict.fromkeys(WEIGHTED, 1.0))
-    epoch = epoch_of(TripletLoader(data, 5, sampling))
-    if sampling == 'interaction':
-        assert sorted(zip(*epoch[:2].tolist(), strict=True)) == [*WEIGHTED]
+    without = graph(4, 7, [*WEIGHTED])
+    epochs = []
+    for each in (data, without):
+        torch.manual_seed(0)
+        epochs.append(epoch_of(TripletLoader(each, 5, sampling)).tolist())
+    assert epochs[0] == epochs[1]
+    assert fingerprint(data) == fingerprint(without)
 
 
 EPOCH = [[0, 3, 2, 0, 0, 2], [5, 5, 1, 0, 3, 4], [2, 6, 3, 4, 1, 2]]

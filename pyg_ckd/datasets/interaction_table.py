@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from pyg_ckd.datasets.formats.table_source import TableSource
 from pyg_ckd.datasets.formats.tables import Source
@@ -80,10 +81,15 @@ class InteractionTable(TableSource):
                 f"'weight' is that of a table without 'weights'; leave it out "
                 f'(got {self.weight!r})'
             )
+        if not isinstance(self.weights, Mapping | None):
+            raise TypeError(
+                f"'weights' needs to be a dictionary of the weight of each "
+                f'type (got a {type(self.weights).__name__})'
+            )
         if not self.all_weights:
             raise ValueError("'weights' needs at least one type (got {})")
         for weight in self.all_weights:
-            if not (isinstance(weight, int | float) and 0 < weight < math.inf):
+            if not (isinstance(weight, Real) and 0 < float(weight) < math.inf):
                 raise ValueError(
                     f'A weight needs to be a positive finite number (got '
                     f'{weight!r}); leave out rows that should not count'

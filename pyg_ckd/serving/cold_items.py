@@ -150,7 +150,7 @@ def _to_predict(data: HeteroData) -> Tensor:
     """Return the training interactions of the largest weight."""
     pairs: Tensor = data[RATES].edge_index
     weight = data[RATES].get('edge_weight')
-    return pairs if weight is None else pairs[:, weight == 1]
+    return pairs if weight is None else pairs[:, weight == weight.max()]
 
 
 def _without(data: HeteroData, cold: Tensor) -> HeteroData:

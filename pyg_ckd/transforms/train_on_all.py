@@ -20,7 +20,8 @@ class TrainOnAll(BaseTransform):
     epochs, ``fit(task, max_epochs=chosen.best_epoch, eval_every=None)``.
 
     Ratings and times, which a graph knows for training alone, are left out.
-    Weights stay: what is held out has the largest, 1.
+    Weights stay: what is held out has the largest, 1; and an item is no longer
+    cold (``data['item'].cold``) that was held out.
     It comes before transforms that build graphs from interactions, such as
     :class:`~pyg_ckd.transforms.CoOccurrence`. The input is not changed.
 
@@ -56,6 +57,10 @@ class TrainOnAll(BaseTransform):
         rates.edge_index = torch.stack([keys // num_items, keys % num_items])
         if weight is not None:
             rates.edge_weight = weight
+        if 'cold' in data['item']:
+            is_cold = data['item'].cold.clone()
+            is_cold[rates.edge_index[1]] = False
+            data['item'].cold = is_cold
         data.split = 'all for training'
         if RATED_BY in data.edge_types:
             data[RATED_BY].edge_index = rates.edge_index.flip(0)

@@ -538,3 +538,17 @@ def test_new_items_beside_cold_ones(tmp_path):
         ['Tea'],
     )
     assert grown['item'].cold.tolist() == [False] * 4 + [True] * 4
+
+
+def test_weights_of_types_are_numbers_by_text(tmp_path):
+    log = pd.DataFrame(
+        [(user, item, item % 2) for user in range(6) for item in range(6)],
+        columns=['user', 'item', 'event'],
+    )
+    weights = {0: np.float32(0.5), 1: 1}
+    table = InteractionTable(log, type='event', weights=weights)
+    data = Catalogue(tmp_path, table, k_core=1, split='random')[0]
+    light = data[RATES].edge_weight < 1
+    assert light.equal(data[RATES].edge_index[1] % 2 == 0)
+    with pytest.raises(TypeError, match='needs to be a dictionary'):
+        InteractionTable(log, type='event', weights=[0.1, 1.0])

@@ -100,9 +100,10 @@ def describe_page(
         f'{", ".join(modalities(data)) or "no modality"}.',
         notes=notes,
     )
+    path = Path(path).expanduser()
     with open_atomic(path) as file:
         file.write(page.encode(errors='replace'))
-    return Path(path)
+    return path
 
 
 def _sections(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,9 @@ class ItemNames:
 
     def title(self, item: int) -> str:
         """Return the title of an item, or else its id."""
-        title = '' if self._titles is None else str(self._titles[item])
+        title = None if self._titles is None else self._titles[item]
+        if not isinstance(title, str):  # Such as None, or NaN of pandas.
+            return self.id(item)
         return title.strip() or self.id(item)
 
     @property
@@ -59,7 +62,7 @@ def short(text: str, longest: int = LONGEST) -> str:
         >>> short('A very long title', 6)
         'A very…'
     """
-    text = ' '.join(text.split())
+    text = ' '.join(re.sub(r'[\0-\x1f\x7f-\x9f]', ' ', text).split())
     return text if len(text) <= longest else f'{text[:longest].rstrip()}…'
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-_LARGEST = 2**53  # Whole numbers above are no longer told apart.
+#: Of whole numbers that are told apart, by the bytes of a float.
+_BITS = {2: 11, 4: 24, 8: 53}
 
 
 def read_frame(
@@ -53,13 +54,14 @@ def _whole(column: pd.Series, name: str) -> pd.Series:  # type: ignore[type-arg]
     """Return a column with floats as integers if all of them are whole."""
     if getattr(column.dtype, 'kind', '') != 'f':
         return column
-    known = column.dropna()
+    known = column.dropna().astype('float64')
     if known.empty or not (known % 1 == 0).all():
         return column
-    if (known.abs() > _LARGEST).any():
+    bits = _BITS[column.dtype.itemsize]
+    if (known.abs() > 2**bits).any():
         raise ValueError(
-            f"'{name}' has whole numbers above 2**53 as floats in "
+            f"'{name}' has whole numbers above 2**{bits} as floats in "
             f'{column.name!r}, whose last digits are lost; read that column as '
             f'text or as integers, such as by dtype=str'
         )
-    return column.astype('Int64')
+    return column.astype('float64').astype('Int64')

@@ -154,7 +154,8 @@ def _valid_rows(
         rules.append(_time_rule(rows['time'], columns.time, kind))
     rows['weight'] = float(columns.weight)
     if columns.type is not None and columns.weights is not None:
-        weights = dict(columns.weights)
+        given = columns.weights.items()
+        weights = {str(name): float(weight) for name, weight in given}
         rows['weight'] = table[columns.type].map(weights).astype(float)
         rules.append(_type_rule(table[columns.type], weights))
     is_valid = ~_any(rules, table)

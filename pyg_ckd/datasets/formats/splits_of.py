@@ -13,7 +13,7 @@ from pyg_ckd.graph import RATES, check
 def splits_of(data: HeteroData) -> dict[str, Tensor]:
     """Return the interactions of each split, none of them empty.
 
-    They are for formats without weights, which a warning says.
+    They are for formats without weights and cold items, which warnings say.
     """
     splits = {}
     for split, key in (
@@ -34,6 +34,12 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
             'The format has no weights of interactions: whoever reads the '
             "files trains on all alike. Leave out those of 'edge_weight' below "
             '1 first, if that is not wanted',
+            stacklevel=3,
+        )
+    if 'cold' in data['item']:
+        warnings.warn(
+            "The format does not tell cold items, data['item'].cold: whoever "
+            'reads the files draws negatives among them, if it keeps them',
             stacklevel=3,
         )
     return {split: rates[key].cpu() for split, key in splits.items()}

@@ -228,11 +228,17 @@ def _read_text(
             _refuse_twins(path, file, separator, columns)
     if not isinstance(table.index, pd.RangeIndex):
         raise _malformed(path, separator, _MORE_FIELDS)
-    if names is not None and any(table[name].iat[0] == name for name in names):
-        raise ValueError(
-            f"'{path}' has a header in line 1, which names columns as 'names' "
-            f'does; leave these out'
-        )
+    if names is not None:
+        first = table.iloc[0]
+        fields = {field.strip().casefold() for field in first}
+        if (
+            fields >= {column.casefold() for column in columns}
+            or (first == first.index).any()
+        ):
+            raise ValueError(
+                f"'{path}' has a header in line 1, {first.tolist()}; leave out "
+                f"'names' (got {list(names)})"
+            )
     return table
 
 

@@ -20,6 +20,7 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     Raises:
         PermissionError: If the folder cannot be written.
+        FileExistsError: If there is a device, pipe or socket of that name.
         OSError: If writing fails, such as on a full disk.
 
     Whatever is raised inside, no temporary file is left, and a file that was
@@ -35,6 +36,11 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     folder = osp.dirname(osp.abspath(path))
     make_writable(folder)
+    if osp.exists(path) and not (osp.isfile(path) or osp.isdir(path)):
+        raise FileExistsError(
+            f"'{os.fspath(path)}' is there already, and is no file; choose "
+            f'another name'
+        )
     temporary = f'{os.fspath(path)}.{uuid4().hex}'
     try:
         with open(temporary, 'xb') as file:

@@ -102,7 +102,17 @@ class Split(ABC):
         heaviest = interactions.select(rows)
         label = torch.full_like(interactions.user, TRAIN)
         label[rows] = _checked(self, self.label(heaviest), heaviest)
-        lost = (weight < 1) & ~self.may_train(interactions, label)
+        may_train = self.may_train(interactions, label)
+        if (
+            not isinstance(may_train, Tensor)
+            or may_train.dtype != torch.bool
+            or may_train.shape != label.shape
+        ):
+            raise ValueError(
+                f"'may_train' of {self!r} needs to return a tensor of Booleans "
+                f'of shape {list(label.shape)}'
+            )
+        lost = (weight < 1) & ~may_train
         if lost.any():
             warnings.warn(
                 f'split={self!r} leaves out {int(lost.sum())} of '

@@ -400,3 +400,21 @@ def test_page_of_lastfm(tmp_path, shared, written):
     assert row[:2] == ['384', '0.708']
     assert float(row[-2].split()[0]) == pytest.approx(3.1, abs=0.05)
     assert float(row[-1].split()[0]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_titles_that_are_none_and_control_characters(tmp_path):
+    data = FakeMultimodal(num_users=50, num_items=20)[0]
+    data['item'].title = [None, float('nan'), 'a\0\x1bcup', *['pot'] * 17]
+    page = describe_page(data, tmp_path / 'shop.html').read_text('utf-8')
+    assert not set(page) & set('\0\x1b')
+    assert '>None<' not in page and '>nan<' not in page
+
+
+def test_only_files_are_written(tmp_path):
+    data = FakeMultimodal(num_users=50, num_items=20)[0]
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(FileExistsError, match='is no file; choose another'):
+        describe_page(data, tmp_path / 'pipe')
+    assert [*tmp_path.iterdir()] == [tmp_path / 'pipe']
+    with pytest.raises(TypeError, match='take a graph out of its data set'):
+        describe_page(FakeMultimodal(), tmp_path / 'shop.html')

@@ -445,6 +445,8 @@ def test_read_table_without_header(tmp_path):
         ('a,b\nc,d,e\n', 'is not a table .*Expected 2 fields in line 2'),
         ('user,item\na,b\n', 'has a header in line 1'),
         ('customer,item\na,b\n', 'has a header in line 1'),
+        ('item,user\na,b\n', 'has a header in line 1'),
+        ('Item, User\na,b\n', 'has a header in line 1'),
         ('', 'is empty'),
     ],
 )
@@ -452,6 +454,21 @@ def test_read_table_refuses_other_names(tmp_path, content, expected):
     path = write(tmp_path, content)
     with pytest.raises(ValueError, match=expected):
         read_table(path, ['user'], names=NAMES)
+
+
+@pytest.mark.parametrize(
+    'dtype', ['float16', 'float32', 'float64', 'Float32', 'double[pyarrow]']
+)
+def test_whole_numbers_of_any_float(dtype):
+    largest = {'float16': 2**11, 'float32': 2**24, 'Float32': 2**24}
+    fine = pd.DataFrame({'user': pd.Series([7, 12], dtype=dtype)})
+    assert values(fine, 'user') == [['7'], ['12']]
+    lost = 4 * largest.get(dtype, 2**53)
+    frame = pd.DataFrame({'user': pd.Series([float(lost)], dtype=dtype)})
+    with pytest.raises(ValueError, match='whose last digits are lost'):
+        read_table(frame, ['user'])
+    shares = pd.DataFrame({'user': pd.Series([0.5, 2.0], dtype=dtype)})
+    assert values(shares, 'user') == [['0.5'], ['2.0']]
 
 
 def test_read_table_reads_frames():
