@@ -77,6 +77,7 @@ DOCS = Path(__file__).parent
 INCLUDED = {
     DOCS.parent / 'benchmarks' / 'README.md': 'benchmarks.md',
     DOCS.parent / 'benchmarks' / 'RESULTS.md': 'results.md',
+    DOCS.parent / 'benchmarks' / 'SPEED.md': 'speed.md',
     DOCS.parent / 'datasets' / 'README.md': 'datasets.md',
     DOCS.parent / 'CHANGELOG.md': 'changelog.md',
     DOCS.parent / 'CODE_OF_CONDUCT.md': 'conduct.md',
