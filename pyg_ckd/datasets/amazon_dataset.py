@@ -231,7 +231,7 @@ class AmazonDataset(RawDataset):
             files = ItemFiles(self.picture_folder, PICTURES, self.limits)
             yield (
                 'image',
-                *self.encode_pictures(
+                *self.cache.encode_pictures(
                     self.image_encoder,
                     files,
                     items,
@@ -240,7 +240,7 @@ class AmazonDataset(RawDataset):
                 ),
             )
         if self.template is not None:
-            yield 'text', *self.encode_filled(self.text_encoder, texts)
+            yield 'text', *self.cache.encode_texts(self.text_encoder, texts)
         for modality, path in self.features.items():
             yield modality, *read_vectors(path, items, limits=self.limits)
 

@@ -243,7 +243,7 @@ class AmazonMultimodal(RawDataset):
             )
             records = [_texts(metadata.get(item, {})) for item in items]
             encoder, template = self.text_encoder, self.template
-            yield 'text', *self.encode_texts(encoder, template, records)
+            yield 'text', *self.cache.encode_records(encoder, template, records)
 
     def _path(self, key: str) -> str:
         return osp.join(self.raw_dir, self.raw_files[key].name)

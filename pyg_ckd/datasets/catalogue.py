@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import os.path as osp
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
 from PIL.Image import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.datasets.features.contents import Contents, Modality
+from pyg_ckd.datasets.features.contents import Contents
 from pyg_ckd.datasets.features.encode import Matrix
 from pyg_ckd.datasets.features.image_encoder import ImageEncoder
-from pyg_ckd.datasets.features.item_files import ItemFiles, item_of
 from pyg_ckd.datasets.features.new_items import NewItems
-from pyg_ckd.datasets.features.pictures import PICTURES
-from pyg_ckd.datasets.features.vectors import read_rows, read_vectors
+from pyg_ckd.datasets.features.table_contents import TableContents
+from pyg_ckd.datasets.features.vectors import is_matrix
 from pyg_ckd.datasets.formats.feature_files import check_modality
 from pyg_ckd.datasets.formats.shop_tables import (
     compare_ids,
@@ -138,6 +136,7 @@ class Catalogue(RawDataset):
     Example:
         >>> import tempfile
         >>> from pathlib import Path
+        >>> import pandas as pd
         >>> import torch
         >>> with tempfile.TemporaryDirectory() as root:
         ...     _ = Path(root, 'sales.csv').write_text(
@@ -276,16 +275,29 @@ class Catalogue(RawDataset):
         names = "', '".join(table.name for table in tables)
         return core_of(interactions, self.k_core, names)
 
+    @property
+    def contents_of(self) -> TableContents:
+        """What makes contents of tables, pictures and vectors."""
+        return TableContents(
+            self.item_table,
+            self.text_encoder,
+            self.image_encoder,
+            self.image_size,
+            self.cache,
+            self.skip_invalid,
+            self.limits,
+        )
+
     def read_contents(self, items: list[str]) -> Contents:
         table = None
         if self.item_table is not None:
-            table = self._read_items(self.item_table)
+            table = read_items(self.item_table, self.skip_invalid, self.limits)
             ids = table[self.item_table.item]
             compare_ids(self.item_table.name, ids, items)
             if self.cold_items:
                 cold = {name for name in ids if name.strip()}.difference(items)
                 items = [*items, *sorted(cold)]
-        return self._contents(items, table, self.images_path, self.features)
+        return self.contents_of(items, table, self.images_path, self.features)
 
     def encode_new(
         self,
@@ -325,9 +337,9 @@ class Catalogue(RawDataset):
             for modality, file in sorted((features or {}).items())
         }
         self._check_new(pictures, vectors)
-        table = self._read_items(new_table)
+        table = read_items(new_table, self.skip_invalid, self.limits)
         names = new_ids(new_table, table[new_table.item], self.items)
-        new = self._contents(names, table, pictures, vectors, is_whole=False)
+        new = self.contents_of(names, table, pictures, vectors, is_whole=False)
         x, has = {}, {}
         for modality, encoded, is_there in new.modalities:
             x[modality] = self._as_wide(modality, encoded, is_there)
@@ -366,7 +378,7 @@ class Catalogue(RawDataset):
                     f'{reason}; name it otherwise'
                 )
         items = self.item_table
-        matrices = list(filter(_is_matrix, self.features.values()))
+        matrices = list(filter(is_matrix, self.features.values()))
         for argument, value in (
             ('features', matrices),
             ('cold_items', self.cold_items),
@@ -409,10 +421,6 @@ class Catalogue(RawDataset):
             if not osp.exists(path):
                 raise FileNotFoundError(f"There is no '{path}'")
 
-    def _read_items(self, items: ItemTable) -> pd.DataFrame:
-        """Return what is needed of a table of items, with all its rows."""
-        return read_items(items, self.skip_invalid, self.limits)
-
     def _as_wide(self, modality: str, x: Tensor, has: Tensor) -> Tensor:
         """Return features of new items, of the width of the others'."""
         known = self._data['item'].get(f'x_{modality}')
@@ -427,92 +435,6 @@ class Catalogue(RawDataset):
                 f'others {known.size(1)}; make them in the same way'
             )
         return x
-
-    def _contents(
-        self,
-        items: list[str],
-        table: pd.DataFrame | None,
-        images: str | None,
-        features: Mapping[str, str],
-        is_whole: bool = True,
-    ) -> Contents:
-        """Return the contents of items.
-
-        Args:
-            items: The items.
-            table: A table of items, if there is one.
-            images: Where pictures are.
-            features: Where vectors are.
-            is_whole: Whether the table has all items that there are, so that
-                files of others can be warned of.
-        """
-        ids, rows = [], pd.DataFrame(index=items)
-        if table is not None:
-            # The row of an item that is not in the table is empty.
-            column = table.columns[0]
-            first = table.drop_duplicates(column).set_index(column, drop=False)
-            rows = first.reindex(items, fill_value='')
-            ids = table[column].tolist()
-        known = ids if is_whole else []
-        modalities = self._modalities(rows, ids, known, images, features)
-        return Contents(modalities, self._titles(rows), items)
-
-    def _titles(self, rows: pd.DataFrame) -> list[str] | None:
-        """Return the titles of items, if they have any."""
-        if self.item_table is None or self.item_table.title is None:
-            return None
-        return [
-            title if title.strip() else item
-            for item, title in rows[self.item_table.title].items()
-        ]
-
-    def _modalities(
-        self,
-        rows: pd.DataFrame,
-        ids: list[str],
-        known: list[str],
-        images: str | None,
-        features: Mapping[str, str],
-    ) -> Iterator[Modality]:
-        """Yield the modalities of items.
-
-        Args:
-            rows: The row of each item.
-            ids: The item of each row of the table, for matrices.
-            known: All items that there are, if that is known.
-            images: Where pictures are.
-            features: Where vectors are.
-        """
-        items = rows.index.tolist()
-        if images is not None:
-            yield 'image', *self._encode_images(images, known, rows)
-        if self.template is not None:
-            encoder, records = self.text_encoder, rows.to_dict('records')
-            yield 'text', *self.encode_texts(encoder, self.template, records)
-        for modality, path in features.items():
-            if _is_matrix(path):
-                yield modality, *read_rows(path, ids, items)
-            else:
-                yield modality, *read_vectors(path, items, known, self.limits)
-
-    def _encode_images(
-        self, path: str, known: list[str], rows: pd.DataFrame
-    ) -> tuple[Tensor, Tensor]:
-        files = ItemFiles(path, PICTURES, self.limits)
-        names = rows.index.tolist()
-        column = None if self.item_table is None else self.item_table.image
-        if column is not None:
-            names = [item_of(name, PICTURES) or name for name in rows[column]]
-            files.warn_of_missing(names)
-        else:
-            files.compare_ids(names, known)
-        return self.encode_pictures(
-            self.image_encoder,
-            files,
-            names,
-            self.image_size,
-            self.skip_invalid,
-        )
 
 
 def _interaction_tables(
@@ -532,7 +454,3 @@ def _interaction_tables(
 
 def _item_table(table: Source | ItemTable) -> ItemTable:
     return table if isinstance(table, ItemTable) else ItemTable(table)
-
-
-def _is_matrix(path: str) -> bool:
-    return path.lower().endswith('.npy')

@@ -79,7 +79,8 @@ class LATTICEFolder(GraphDataset):
         force_reload (bool, optional): Whether to ignore what has been saved.
             (default: :obj:`False`)
         limits (Limits, optional): How far ids may be beyond the number of
-            interactions. (default: 100 times it, and a thousand more)
+            interactions, and how large a file of JSON may be. (default:
+            ``Limits()``)
 
     Raises:
         FileNotFoundError: If a split is missing.
@@ -159,7 +160,7 @@ class LATTICEFolder(GraphDataset):
         split_paths, feature_paths = self.raw_paths[:3], self.raw_paths[3:]
         features = read_features(feature_paths)
         if features:
-            limit = count_items(self.raw_dir, features)
+            limit = count_items(feature_paths, features)
             expected = (
                 f'an integer counted from 0 and less than {limit}, the number '
                 f"of rows in '{osp.basename(feature_paths[0])}'; write one row "
@@ -168,7 +169,7 @@ class LATTICEFolder(GraphDataset):
         else:
             limit = 2**63
             expected = 'a 64-bit integer counted from 0'
-        splits = read_lattice(split_paths, limit, expected)
+        splits = read_lattice(split_paths, limit, expected, self.limits)
         pairs = [
             [(user, item) for user in sorted(split) for item in split[user]]
             for split in splits

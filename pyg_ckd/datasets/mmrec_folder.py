@@ -69,7 +69,7 @@ class MMRecFolder(GraphDataset):
         force_reload (bool, optional): Whether to ignore what has been saved.
             (default: :obj:`False`)
         limits (Limits, optional): How far ids may be beyond the number of
-            interactions. (default: 100 times it, and a thousand more)
+            interactions, and how large lines may be. (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no file ``root/name/name.inter``.
@@ -140,7 +140,7 @@ class MMRecFolder(GraphDataset):
 
     def build(self) -> HeteroData:
         path, *feature_paths = self.raw_paths
-        table = read_mmrec(path)
+        table = read_mmrec(path, self.limits)
         features = read_features(feature_paths)
         item = table['itemID']
         for name in ('userID', 'itemID'):
@@ -149,7 +149,7 @@ class MMRecFolder(GraphDataset):
             highest = int(table[name][row])
             check_highest(where, name, highest, len(item), self.limits)
         if features:
-            num_items = count_items(self.raw_dir, features)
+            num_items = count_items(feature_paths, features)
             expected = (
                 f'less than {num_items}, the number of rows in '
                 f"'{osp.basename(feature_paths[0])}'; write one row for each "

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.formats.feature_files import (
     FEATURES,
     check_modality,
+    count_items,
     feature_files,
     read_features,
 )
+from pyg_ckd.datasets.formats.mmrec import refuse
 from pyg_ckd.datasets.formats.mrlib import read_mrlib, read_tensors
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
@@ -48,7 +51,8 @@ class MRLibFolder(GraphDataset):
             results in. (default: ``root``)
         force_reload (bool, optional): As in :class:`GraphDataset`.
         limits (Limits, optional): How far ids may be beyond the number of
-            interactions, and how large lines may be. (default: ``Limits()``)
+            interactions, and how large lines and tensors may be. (default:
+            ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no file ``root/name/inter.csv``.
@@ -119,16 +123,47 @@ class MRLibFolder(GraphDataset):
         )
 
     def build(self) -> HeteroData:
-        path, *features = self.raw_paths
-        columns = {
-            k: torch.from_numpy(v)
-            for k, v in read_mrlib(path, self.limits).items()
-        }
-        x = read_features([p for p in features if p.endswith(FEATURES)])
-        tensors = read_tensors([p for p in features if p.endswith(_TENSORS)])
+        path, *feature_paths = self.raw_paths
+        table = read_mrlib(path, self.limits)
+        features = self._read_features(feature_paths)
+        item = table['item_id']
+        num = {}
+        for name in ('user_id', 'item_id'):
+            row = int(table[name].argmax())
+            highest = int(table[name][row])
+            where = f"'{path}', line {row + 2}"
+            check_highest(where, name, highest, len(item), self.limits)
+            num[name] = highest + 1
+        if features:
+            num['item_id'] = count_items(feature_paths, features)
+            expected = (
+                f'less than {num["item_id"]}, the number of rows in '
+                f"'{osp.basename(feature_paths[0])}'; write one row for each "
+                f'item in all features'
+            )
+            refuse(path, 'item_id', item, item >= num['item_id'], expected)
+        columns = {name: torch.from_numpy(table[name]) for name in table}
+        data = graph_of_splits(
+            user=columns['user_id'],
+            item=columns['item_id'],
+            label=columns['label'],
+            num_users=num['user_id'],
+            num_items=num['item_id'],
+            features=features,
+            rating=columns.get('rating'),
+            time=columns.get('timestamp'),
+        )
+        return renumbered(data)
+
+    def _read_features(self, paths: list[str]) -> dict[str, Tensor]:
+        """Return the matrix of each modality, in the order of the files."""
+        features = read_features([p for p in paths if p.endswith(FEATURES)])
+        tensors = read_tensors(
+            [p for p in paths if p.endswith(_TENSORS)], self.limits
+        )
         for modality in tensors:
             reason = check_modality(modality)
-            if modality in x:
+            if modality in features:
                 reason = f"is in '{modality}{FEATURES}' as well"
             if reason:
                 raise ValueError(
@@ -136,40 +171,7 @@ class MRLibFolder(GraphDataset):
                     f"'{modality}{_TENSORS}' {reason}; rename or remove the "
                     f'file'
                 )
-        x |= tensors
-        num = {}
-        for name in ('user_id', 'item_id'):
-            row = int(columns[name].argmax())
-            highest = int(columns[name][row])
-            where = f"'{path}', line {row + 2}"
-            check_highest(where, name, highest, len(columns[name]), self.limits)
-            num[name] = highest + 1
-        for modality, matrix in x.items():
-            if len(matrix) < num['item_id']:
-                raise ValueError(
-                    f"'{path}' has the item_id {num['item_id'] - 1}, but the "
-                    f'features of {modality!r} have {len(matrix)} rows; write '
-                    f'one row for each item'
-                )
-            first = next(iter(x))
-            if len(matrix) != len(x[first]):
-                raise ValueError(
-                    f"'{self.raw_dir}': the features of {first!r} have "
-                    f'{len(x[first])} rows, but those of {modality!r} '
-                    f'{len(matrix)}; write one row for each item in both'
-                )
-            num['item_id'] = len(matrix)
-        data = graph_of_splits(
-            user=columns['user_id'],
-            item=columns['item_id'],
-            label=columns['label'],
-            num_users=num['user_id'],
-            num_items=num['item_id'],
-            features=x,
-            rating=columns.get('rating'),
-            time=columns.get('timestamp'),
-        )
-        return renumbered(data)
+        return features | tensors
 
     def __repr__(self) -> str:
         return f'{self.name}()'

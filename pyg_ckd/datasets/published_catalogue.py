@@ -88,10 +88,9 @@ class PublishedCatalogue(Catalogue):
             compare_ids(self.items_given.name, ids, items)
             given = given.drop_duplicates(column).set_index(column)
             rows = rows.join(given.reindex(items, fill_value=''))
-        modalities = self._modalities(
+        return self.contents_of.of_rows(
             rows, ids, known, self.images_path, self.features
         )
-        return Contents(modalities, self._titles(rows))
 
     @property
     def items_given(self) -> ItemTable:

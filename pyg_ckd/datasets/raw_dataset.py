@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os.path as osp
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.features.contents import Contents
-from pyg_ckd.datasets.features.encode import (
-    Matrix,
-    encode,
-    fill_missing,
-    fill_template,
-)
-from pyg_ckd.datasets.features.item_files import ItemFiles
-from pyg_ckd.datasets.features.lazy import Lazy
-from pyg_ckd.datasets.features.pictures import open_picture, skip_damaged
+from pyg_ckd.datasets.features.encode import Matrix, fill_missing
+from pyg_ckd.datasets.features.feature_cache import FeatureCache
 from pyg_ckd.datasets.features.text_encoder import TextEncoder
 from pyg_ckd.datasets.graph_dataset import GraphDataset
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits import Split
-
-T = TypeVar('T')
 
 
 class RawDataset(GraphDataset):
@@ -101,88 +89,11 @@ class RawDataset(GraphDataset):
         """The ids of items, in the order of the graph."""
         return self._data['item'].name
 
-    def encode_texts(
-        self,
-        encoder: Callable[[list[str]], Matrix],
-        template: str,
-        records: list[dict[str, str]],
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features of texts, and which records have a text."""
-        texts = [fill_template(template, record) for record in records]
-        return self.encode_filled(encoder, texts)
-
-    def encode_filled(
-        self, encoder: Callable[[list[str]], Matrix], texts: list[str]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features of texts, and which of them are not empty."""
-        return self.encode(
-            encoder,
-            [text for text in texts if text],
-            [
-                hashlib.sha256(text.encode()).digest() if text else None
-                for text in texts
-            ],
-            'text',
-        )
-
-    def encode_pictures(
-        self,
-        encoder: Callable[[list[Image]], Matrix],
-        files: ItemFiles,
-        names: Sequence[str],
-        longest_side: int | None,
-        skip_invalid: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features of pictures, and which items have one.
-
-        Args:
-            encoder: From a list of pictures to a matrix.
-            files: The files of pictures.
-            names: For each item the name of its picture.
-            longest_side: Larger pictures are shrunk to so many pixels a side.
-            skip_invalid: Whether to skip damaged pictures, with a warning.
-        """
-        names = [name if name in files else '' for name in names]
-        if skip_invalid:
-            names = skip_damaged(files, names, longest_side)
-        side = f'{longest_side}'.encode()
-        keys = [
-            hashlib.sha256(side + files.read(name)).digest() if name else None
-            for name in names
-        ]
-        images = Lazy(
-            lambda name: open_picture(files, name, longest_side),
-            [name for name in names if name],
-        )
-        return self.encode(encoder, images, keys, 'image', chunk=32)
-
-    def encode(
-        self,
-        encoder: Callable[[list[T]], Matrix],
-        contents: Iterable[T],
-        keys: Sequence[bytes | None],
-        modality: str,
-        chunk: int = 256,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features of contents, and which items have one.
-
-        Args:
-            encoder: From a list of contents to a matrix.
-            contents: The contents of the items that have one; of a sequence
-                only those are taken that were not encoded before.
-            keys: For each item what tells its content from others, ``None``
-                for items without.
-            modality: The name of the modality.
-            chunk: The number of contents the encoder gets at once.
-        """
-        has = torch.tensor([key is not None for key in keys])
-        x = encode(encoder, contents, keys, modality, self.cache, chunk)
-        return x, has
-
     @property
-    def cache(self) -> str:
-        """The folder that keeps features."""
-        return osp.join(osp.dirname(self.processed_parent), 'features')
+    def cache(self) -> FeatureCache:
+        """What encodes texts and pictures, and keeps their features."""
+        root = osp.dirname(self.processed_parent)
+        return FeatureCache(osp.join(root, 'features'))
 
 
 def as_text_encoder(

@@ -208,7 +208,9 @@ class RecBoleFolder(RawDataset):
 
     def read_interactions(self) -> Interactions:
         paths = self.interaction_paths
-        known = set.intersection(*(set(column_types(path)) for path in paths))
+        known = set.intersection(
+            *(set(column_types(path, self.limits)) for path in paths)
+        )
         rating = self._known('rating_column', 'rating', known)
         time = self._known('time_column', 'timestamp', known)
         columns = [self.user_column, self.item_column]
@@ -237,7 +239,7 @@ class RecBoleFolder(RawDataset):
                         f'it out'
                     )
             return Contents([])
-        types = column_types(path)
+        types = column_types(path, self.limits)
         vectors = [name for name, kind in types.items() if kind == 'float_seq']
         for name in vectors:
             reason = check_modality(name)
@@ -290,9 +292,11 @@ class RecBoleFolder(RawDataset):
         if encoder is not None and texts:
             records = rows.to_dict('records')
             if self.template is not None:
-                encoded = self.encode_texts(encoder, self.template, records)
+                encoded = self.cache.encode_records(
+                    encoder, self.template, records
+                )
             else:
-                encoded = self.encode_filled(
+                encoded = self.cache.encode_texts(
                     encoder, [_joined(record, texts) for record in records]
                 )
             yield 'text', *encoded

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import html
 import json
 import os
@@ -760,6 +761,16 @@ def server(tmp_path, monkeypatch) -> Iterator[tuple[str, Path, list[str]]]:
     folder, asked = tmp_path / 'served', []
 
     class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Send files, below ``/cut`` the first half of what is promised."""
+            if not self.path.startswith('/cut/'):
+                return super().do_GET()
+            path = Path(self.directory, self.path.removeprefix('/cut/'))
+            self.send_response(200)
+            self.send_header('Content-Length', str(path.stat().st_size))
+            self.end_headers()
+            self.wfile.write(path.read_bytes()[: path.stat().st_size // 2])
+
         def log_request(self, *_: object) -> None:
             asked.append(self.path)
 
@@ -790,6 +801,48 @@ def test_amazon_multimodal_downloads(tmp_path, server):
     assert content(data) == content(load(served)[0])
     assert text['item'].x_text.equal(data['item'].x_text)
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize('bad', ['gone', 'cut'])
+def test_amazon_multimodal_asks_the_next_mirror(
+    tmp_path, server, monkeypatch, bad
+):
+    """The first has no file, or breaks each off, as often as it is asked."""
+    monkeypatch.setattr('pooch.core.time.sleep', lambda seconds: None)
+    url, served, asked = server
+    folder = write(served, url=f'{url}/{bad}')
+    recipe = (served / 'tiny.toml').read_text()
+    (tmp_path / 'tiny.toml').write_text(recipe)
+    with pytest.raises(ConnectionError, match=f'{url}/{bad}/'):
+        load(tmp_path)
+    assert not any((tmp_path / 'Tiny' / 'raw').glob('*.*[!k]'))
+    for name in NAMES.values():
+        both = f'"{url}/{bad}/{name}", "{url}/{name}"'
+        recipe = recipe.replace(f'"{url}/{bad}/{name}"', both)
+    (tmp_path / 'tiny.toml').write_text(recipe)
+    asked.clear()
+    load(tmp_path)
+    for name in NAMES.values():
+        path = tmp_path / 'Tiny' / 'raw' / name
+        assert path.read_bytes() == (folder / name).read_bytes()
+        assert asked.count(f'/{bad}/{name}') == 3
+        assert asked.count(f'/{name}') == 1
+
+
+def test_amazon_multimodal_refuses_files_of_another_checksum(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setattr('pooch.core.time.sleep', lambda seconds: None)
+    url, served, _ = server
+    write(served, url=url)
+    known = hashlib.sha256(b'another').hexdigest()
+    recipe = (served / 'tiny.toml').read_text()
+    (tmp_path / 'tiny.toml').write_text(f'{recipe}sha256 = "{known}"\n')
+    with pytest.raises(ConnectionError, match=f'expected to be {known}'):
+        load(tmp_path)
+    assert not (tmp_path / 'Tiny' / 'raw' / NAMES['image']).exists()
+    (tmp_path / 'tiny.toml').write_text(recipe)
+    assert load(tmp_path)[0]['item'].x_image.size(1) == 4096
 
 
 def test_amazon_multimodal_names_files_that_no_mirror_has(

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -81,9 +82,18 @@ class Server(ThreadingHTTPServer):
 
 
 class Files(SimpleHTTPRequestHandler):
+    """Files as they are, below ``/cut/`` the first half of what is promised."""
+
     def do_GET(self):
         self.server.asked.append(self.path)
-        super().do_GET()
+        if not self.path.startswith('/cut/'):
+            super().do_GET()
+            return
+        content = Path(self.directory, self.path[len('/cut/') :]).read_bytes()
+        self.send_response(200)
+        self.send_header('Content-Length', len(content))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
 
     def log_message(self, *args):
         pass
@@ -195,11 +205,18 @@ names = pytest.mark.parametrize('name', SERVE)
 def opened(tmp_path, server):
     """Return how to open a data set whose files are served."""
 
-    def open_(name, root=tmp_path / 'root', category=CATEGORY, **kwargs):
+    def open_(
+        name,
+        root=tmp_path / 'root',
+        category=CATEGORY,
+        mirrors=('',),
+        **kwargs,
+    ):
         if not server.asked and not any((tmp_path / 'served').iterdir()):
             SERVE[name](tmp_path / 'served', server.url)
         base = {'Amazon2018': Amazon2018}.get(name, AmazonReviews2023)
-        release = replace(RELEASES[name], servers=(server.url,))
+        servers = tuple(f'{server.url}{mirror}' for mirror in mirrors)
+        release = replace(RELEASES[name], servers=servers)
         mirrored = type('Mirrored', (base,), {'release': release})
         if 'features' not in kwargs:
             kwargs = {'template': '{title}', **kwargs}
@@ -409,6 +426,51 @@ def test_k_core(tmp_path, opened, name):
         ValueError, match=r"no user and item have 6 inter.*'k_c"
     ):
         opened(name, split=RandomSplit(), k_core=6)
+
+
+@names
+@pytest.mark.parametrize('bad', ['gone/', 'cut/'])
+def test_the_next_mirror(tmp_path, server, opened, name, bad):
+    """The first has no file, or breaks each off, as often as it is asked."""
+    split = {'split': 'leave_one_out'}
+    data = opened(name, mirrors=(bad, ''), **split)[0]
+    for path in (p for p in set(server.asked) if not p.startswith(f'/{bad}')):
+        got = tmp_path / 'root' / name / path[1:]
+        assert got.read_bytes() == (tmp_path / 'served' / path[1:]).read_bytes()
+        assert server.asked.count(path) == 1
+        assert server.asked.count(f'/{bad[:-1]}{path}') == 3
+    expected = opened(name, tmp_path / 'other', **split)[0]
+    assert data['item'].x_text.equal(expected['item'].x_text)
+    assert data[RATES].edge_index.equal(expected[RATES].edge_index)
+
+
+@names
+def test_files_that_are_broken_off(tmp_path, server, opened, name):
+    with pytest.raises(ConnectionError, match=r'cut/.*IncompleteRead') as info:
+        opened(name, mirrors=('cut/',), split='leave_one_out')
+    assert 'put them into' in str(info.value)
+    assert not list((tmp_path / 'root').rglob('*.gz*'))
+    assert not list((tmp_path / 'root').rglob('data.pt'))
+
+
+@names
+def test_files_of_another_checksum(tmp_path, server, opened, name):
+    """A file is the one of the first time, here and at each mirror."""
+    split = {'split': 'leave_one_out'}
+    opened(name, **split)
+    path = next(p for p in server.asked if 'meta_' in p)[1:]
+    served, got = tmp_path / 'served' / path, tmp_path / 'root' / name / path
+    put(served, gzip.decompress(served.read_bytes()).decode().split('\n')[1:-1])
+    whole = got.read_bytes()
+    got.unlink()
+    with pytest.raises(ConnectionError, match=r'SHA-256 is expected to be'):
+        opened(name, **split)
+    assert not got.exists()
+    got.write_bytes(served.read_bytes())
+    with pytest.raises(ValueError, match=rf"'{got}': the SHA-256 is"):
+        opened(name, **split)
+    got.write_bytes(whole)
+    assert opened(name, **split)[0]['item'].name == ITEMS
 
 
 @names

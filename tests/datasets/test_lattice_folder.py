@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch_geometric.transforms import Compose
 
 from pyg_ckd.datasets import LATTICEFolder, open_dataset
+from pyg_ckd.datasets.formats.lattice import read_lattice
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.renumbered import restored
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
@@ -374,3 +376,20 @@ def test_ids_of_a_database(tmp_path, train, name):
     message = f'{name} is 100000000, but there are 3 interactions'
     with pytest.raises(ValueError, match=message):
         LATTICEFolder(tmp_path, 'tiny')
+
+
+def test_read_lattice_refuses_what_is_no_file(tmp_path):
+    paths = [str(tmp_path / f'{name}.json') for name in SPLITS]
+    os.mkfifo(paths[0])
+    with pytest.raises(ValueError, match=r"train\.json' is no regular file"):
+        read_lattice(paths, 9, 'less than 9')
+
+
+def test_lattice_folder_refuses_files_that_are_too_large(tmp_path):
+    write(tmp_path, train={**TRAIN, '3': [0, 1, 2, 3] * 0, '4': [1, 2, 3, 0]})
+    size = (tmp_path / 'tiny' / '5-core' / 'train.json').stat().st_size
+    message = f"train.json' has {size} bytes, more than 40; .*file=40"
+    with pytest.raises(ValueError, match=message):
+        LATTICEFolder(tmp_path, 'tiny', limits=Limits(file=40))
+    data = LATTICEFolder(tmp_path, 'tiny', limits=Limits(file=size))[0]
+    assert data['user'].num_nodes == 5

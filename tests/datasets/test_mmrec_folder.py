@@ -15,6 +15,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_ckd.datasets import MMRecFolder
+from pyg_ckd.datasets.formats.mmrec import read_mmrec
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.renumbered import restored
 from pyg_ckd.graph import RATED_BY, RATES
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
@@ -253,6 +255,14 @@ def lines(*replaced: tuple[int, str]) -> str:
         (
             lines((2, '1.0\t0\t1\t1\t0')),
             ["line 2: userID is '1.0', expected a 64-bit integer"],
+        ),
+        (
+            lines((4, '1\t1.7\t1\t1\t2')),  # of which some NumPys make 1
+            ["line 4: itemID is '1.7', expected a 64-bit integer"],
+        ),
+        (
+            lines((2, '1e0\t0\t1\t1\t0')),
+            ["line 2: userID is '1e0', expected a 64-bit integer"],
         ),
         (
             lines((2, f'{2**63}\t0\t1\t1\t0')),
@@ -619,3 +629,18 @@ def test_ids_of_a_database(tmp_path, column):
     write(tmp_path, '\n'.join([*rows, '1\t1\t2\n']))
     message = f'line 3: {column} is 100000000, but there are 3 interactions'
     assert message in error_of(tmp_path)
+
+
+def test_read_mmrec_refuses_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / 'tiny.inter')
+    with pytest.raises(ValueError, match=r"tiny\.inter' is no regular file"):
+        read_mmrec(str(tmp_path / 'tiny.inter'))
+
+
+def test_mmrec_folder_refuses_lines_that_are_too_long(tmp_path):
+    write(tmp_path, INTER + f'2\t2\t1\t400\t0{" " * 100}\n')
+    message = r"tiny.inter', line 6 has more than 100 bytes; .*Limits\(line=100"
+    with pytest.raises(ValueError, match=message):
+        MMRecFolder(tmp_path, 'tiny', limits=Limits(line=100))
+    data = MMRecFolder(tmp_path, 'tiny', limits=Limits(line=200))[0]
+    assert data[RATES].edge_index.size(1) == 3

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.datasets._open_dataset import open_dataset
-from pyg_ckd.datasets.formats.mrlib import read_mrlib
+from pyg_ckd.datasets.formats.mrlib import read_mrlib, read_tensors
 from pyg_ckd.datasets.mrlib_folder import MRLibFolder
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.graph import RATES, check
@@ -110,10 +111,18 @@ def test_mrlib_folder_believes_higher_ids(tmp_path):
 @pytest.mark.parametrize(
     ('files', 'expected'),
     [
-        ({'a_feat.npy': np.ones((2, 3))}, 'has the item_id 2, but the feat'),
+        (
+            {'a_feat.npy': np.ones((2, 3))},
+            'line 5: item_id is 2, expected less than 2, the number of rows in '
+            "'a_feat.npy'",
+        ),
+        (
+            {'b_feat.pt': torch.ones(1, 3)},
+            'line 2: item_id is 1, expected less than 1',
+        ),
         (
             {'a_feat.npy': np.ones((3, 3)), 'b_feat.pt': torch.ones(4, 2)},
-            "of 'a' have 3 rows, but those of 'b' 4",
+            "'a_feat.npy' has 3 rows, but 'b_feat.pt' has 4; write one row",
         ),
         (
             {'a_feat.npy': np.ones((3, 3)), 'a_feat.pt': torch.ones(3, 2)},
@@ -123,6 +132,7 @@ def test_mrlib_folder_believes_higher_ids(tmp_path):
         ({'a_feat.pt': torch.ones(3)}, '(got [3])'),
         ({'a_feat.pt': torch.ones(3, 2, dtype=torch.int64)}, 'floating point'),
         ({'a_feat.pt': torch.tensor([[1.0], [torch.nan]])}, 'row 1 (counted'),
+        ({'a_feat.pt': torch.tensor([[1.0], [1e30]])}, '1e+30 is too large'),
         ({'a_feat.pt': [1, 2]}, '(got list)'),
         ({'a_feat.pt': b'no tensor'}, 'is not a whole file of a tensor'),
     ],
@@ -204,17 +214,77 @@ def test_read_mrlib_refuses_anything_else(tmp_path, tail):
         assert table['user_id'][:4].tolist() == [0, 0, 2, 1]
 
 
-def test_mrlib_folder_names_a_damaged_tensor(tmp_path):
-    folder = put(tmp_path)
-    path = folder / 'audio_feat.pt'
-    torch.save(torch.ones(3, 1), path)
+def read_or_error(path: Path) -> torch.Tensor | str:
+    try:
+        return read_tensors([str(path)])['audio']
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize('is_old', [False, True])
+def test_read_tensors_names_a_file_that_is_cut(tmp_path, is_old):
+    path = tmp_path / 'audio_feat.pt'
+    x = torch.arange(3.0).unsqueeze(1)
+    torch.save(x, path, _use_new_zipfile_serialization=not is_old)
     whole = path.read_bytes()
+    assert read_or_error(path).equal(x)
     for damaged in (
-        *(whole[:cut] for cut in range(0, len(whole), 50)),
+        *(whole[:cut] for cut in range(0, len(whole), 7)),
+        whole[:-1],
         whole[:300] + 4000 * b'f',  # for which torch names no file
     ):
         path.write_bytes(damaged)
-        try:
-            MRLibFolder(tmp_path, 'tiny')
-        except ValueError as error:
-            assert 'audio_feat.pt' in str(error), damaged
+        error = read_or_error(path)
+        assert isinstance(error, str), len(damaged)
+        assert f"'{path}' is not a whole file of a tensor" in error
+
+
+def test_read_tensors_reads_no_other_numbers(tmp_path):
+    """One bit of a file that is another one, wherever it is."""
+    path = tmp_path / 'audio_feat.pt'
+    x = torch.arange(3.0).unsqueeze(1)
+    torch.save(x, path)
+    whole = path.read_bytes()
+    num_refused = 0
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        found = read_or_error(path)
+        if isinstance(found, str):
+            assert str(path) in found
+            num_refused += 1
+        else:  # The bit says nothing of numbers, such as one of a date.
+            assert found.equal(x), position
+    assert num_refused > 50
+
+
+def test_read_tensors_refuses_numbers_marked_as_a_folder(tmp_path):
+    """PyTorch would not read them, and return what is in the memory."""
+    path = tmp_path / 'audio_feat.pt'
+    torch.save(torch.ones(3, 1), path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b'audio_feat/data/0') - 8] |= 0x10
+    path.write_bytes(content)
+    assert "'audio_feat/data/0' is a folder" in read_or_error(path)
+
+
+def test_read_tensors_refuses_tensors_beyond_the_limits(tmp_path):
+    path = tmp_path / 'audio_feat.pt'
+    message = r"audio_feat.pt' has .* bytes and unpacks to .*'unpacked' of"
+    for large in (
+        torch.ones(1, 1).expand(10**9, 10**6),
+        torch.sparse_coo_tensor(size=(10**9, 10**6)),
+    ):
+        torch.save(large, path)
+        with pytest.raises(ValueError, match=message):
+            read_tensors([str(path)])
+    torch.save(torch.ones(1, 2).expand(3, 2), path)
+    assert read_tensors([str(path)])['audio'].equal(torch.ones(3, 2))
+
+
+def test_read_tensors_refuses_what_is_no_file(tmp_path):
+    path = tmp_path / 'audio_feat.pt'
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"audio_feat\.pt' is no regular file"):
+        read_tensors([str(path)])

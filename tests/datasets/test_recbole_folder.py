@@ -1,3 +1,4 @@
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -15,10 +16,12 @@ from pyg_ckd.datasets._open_dataset import open_dataset
 from pyg_ckd.datasets.formats.recbole import (
     column_types,
     float_rows,
+    is_recbole,
     read_recbole,
     to_recbole,
 )
 from pyg_ckd.datasets.mmrec_folder import MMRecFolder
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.recbole_folder import RecBoleFolder
 from pyg_ckd.datasets.splits import PublishedSplit
 from pyg_ckd.graph import RATES, check, modalities
@@ -405,3 +408,37 @@ def test_to_recbole_refuses_to_make_two_users_one(tmp_path, name):
     ):
         to_recbole(data, tmp_path / 'shop')
     assert not (tmp_path / 'shop').exists()
+
+
+def test_headers_that_are_long(tmp_path):
+    """Such as those of many columns: they are read to their end."""
+    names = [f'{"x" * 100}{i}:float' for i in range(700)]
+    rows = [
+        f'u{user}\ti{item}' + '\t0' * 700
+        for user in range(8)
+        for item in range(5)
+    ]
+    header = '\t'.join(['user_id:token', 'item_id:token', *names])
+    assert len(header) > 2**16
+    folder = put(tmp_path, inter='\n'.join([header, *rows]))
+    path = folder / 'tiny.inter'
+    assert len(column_types(path)) == 702
+    with pytest.raises(ValueError, match=r'line 1 has more .*Limits\(line=999'):
+        column_types(path, Limits(line=999))
+    error = error_of(tmp_path, k_core=1, limits=Limits(line=999))
+    assert f"'{path}', line 1 has more than 999 bytes" in error
+    data = opened(tmp_path, k_core=1, split='random')[0]
+    assert data['item'].num_nodes == 5
+
+
+def test_lines_that_are_too_long(tmp_path):
+    path = put(tmp_path, inter=f'{INTER}u1\t{"7" * 100}\t1\t1\n') / 'tiny.inter'
+    error = error_of(tmp_path, k_core=1, limits=Limits(line=99))
+    assert f"'{path}' has more than 99 bytes in line 8" in error
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'a.inter')
+    for read in (column_types, is_recbole, lambda p: read_recbole(p, ['x'])):
+        with pytest.raises(ValueError, match=r"a\.inter' is no regular file"):
+            read(tmp_path / 'a.inter')

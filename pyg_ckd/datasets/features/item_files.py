@@ -16,8 +16,6 @@ from pyg_ckd.datasets.raw.regular_file import open_regular
 from pyg_ckd.datasets.raw.spelling import likely_spelling, nfc, two_of
 from pyg_ckd.datasets.raw.zip_member import unpacked
 
-#: Bytes that are unpacked at once. LZMA makes some megabytes of them.
-
 
 class ItemFiles:
     """The files of items, found by the name before their ending.
@@ -100,7 +98,12 @@ class ItemFiles:
             known: All items that there are. Where that is not known, files of
                 others are passed over, unless items are found among them in
                 another spelling.
+
+        Where a folder ignores the case of letters, as those of Windows and of
+        most Macs do, items whose ids differ by case alone share one file. That
+        such an item has none, and its twin has one, is warned of as well.
         """
+        self._warn_of_twins(items)
         others = self.names.keys() - set(map(nfc, known or items))
         missing = [item for item in items if item not in self]
         likely = likely_spelling(missing, others)
@@ -119,6 +122,26 @@ class ItemFiles:
             )
         text += '; a file is named after the id of its item'
         warnings.warn(f'{text}{likely and f"; {likely}"}', stacklevel=2)
+
+    def _warn_of_twins(self, items: Collection[str]) -> None:
+        """Warn of items that seem to share the file of another."""
+        owner = {nfc(item).casefold(): item for item in items if item in self}
+        lost = {
+            item: owner[key]
+            for item in items
+            if item not in self and (key := nfc(item).casefold()) in owner
+        }
+        if lost:
+            item, twin = next(iter(lost.items()))
+            has = 'item has' if len(lost) == 1 else 'items have'
+            warnings.warn(
+                f"'{self.path}': {len(lost)} {has} no file, but another item "
+                f'has one whose id differs by the case of letters alone, such '
+                f'as {item!r} and {twin!r}; if they were written to a folder '
+                f'that ignores case, one took the place of the other, so pass '
+                f'a zip archive that was made elsewhere',
+                stacklevel=3,
+            )
 
     def warn_of_missing(self, names: Collection[str]) -> None:
         """Warn of files that are named, and are not there."""

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from threading import Event, Lock
 from typing import NamedTuple
 
@@ -25,19 +24,16 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
-from pyg_ckd.datasets.features.pictures import PICTURES
+from pyg_ckd.datasets.features.pictures import ENDINGS, PICTURES, formats
 from pyg_ckd.datasets.raw.files import make_writable, open_atomic
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.problems import Problems
+from pyg_ckd.datasets.raw.prompt_adapter import PromptAdapter
 
 _CHUNK = 2**16
 _NAME = re.compile(r'[\w-][\w.-]*')
 _LONGEST_NAME = 200  # bytes
 _URL = re.compile(r'https?://[^\s/]\S*')
-_ENDINGS = {
-    **{'JPEG': '.jpg', 'MPO': '.jpg', 'PNG': '.png', 'WEBP': '.webp'},
-    **{'GIF': '.gif', 'BMP': '.bmp', 'TIFF': '.tif'},
-}
 _BUSY = frozenset({429, 500, 502, 503, 504})  # Later, it may work.
 _LONGEST_PAUSE = 60.0  # seconds, whatever a server asks for
 _PATIENCE = 10  # times the timeout, for a server that is slow and not silent
@@ -88,7 +84,8 @@ class PictureDownload:
             (default: :obj:`None`, any number)
         threads (int): How many pictures are fetched at once.
         retries (int): How often to try again.
-        timeout (float): For how many seconds a server may be silent.
+        timeout (float): For how many seconds a server may be silent, and how
+            many it may take for the headers of its answer.
         pause (float): For how many seconds to wait before the first retry.
 
     Raises:
@@ -209,6 +206,7 @@ class _Run:
         self._num_tried = self._in_a_row = 0
         self._known: str | None = None
         self._lock, self._stop = Lock(), Event()
+        self._ignores_case = _ignores_case(f'{folder}.lock')
         self._todo = self._wanted(set(here))
 
     @property
@@ -235,6 +233,7 @@ class _Run:
     def _wanted(self, here: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the items to fetch, and note those that cannot be."""
         most = self.settings.max_items
+        taken = {item.casefold() for item in here}
         for number, (item, url) in enumerate(self.urls.items()):
             if item in here:
                 continue
@@ -244,9 +243,12 @@ class _Run:
                 self._reasons[item] = 'has an id that names no file'
             elif not (isinstance(url, str) and _URL.fullmatch(url)):
                 self._reasons[item] = 'has no URL of http or https'
+            elif self._ignores_case and item.casefold() in taken:
+                self._reasons[item] = 'has the id of another but for case'
             elif self._is_full():
                 self._reasons[item] = 'is beyond max_bytes'
             else:
+                taken.add(item.casefold())
                 yield item, url
 
     def _is_full(self, num_more: int = 1) -> bool:
@@ -256,6 +258,8 @@ class _Run:
     def _work(self, bar: tqdm) -> None:
         """Fetch one picture after the other, until there is none left."""
         with requests.Session() as session:
+            for scheme in ('http://', 'https://'):
+                session.mount(scheme, PromptAdapter())
             session.headers.update(
                 {
                     'User-Agent': 'pyg_ckd',
@@ -362,12 +366,12 @@ class _Run:
         """Return the ending of a picture, decoded to know that it is whole."""
         most = self.limits.pixels
         try:
-            with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            with Image.open(io.BytesIO(content), formats=formats()) as image:
                 num_pixels = image.width * image.height
                 if num_pixels <= most:
                     image.draft('RGB', (64, 64))  # JPEG, decoded faster.
                     image.load()
-                ending = _ENDINGS[image.format or '']
+                ending = ENDINGS[image.format or '']
         except Image.DecompressionBombError:
             num_pixels = most + 1
         except Exception:  # Pillow raises many kinds on what is no picture.
@@ -396,16 +400,16 @@ class _Run:
         )
 
 
-@cache
-def _formats() -> list[str]:
-    """Return what is read. Pillow starts other programs for some formats."""
-    Image.init()
-    return [name for name in _ENDINGS if name in Image.OPEN]
-
-
 def _names_file(item: str) -> bool:
     """Return whether an id is the name of a file, whatever the system."""
     return bool(_NAME.fullmatch(item)) and len(item.encode()) <= _LONGEST_NAME
+
+
+def _ignores_case(path: str) -> bool:
+    """Return whether a folder ignores the case of letters, by a file in it."""
+    folder, name = osp.split(path)
+    twin = osp.join(folder, name.swapcase())
+    return osp.exists(twin) and osp.samefile(path, twin)
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:

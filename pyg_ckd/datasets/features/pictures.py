@@ -13,12 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
 
-PICTURES = frozenset(
-    {'.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff'}
-)
-#: What files may hold, whatever their ending. Pillow knows more, and starts
-#: other programs to read some of them.
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM', 'AVIF')
+#: What files may hold, whatever their ending, as Pillow calls it, and what such
+#: a file ends in. Pillow knows more, and starts other programs to read some.
+ENDINGS = {
+    **{'JPEG': '.jpg', 'MPO': '.jpg', 'PNG': '.png', 'WEBP': '.webp'},
+    **{'GIF': '.gif', 'BMP': '.bmp', 'TIFF': '.tif', 'PPM': '.ppm'},
+    **{'AVIF': '.avif'},
+}
+#: The endings of pictures, in whichever way they are written.
+PICTURES = frozenset({*ENDINGS.values(), '.jpeg', '.tiff'})
 _PILLOW = Lock()
 
 
@@ -42,9 +45,9 @@ def open_picture(
     content = files.read(name)
     try:
         with _most_pixels(files.limits.pixels):
-            file = Image.open(io.BytesIO(content), formats=_formats())
+            file = Image.open(io.BytesIO(content), formats=formats())
     except UnidentifiedImageError as error:
-        known = ', '.join(_formats())
+        known = ', '.join(formats())
         raise _damaged(files, name, f'it is none of {known}') from error
     except Image.DecompressionBombError as error:
         raise _too_large(files, name, str(error)) from error
@@ -87,6 +90,13 @@ def skip_damaged(
     return whole
 
 
+@cache
+def formats() -> list[str]:
+    """Return the formats that this Pillow reads, of :obj:`ENDINGS`."""
+    Image.init()
+    return [name for name in ENDINGS if name in Image.OPEN]
+
+
 def _decode(file: Image.Image, longest_side: int | None) -> Image.Image:
     if longest_side is None or max(file.size) <= longest_side:
         return file.convert('RGB')
@@ -94,12 +104,6 @@ def _decode(file: Image.Image, longest_side: int | None) -> Image.Image:
     image = file if file.mode == 'RGB' else file.convert('RGB')
     image.thumbnail((longest_side, longest_side))
     return image.copy()
-
-
-@cache
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 @contextmanager

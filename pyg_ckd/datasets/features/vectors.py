@@ -108,6 +108,16 @@ def read_rows(
     return torch.from_numpy(x), torch.tensor([i in row_of for i in items])
 
 
+def is_matrix(path: str) -> bool:
+    """Return whether vectors are in one matrix, by the name of the file.
+
+    Example:
+        >>> is_matrix('audio.npy'), is_matrix('audio.zip')
+        (True, False)
+    """
+    return path.lower().endswith('.npy')
+
+
 def _read_vector(files: ItemFiles, item: str) -> NDArray[np.float32]:
     path, file = files.where(item), io.BytesIO(files.read(item))
     vector = load_floats(path, ['num_features'], file)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.formats.amazon_releases import AMAZON_2014
 from pyg_ckd.datasets.formats.json_records import (
+    RepeatedKeyError,
     get,
     get_id,
     get_rating,
@@ -24,6 +25,7 @@ from pyg_ckd.datasets.formats.json_records import (
     is_text,
     parse_json,
     parse_record,
+    refuse_twins,
 )
 from pyg_ckd.datasets.formats.lines import read_lines
 from pyg_ckd.datasets.formats.reviews import Review, Reviews
@@ -276,7 +278,7 @@ def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
     is_json = text[1:].lstrip().startswith(b'"')
     record = parse_record(
         text,
-        _json_or_literal if is_json else ast.literal_eval,
+        _json_or_literal if is_json else _literal,
         'a Python dictionary or a JSON object',
     )
     values = {
@@ -294,8 +296,29 @@ def _parse_metadata(text: bytes) -> tuple[str, dict[str, Any]]:
 def _json_or_literal(text: str) -> Any:
     try:
         return parse_json(text)
+    except RepeatedKeyError:
+        raise
     except ValueError:
-        return ast.literal_eval(text)
+        return _literal(text)
+
+
+def _literal(text: str) -> Any:
+    tree = ast.parse(text.lstrip(' \t'), mode='eval')
+    _refuse_twins(tree.body)
+    return ast.literal_eval(tree)
+
+
+def _refuse_twins(node: ast.expr) -> None:
+    """Refuse a literal in which a dictionary names a key twice."""
+    parts: list[ast.expr] = []
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if isinstance(key, ast.Constant)]
+        refuse_twins([key.value for key in keys])
+        parts = node.values
+    elif isinstance(node, ast.List | ast.Tuple):
+        parts = node.elts
+    for part in parts:
+        _refuse_twins(part)
 
 
 def _is_categories(value: Any) -> bool:

@@ -44,17 +44,26 @@ def read_features(paths: Sequence[str]) -> dict[str, Tensor]:
     return {_modality(path): _read(path) for path in paths}
 
 
-def count_items(folder: str, features: dict[str, Tensor]) -> int:
-    """Return the number of items, on which all features have to agree."""
-    (first, num_items), *others = ((m, len(x)) for m, x in features.items())
-    for other, num_rows in others:
-        if num_rows != num_items:
+def count_items(paths: Sequence[str], features: dict[str, Tensor]) -> int:
+    """Return the number of items, on which all features have to agree.
+
+    Args:
+        paths: The files of features, for messages.
+        features: The matrix of each.
+
+    Raises:
+        ValueError: If they have different numbers of rows.
+    """
+    num_rows = [len(x) for x in features.values()]
+    folder, first = osp.split(paths[0])
+    for path, num in zip(paths, num_rows, strict=True):
+        if num != num_rows[0]:
             raise ValueError(
-                f"'{folder}': '{first}{FEATURES}' has {num_items} rows, but "
-                f"'{other}{FEATURES}' has {num_rows}; write one row for each "
+                f"'{folder}': '{first}' has {num_rows[0]} rows, but "
+                f"'{osp.basename(path)}' has {num}; write one row for each "
                 f'item in both'
             )
-    return num_items
+    return num_rows[0]
 
 
 def load_floats(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,10 @@ MAX_INT = 2**63 - 1
 MAX_FLOAT = float(np.finfo(np.float32).max)
 _SURROGATE = re.compile('[\ud800-\udfff]')
 _DEEPEST = 3  # Objects and lists within each other that make a text.
+
+
+class RepeatedKeyError(ValueError):
+    """An object names a key twice, of which Python would keep the last."""
 
 
 def parse_record(
@@ -30,6 +35,7 @@ def parse_record(
 
     Raises:
         ValueError: If it is something else.
+        RepeatedKeyError: If an object in it names a key twice.
 
     Example:
         >>> parse_record(b'{"asin": "B1"}')
@@ -41,6 +47,8 @@ def parse_record(
     """
     try:
         record = (parse or parse_json)(text.decode())
+    except RepeatedKeyError:
+        raise
     except Exception:  # Parsers raise many kinds on damaged lines.
         record = None
     if not isinstance(record, dict):
@@ -49,8 +57,43 @@ def parse_record(
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of strict JSON, which has no ``NaN`` or infinity."""
+    """Return the value of strict JSON, which has no ``NaN`` or infinity.
+
+    Raises:
+        ValueError: If it is none.
+        RepeatedKeyError: If an object in it names a key twice.
+    """
     return _DECODER.decode(text)
+
+
+def unique(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the object of pairs of key and value, for ``object_pairs_hook``.
+
+    Raises:
+        RepeatedKeyError: If there is a key twice.
+
+    Example:
+        >>> json.loads('{"0": [1], "0": [2]}', object_pairs_hook=unique)
+        Traceback (most recent call last):
+            ...
+        pyg_ckd.datasets.formats.json_records.RepeatedKeyError: the key '0' is
+        there twice
+    """
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        refuse_twins([key for key, _ in pairs])
+    return out
+
+
+def refuse_twins(keys: Sequence[Any]) -> None:
+    """Refuse the keys of an object of which two are equal.
+
+    Raises:
+        RepeatedKeyError: If two are.
+    """
+    if len(set(keys)) < len(keys):
+        [(twin, _)] = Counter(keys).most_common(1)
+        raise RepeatedKeyError(f'the key {shorten(twin)} is there twice')
 
 
 def get(
@@ -165,4 +208,4 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f'{constant} is no number of JSON')
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=unique)

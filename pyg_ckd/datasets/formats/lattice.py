@@ -6,7 +6,6 @@ import json
 import os
 import os.path as osp
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from reprlib import repr as shorten
@@ -15,8 +14,11 @@ from typing import Any, TypeAlias
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.formats.feature_files import write_features
+from pyg_ckd.datasets.formats.json_records import unique
 from pyg_ckd.datasets.formats.splits_of import splits_of
 from pyg_ckd.datasets.raw.files import new_folder
+from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.regular_file import read_regular
 from pyg_ckd.datasets.raw.renumbered import restored
 
 #: The items of each user.
@@ -86,7 +88,10 @@ def to_lattice(
 
 
 def read_lattice(
-    paths: Sequence[str], limit: int, expected: str
+    paths: Sequence[str],
+    limit: int,
+    expected: str,
+    limits: Limits = Limits(),
 ) -> list[Split]:
     """Return the items of each user in each split.
 
@@ -94,20 +99,22 @@ def read_lattice(
         paths: The files of training, validation and test.
         limit: What all items are less than.
         expected: What an item has to be, for messages.
+        limits: ``file`` is the most bytes of a file. (default: ``Limits()``)
 
     Raises:
-        ValueError: If a file is malformed or empty, or a user and an item are
-            paired twice.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is no regular one, too large, malformed or empty,
+            or a user and an item are paired twice.
     """
-    splits = [_read_split(path, limit, expected) for path in paths]
+    splits = [_read_split(path, limit, expected, limits) for path in paths]
     _refuse_twins(paths, splits)
     return splits
 
 
-def _read_split(path: str, limit: int, expected: str) -> Split:
+def _read_split(path: str, limit: int, expected: str, limits: Limits) -> Split:
     """Return the items of each user, all less than ``limit``."""
     split = {}
-    for key, items in _read_object(path).items():
+    for key, items in _read_object(path, limits).items():
         if not _USER.fullmatch(key):
             raise ValueError(
                 f"'{path}': user {shorten(key)} is not an integer counted from "
@@ -132,10 +139,10 @@ def _read_split(path: str, limit: int, expected: str) -> Split:
     return split
 
 
-def _read_object(path: str) -> dict[str, Any]:
+def _read_object(path: str, limits: Limits) -> dict[str, Any]:
+    text = read_regular(path, limits)
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            content = json.load(file, object_pairs_hook=_unique)
+        content = json.loads(text.decode('utf-8-sig'), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"'{path}' is not valid JSON in UTF-8 ({error}); write it anew by "
@@ -147,15 +154,6 @@ def _read_object(path: str) -> dict[str, Any]:
             f'items, such as {{"0": [4, 2]}} (got {shorten(content)})'
         )
     return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object, of which Python would keep the last of twins."""
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f'the key {shorten(twin)} is there twice')
-    return out
 
 
 def _refuse_twins(paths: Sequence[str], splits: Sequence[Split]) -> None:

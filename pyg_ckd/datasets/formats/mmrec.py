@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+import re
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -13,12 +14,15 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.formats.feature_files import write_features
 from pyg_ckd.datasets.formats.splits_of import splits_of
+from pyg_ckd.datasets.formats.text_lines import text_lines
 from pyg_ckd.datasets.raw.files import new_folder
+from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.renumbered import restored
 
 _Ids: TypeAlias = NDArray[np.int64]
 _Mask: TypeAlias = NDArray[np.bool_]
 
+_WHOLE = re.compile(r'\s*[+-]?[0-9]+\s*')
 _SPLITS = ('train', 'validation', 'test')  # In the order of `x_label`.
 _REQUIRED = ('userID', 'itemID', 'x_label')
 _DTYPES: dict[str, Any] = {
@@ -84,10 +88,22 @@ def to_mmrec(data: HeteroData, folder: str | os.PathLike[str]) -> None:
         write_features(data, path)
 
 
-def read_mmrec(path: str) -> dict[str, NDArray[Any]]:
-    """Return the columns of an interaction file; row `i` is in line `i + 2`."""
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        header, *rows = file.read().rstrip('\n').split('\n')
+def read_mmrec(path: str, limits: Limits = Limits()) -> dict[str, NDArray[Any]]:
+    """Return the columns of an interaction file; row `i` is in line `i + 2`.
+
+    Args:
+        path: A table separated by tabs.
+        limits: ``line`` is the most bytes of a line. (default: ``Limits()``)
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no regular file or malformed, has no interactions
+            of a split, or pairs a user and an item twice.
+    """
+    rows = [text for _, text in text_lines(path, limits)]
+    while rows and not rows[-1]:
+        rows.pop()
+    header = rows.pop(0) if rows else ''
     names = header.split('\t')
     for name in _REQUIRED:
         if name not in names:
@@ -120,9 +136,15 @@ def read_mmrec(path: str) -> dict[str, NDArray[Any]]:
 def _read_column(
     path: str, rows: list[str], name: str, column: int
 ) -> NDArray[Any]:
+    dtype = _DTYPES[name]
+    if dtype is np.int64:  # Some NumPys, such as 2.2, read '1.7' as 1.
+        for line, row in enumerate(rows, start=2):
+            value = row.split('\t', column + 1)[column]
+            if not _WHOLE.fullmatch(value):
+                raise _no_number(path, line, name, value)
     read = partial(
         np.loadtxt,
-        dtype=_DTYPES[name],
+        dtype=dtype,
         delimiter='\t',
         usecols=column,
         comments=None,
@@ -136,12 +158,15 @@ def _read_column(
                 read([row])
             except ValueError:
                 value = row.split('\t')[column]
-                kind = 'a number' if name == 'rating' else 'a 64-bit integer'
-                raise ValueError(
-                    f"'{path}', line {line}: {name} is '{value}', expected "
-                    f'{kind}'
-                ) from None
+                raise _no_number(path, line, name, value) from None
         raise
+
+
+def _no_number(path: str, line: int, name: str, value: str) -> ValueError:
+    kind = 'a number' if name == 'rating' else 'a 64-bit integer'
+    return ValueError(
+        f"'{path}', line {line}: {name} is '{value}', expected {kind}"
+    )
 
 
 def _check_interactions(path: str, user: _Ids, item: _Ids, label: _Ids) -> None:

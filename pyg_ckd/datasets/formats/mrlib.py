@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os.path as osp
 import re
-from typing import Any
+import zipfile
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyg_ckd.datasets.formats.feature_files import first_bad, problem_with
 from pyg_ckd.datasets.formats.tables import read_table
+from pyg_ckd.datasets.formats.text_lines import first_line
 from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.datasets.raw.limits import Limits
+from pyg_ckd.datasets.raw.regular_file import open_regular
 
+_CHUNK = 2**20  # bytes
+_FOLDER = 0x10  # How an archive marks one.
+_ARCHIVE = b'PK\x03\x04'  # How a zip archive begins.
 _SPLITS = ('training', 'validation', 'test')  # In the order of `label`.
 _IDS = ('user_id', 'item_id', 'label')
 _OPTIONAL = {'rating': np.float32, 'timestamp': np.float64}
@@ -51,7 +58,7 @@ def read_mrlib(path: str, limits: Limits = Limits()) -> dict[str, NDArray[Any]]:
         ...     read_mrlib(f'{root}/inter.csv')['item_id']
         array([1, 2, 0])
     """
-    optional = [name for name in _OPTIONAL if name in _header(path)]
+    optional = [name for name in _OPTIONAL if name in _header(path, limits)]
     table = read_table(path, [*_IDS, *optional], 'MRLib needs these', limits)
     columns = {name: _whole(path, table[name], name) for name in _IDS}
     for name in optional:
@@ -73,54 +80,98 @@ def read_mrlib(path: str, limits: Limits = Limits()) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def read_tensors(paths: list[str]) -> dict[str, Tensor]:
+def read_tensors(
+    paths: list[str], limits: Limits = Limits()
+) -> dict[str, Tensor]:
     """Return the matrix of each file ``<modality>_feat.pt``.
 
     Args:
         paths: Files of :func:`torch.save`, of a tensor each.
+        limits: What a file may unpack to. (default: ``Limits()``)
 
     Raises:
-        ValueError: If a file holds anything else than a finite matrix of
-            floating point numbers. No other object is unpickled.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is damaged, no regular one, larger than the limit,
+            or holds anything else than a finite matrix of floating point
+            numbers. No other object is unpickled.
     """
     return {
-        osp.basename(path).removesuffix('_feat.pt'): _tensor(path)
+        osp.basename(path).removesuffix('_feat.pt'): _tensor(path, limits)
         for path in paths
     }
 
 
-def _tensor(path: str) -> Tensor:
-    try:
-        x = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # PyTorch raises many kinds on a damaged file.
-        if is_of_system(error):
-            raise
-        raise ValueError(
-            f"'{path}' is not a whole file of a tensor; write it anew by "
-            f'`torch.save(x, path)`'
-        ) from error
+def _tensor(path: str, limits: Limits) -> Tensor:
+    x, packed = _load(path, limits), osp.getsize(path)
     if not isinstance(x, Tensor) or x.dim() != 2 or not x.is_floating_point():
         got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(
             f"'{path}' needs to hold one tensor of floating point numbers, of "
             f'shape [num_items, num_features] (got {got})'
         )
-    x = x.detach().to_dense().float()
-    finite = x.isfinite().all(dim=1)
-    if not finite.all():
+    # One that is sparse or repeats a row may be larger than any memory:
+    limits.check_unpacked(path, packed, x.numel() * x.element_size())
+    x = x.detach().to_dense().float().contiguous()
+    bad = first_bad(x.numpy())
+    if bad is not None:
+        remedy = 'replace missing values, e.g. by the mean of the other rows'
         raise ValueError(
-            f"'{path}', row {int(finite.int().argmin())} (counted from 0, as "
-            f"item_id): not finite as 'float32'; replace missing values, e.g. "
-            f'by the mean of the other rows'
+            f"'{path}', row {bad} (counted from 0, as item_id): "
+            f'{problem_with(x[bad].numpy(), remedy)}'
         )
-    return x.contiguous()
+    return x
 
 
-def _header(path: str) -> list[str]:
+def _load(path: str, limits: Limits) -> Any:
+    """Return what a file holds, once it proved whole."""
+    with open_regular(path) as file:
+        unpacked = _unpacked(path, file)
+        limits.check_unpacked(path, osp.getsize(path), unpacked)
+        try:
+            if unpacked:
+                _check_sums(file)
+            file.seek(0)
+            return torch.load(file, map_location='cpu', weights_only=True)
+        except Exception as error:  # Each part of it raises its own kinds.
+            if is_of_system(error):
+                raise
+            raise _damaged(path, error) from error
+
+
+def _unpacked(path: str, file: IO[bytes]) -> int:
+    """Return the bytes of a file of today's form, 0 for PyTorch before 1.6."""
+    if file.read(len(_ARCHIVE)) != _ARCHIVE:  # As PyTorch tells them apart.
+        return 0
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except Exception as error:  # Damaged names and numbers raise other kinds.
+        raise _damaged(path, error) from error
+
+
+def _check_sums(file: IO[bytes]) -> None:
+    """Raise an error if a part is no file, or has another sum than is noted."""
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.external_attr & _FOLDER:  # Of which PyTorch reads nothing.
+                raise ValueError(f'{info.filename!r} is a folder')
+            if info.CRC:  # PyTorch may be told to note none.
+                with archive.open(info) as part:
+                    while part.read(_CHUNK):
+                        pass
+
+
+def _damaged(path: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"'{path}' is not a whole file of a tensor ({error}); write it anew by "
+        f'`torch.save(x, path)`'
+    )
+
+
+def _header(path: str, limits: Limits) -> list[str]:
     if not osp.isfile(path):
         return []  # Of which `read_table` complains.
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        return file.readline(2**16).rstrip('\r\n').split(',')
+    return first_line(path, limits).split(',')
 
 
 def _whole(path: str, column: pd.Series[str], name: str) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.formats.splits_of import splits_of
 from pyg_ckd.datasets.formats.tables import read_table
+from pyg_ckd.datasets.formats.text_lines import first_line
 from pyg_ckd.datasets.raw.files import new_folder
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.graph import RATES, modalities
@@ -25,16 +26,20 @@ SPLITS = ('train', 'valid', 'test')
 _TYPES = ('token', 'token_seq', 'float', 'float_seq')
 
 
-def column_types(path: str | os.PathLike[str]) -> dict[str, str]:
+def column_types(
+    path: str | os.PathLike[str], limits: Limits = Limits()
+) -> dict[str, str]:
     r"""Return the type of each column of one of RecBole's files.
 
     Args:
         path: A table separated by tabs, whose header names columns and types,
             such as ``item_id:token`` and ``title:token_seq``.
+        limits: How large the header may be. (default: ``Limits()``)
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a column has no type, or two have the same name.
+        ValueError: If it is no regular file, the header is too long, a column
+            has no type, or two have the same name.
 
     Example:
         >>> import tempfile
@@ -46,7 +51,7 @@ def column_types(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     path = os.fspath(path)
     types: dict[str, str] = {}
-    for entry in _header(path):
+    for entry in _header(path, limits):
         name, _, kind = entry.rpartition(':')
         is_joined = any(f':{each}' in name for each in _TYPES)  # By commas.
         if not name or kind not in _TYPES or is_joined:
@@ -72,7 +77,8 @@ def is_recbole(path: str | os.PathLike[str]) -> bool:
         path: The file.
     """
     return all(
-        entry.rpartition(':')[2] in _TYPES for entry in _header(os.fspath(path))
+        entry.rpartition(':')[2] in _TYPES
+        for entry in _header(os.fspath(path), Limits())
     )
 
 
@@ -100,7 +106,7 @@ def read_recbole(
         ...     read_recbole(f'{root}/a.inter', ['user_id']).values.tolist()
         [['007']]
     """
-    types = column_types(path)
+    types = column_types(path, limits)
     for name in columns:
         if name not in types:
             raise ValueError(
@@ -194,6 +200,7 @@ def split_rows(
     folder: str | os.PathLike[str],
     user_column: str = 'user_id',
     item_column: str = 'item_id',
+    limits: Limits = Limits(),
 ) -> Iterator[tuple[str, str, int]]:
     """Yield the user, the item and the split of each published interaction.
 
@@ -201,9 +208,10 @@ def split_rows(
         folder: As in :func:`split_files`.
         user_column: The column of users. (default: ``'user_id'``)
         item_column: The column of items. (default: ``'item_id'``)
+        limits: How large a line may be. (default: ``Limits()``)
     """
     for label, path in enumerate(split_files(folder)):
-        table = read_recbole(path, [user_column, item_column])
+        table = read_recbole(path, [user_column, item_column], limits)
         for user, item in table.itertuples(index=False):
             yield user, item, label
 
@@ -269,11 +277,10 @@ def to_recbole(data: HeteroData, folder: str | os.PathLike[str]) -> None:
         _write(columns, osp.join(path, f'{name}.item'))
 
 
-def _header(path: str) -> list[str]:
-    if not osp.isfile(path):
+def _header(path: str, limits: Limits) -> list[str]:
+    if not osp.exists(path) or osp.isdir(path):
         raise FileNotFoundError(f"There is no file '{path}'")
-    with open(path, encoding='utf-8-sig', errors='replace') as file:
-        return file.readline(2**16).rstrip('\r\n').split('\t')
+    return first_line(path, limits).split('\t')
 
 
 def _tokens(data: HeteroData, node: str) -> list[str]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any
@@ -14,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_ckd.datasets.formats.json_records import unique
 from pyg_ckd.datasets.formats.recbole import split_files, split_rows
 from pyg_ckd.datasets.formats.tables import read_table
+from pyg_ckd.datasets.formats.text_lines import text_lines
 from pyg_ckd.datasets.raw.digests import Digests
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.limits import Limits
-from pyg_ckd.datasets.raw.regular_file import open_regular
+from pyg_ckd.datasets.raw.regular_file import read_regular
 
 _LABELS = {'train': 0, 'validation': 1, 'test': 2}
 _NUMBERS = {'0', '1', '2'}
@@ -59,8 +59,8 @@ def read_split(
         path: The folder or table.
         interactions: The interactions. Each has to be in the split once, and
             the split has no others.
-        limits: The most bytes of a line, and what a table unpacks to.
-            (default: ``Limits()``)
+        limits: The most bytes of a line and of a JSON document, and what a
+            table unpacks to. (default: ``Limits()``)
 
     Returns:
         For each interaction 0 (training), 1 (validation) or 2 (test).
@@ -88,7 +88,7 @@ def read_split(
     if path.is_file():
         rows = _table(path, limits)
     elif split_files(path):
-        rows = split_rows(path)
+        rows = split_rows(path, limits=limits)
     elif inter := sorted(path.glob('*.inter')):
         if len(inter) > 1:
             raise ValueError(
@@ -206,7 +206,7 @@ def _rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the named columns of each row."""
     # The separator is a tab, whatever the ending of the file says.
-    lines = _lines(path, limits)
+    lines = text_lines(path, limits)
     header = next(lines, (1, ''))[1].split('\t')
     for column in columns:
         if header.count(column) != 1:
@@ -225,31 +225,16 @@ def _rows(
         yield line, [row[column] for column in columns]
 
 
-def _lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line."""
-    with open_regular(path) as file:
-        lines = iter(partial(file.readline, limits.line + 1), b'')
-        for line, text in enumerate(lines, start=1):
-            if len(text) > limits.line:
-                raise ValueError(
-                    f"'{path}', line {line} has more than {limits.line:,} "
-                    f'bytes; {limits.remedy("line")}'
-                )
-            encoding = 'utf-8-sig' if line == 1 else 'utf-8'
-            yield line, text.decode(encoding, 'replace').rstrip('\r\n')
-
-
 def _lattice(path: Path, limits: Limits) -> Rows:
     users, items = (
         _id_list(path / f'{name}_list.txt', limits) for name in ('user', 'item')
     )
     for file, label in (('train', 0), ('val', 1), ('test', 2)):
         part = path / f'{file}.json'
+        text = read_regular(part, limits)
         try:
-            with open_regular(part) as opened:
-                text = opened.read().decode('utf-8-sig')
             for user, picks in json.loads(
-                text, object_pairs_hook=_unique
+                text.decode('utf-8-sig'), object_pairs_hook=unique
             ).items():
                 if not isinstance(picks, list):
                     raise TypeError(f'{shorten(picks)} is no list')
@@ -262,18 +247,9 @@ def _lattice(path: Path, limits: Limits) -> Rows:
             ) from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object, of which Python would keep the last of twins."""
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        [(twin, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f'the key {shorten(twin)} is there twice')
-    return out
-
-
 def _id_list(path: Path, limits: Limits) -> dict[str, str]:
     ids: dict[str, str] = {}
-    for line, text in _lines(path, limits):
+    for line, text in text_lines(path, limits):
         name, _, number = text.rpartition('\t')
         if not name:
             raise ValueError(

@@ -15,10 +15,11 @@ from typing import IO, Any
 
 import pooch
 from filelock import FileLock
-from requests import RequestException, Response
+from requests import RequestException, Response, Session
 from tqdm.auto import tqdm
 
 from pyg_ckd.datasets.raw.files import make_writable, not_written, open_atomic
+from pyg_ckd.datasets.raw.prompt_adapter import PromptAdapter
 from pyg_ckd.datasets.raw.recipe import RawFile
 from pyg_ckd.datasets.raw.regular_file import open_regular
 
@@ -48,8 +49,8 @@ def download(
         files: The files, each with its mirrors, which are tried in order.
         folder: Where to keep them. It is created if needed.
         retries: How often to try a mirror again. (default: ``2``)
-        timeout: For how many seconds a mirror may be silent.
-            (default: ``30.0``)
+        timeout: For how many seconds a mirror may be silent, and how many it
+            may take for the headers of its answer. (default: ``30.0``)
 
     Raises:
         ConnectionError: If all mirrors of a file fail. The others are kept.
@@ -179,25 +180,42 @@ def _downloader(
     def get(url: str, path: str, _: object) -> None:
         # Made by pooch for its owner only; written anew, others can read it:
         os.remove(path)
-        with tqdm(
-            desc=file.name,
-            total=1,  # Until pooch sets it; a bar without one cannot be `True`.
-            unit='B',
-            unit_scale=True,
-            leave=False,
-            disable=None,
-        ) as bar:
-            pooch.HTTPDownloader(
-                progressbar=bar,
-                chunk_size=_CHUNK_SIZE,
-                timeout=timeout,
-                headers={'Accept-Encoding': 'identity'},
-                hooks={'response': _keep_bytes},
-            )(url, path, None)
+        with (
+            open(path, 'xb') as output,
+            tqdm(
+                desc=file.name,
+                unit='B',
+                unit_scale=True,
+                leave=False,
+                disable=None,
+            ) as bar,
+        ):
+            for chunk in _chunks(url, timeout, bar):
+                output.write(chunk)
         if known is None:
             _check_complete(path, file.name)
 
     return get
+
+
+def _chunks(url: str, timeout: float, bar: tqdm) -> Iterator[bytes]:
+    """Yield what a mirror sends, and show how much that is."""
+    with Session() as session:
+        for scheme in ('http://', 'https://'):
+            session.mount(scheme, PromptAdapter())
+        with session.get(
+            url,
+            stream=True,
+            timeout=timeout,
+            headers={'Accept-Encoding': 'identity'},
+            hooks={'response': _keep_bytes},
+        ) as response:
+            response.raise_for_status()
+            size = response.headers.get('Content-Length', '')
+            bar.total = int(size) if size.isdecimal() else None
+            for chunk in response.iter_content(_CHUNK_SIZE):
+                yield chunk
+                bar.update(len(chunk))
 
 
 def _keep_bytes(response: Response, **_: object) -> None:

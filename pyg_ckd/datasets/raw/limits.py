@@ -16,8 +16,8 @@ class Limits:
 
     Args:
         line: The most bytes of a line of text, unpacked. (default: 16 MiB)
-        file: The most bytes of a file of one item, such as a picture, unpacked.
-            (default: 256 MiB)
+        file: The most bytes of a file of one item, such as a picture, unpacked,
+            and of a JSON document. (default: 256 MiB)
         pixels: The most pixels of a picture. (default: ``178_956_970``, where
             Pillow takes it for an attack)
         ids: The highest number of a user or item, where files have numbers, in

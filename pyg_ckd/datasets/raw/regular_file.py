@@ -6,6 +6,8 @@ import os
 import stat
 from io import BufferedReader
 
+from pyg_ckd.datasets.raw.limits import Limits
+
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file to read its bytes.
@@ -36,6 +38,37 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
         return file
     file.close()
     raise ValueError(f"'{os.fspath(path)}' has changed while it was opened")
+
+
+def read_regular(
+    path: str | os.PathLike[str], limits: Limits = Limits()
+) -> bytes:
+    """Return the content of a regular file, such as a JSON document.
+
+    Args:
+        path: The file.
+        limits: ``file`` is the most bytes. (default: ``Limits()``)
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no regular file, or larger than the limit.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with open(f'{root}/a.json', 'w') as file:
+        ...         _ = file.write('{}')
+        ...     read_regular(f'{root}/a.json')
+        b'{}'
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.file:
+            raise ValueError(
+                f"'{os.fspath(path)}' has {size:,} bytes, more than "
+                f'{limits.file:,}; {limits.remedy("file")}'
+            )
+        return file.read()
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -149,6 +149,29 @@ def test_files_of_items_in_another_spelling(tmp_path):
         files.warn_of_missing(['cup', 'pot'])
 
 
+def test_items_that_share_a_file_where_case_is_ignored(tmp_path):
+    """Such a folder holds one of the two files, which is that of one item."""
+    files = ItemFiles(
+        write(tmp_path, {'cup.jpg': b'', 'POT.jpg': b''}), {'.jpg'}
+    )
+    items = ['CUP', 'cup', 'pot', 'POT', 'a']
+    for known in ([], items):
+        with pytest.warns(UserWarning) as caught:
+            files.compare_ids(items, known)
+        assert [str(warning.message) for warning in caught] == [
+            f"'{files.path}': 2 items have no file, but another item has one "
+            "whose id differs by the case of letters alone, such as 'CUP' and "
+            "'cup'; if they were written to a folder that ignores case, one "
+            'took the place of the other, so pass a zip archive that was made '
+            'elsewhere'
+        ]
+    (tmp_path / 'CUP.jpg').write_bytes(b'')
+    (tmp_path / 'pot.jpg').write_bytes(b'')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # Each has its own here.
+        ItemFiles(tmp_path, {'.jpg'}).compare_ids(items, items)
+
+
 COMPOSED, DECOMPOSED = 'caf\u00e9', 'cafe\u0301'
 
 

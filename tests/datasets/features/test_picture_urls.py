@@ -23,7 +23,10 @@ from pyg_ckd.datasets.features.pictures import PICTURES
 from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.datasets.raw.limits import Limits
 
-ENDINGS = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'GIF': '.gif'}
+ENDINGS = {
+    **{'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'GIF': '.gif'},
+    **{'BMP': '.bmp', 'TIFF': '.tif', 'PPM': '.ppm'},
+}
 
 
 def picture(kind='JPEG', size=(32, 24), colour='red'):
@@ -128,7 +131,7 @@ def test_pictures_are_downloaded(tmp_path, shop):
     for kind, ending in ENDINGS.items():
         path = tmp_path / 'pictures' / f'B{kind}{ending}'
         assert path.read_bytes() == contents[kind]
-    assert report[2:] == (0, 4, []) and report.reasons == {}
+    assert report[2:] == (0, len(ENDINGS), []) and report.reasons == {}
     assert rows_of(report) == [['item', 'url', 'reason']]
     files = ItemFiles(report.folder, PICTURES)
     assert all(item in files for item in urls)
@@ -145,7 +148,7 @@ def test_pictures_are_downloaded(tmp_path, shop):
         ([reply(b'<html>gone</html>')], 'is no whole picture', 1),
         ([reply()], 'is no whole picture', 1),
         ([reply(picture('GIF', (1, 1)))], 'is a single pixel', 1),
-        ([reply(picture('PPM'))], 'is no whole picture', 1),
+        ([reply(picture('PCX'))], 'is no whole picture', 1),
         ([reply(picture('EPS'))], 'is no whole picture', 1),
         ([reply(bytes(10_001))], 'is larger than limits.file', 1),
         (
@@ -482,3 +485,42 @@ def test_ids_too_long_for_a_file_and_urls_that_are_none(tmp_path, shop):
 def test_settings_of_a_wrong_kind(name, value):
     with pytest.raises(ValueError, match=f"'{name}' needs to be a"):
         PictureDownload(**{name: value})
+
+
+def test_headers_that_drip(tmp_path, shop):
+    """No byte is late, and the last one never comes."""
+
+    def drip(request):
+        request.send_response(200)
+        request.flush_headers()
+        while True:
+            request.wfile.write(b'X-More: 1\r\n')
+            time.sleep(0.02)
+
+    urls = {'B1': shop.serve('B1', drip), 'B2': shop.serve('B2', reply(RED))}
+    start = time.monotonic()
+    report = quietly(quick(timeout=0.3, retries=1), urls, tmp_path)
+    assert report.reasons == {'has no connection': 1}
+    assert files_in(tmp_path) == ['B2.jpg']
+    assert time.monotonic() - start < 2.5
+
+
+@pytest.mark.parametrize('ignores_case', [False, True])
+def test_ids_that_differ_by_case_alone(tmp_path, shop, ignores_case):
+    """Where a folder ignores case, one would take the place of the other."""
+    folder = tmp_path / 'pictures'
+    if ignores_case:  # The name of the lock in other case is the same file.
+        (tmp_path / 'PICTURES.LOCK').symlink_to(tmp_path / 'pictures.lock')
+    urls = {
+        item: shop.serve(item, reply(picture(colour=colour)))
+        for item, colour in (('cup', 'red'), ('CUP', 'blue'), ('pot', 'red'))
+    }
+    for _ in range(2):
+        report = quietly(quick(), urls, folder)
+        failed = [item for item, *_ in report.failures]
+        assert failed == (['CUP'] if ignores_case else [])
+    if ignores_case:
+        assert report.reasons == {'has the id of another but for case': 1}
+    files = ItemFiles(folder, PICTURES)
+    assert sorted(files.names) == sorted(urls.keys() - set(failed))
+    assert files.read('cup') == picture(colour='red')

@@ -9,7 +9,9 @@ from PIL import Image
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
 from pyg_ckd.datasets.features.pictures import (
+    ENDINGS,
     PICTURES,
+    formats,
     open_picture,
     skip_damaged,
 )
@@ -170,3 +172,14 @@ def test_damage_is_found_in_pictures_that_are_shrunk(tmp_path):
     )
     with pytest.warns(UserWarning, match=r'1 pictures skipped, .*pot.png'):
         assert skip_damaged(files, ['cup', 'pot'], 50) == ['cup', '']
+
+
+@pytest.mark.parametrize('ending', sorted(PICTURES))
+def test_each_ending_is_that_of_a_format(tmp_path, ending):
+    kind = Image.registered_extensions()[ending]
+    assert ending in PICTURES and ENDINGS[kind] in PICTURES
+    if kind not in formats() or kind not in Image.SAVE:
+        pytest.skip(f'this Pillow has no {kind}')
+    (tmp_path / f'cup{ending.upper()}').write_bytes(picture(kind=kind))
+    image = open_picture(ItemFiles(tmp_path, PICTURES), 'cup')
+    assert image.size == (4, 3)

@@ -398,6 +398,34 @@ def test_read_metadata_refuses_invalid_lines(tmp_path, line, expected):
         read_metadata(path, ['B1'])
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        b"{'asin': 'B1', 'title': 'a', 'title': 'b'}",
+        b"{'asin': 'B1', 'related': {'title': [], 'title': ['B2']}}",
+        b"{'asin': 'B1', 'x': [(1, {'title': 1, 'title': 1})]}",
+        b'{"asin": "B1", "title": "a", "title": "b"}',
+    ],
+)
+def test_read_metadata_refuses_keys_that_are_there_twice(tmp_path, line):
+    path = write(tmp_path, 'a.gz', METADATA[0], line)
+    message = f"^'{path}', line 2: the key 'title' is there twice; download"
+    with pytest.raises(ValueError, match=message):
+        read_metadata(path, ['B1'])
+    with pytest.warns(
+        UserWarning, match=r'1 is malformed \(in line 2: the key'
+    ):
+        assert read_metadata(path, ['B1'], skip_invalid=True) == {}
+
+
+def test_read_reviews_refuses_keys_that_are_there_twice(tmp_path):
+    line = review().replace(b'{', b'{"overall": 1.0, ')
+    path = write(tmp_path, 'a.gz', *REVIEWS, line)
+    message = f"^'{path}', line 4: the key 'overall' is there twice"
+    with pytest.raises(ValueError, match=message):
+        read_reviews(path)
+
+
 def test_read_metadata_passes_over_other_items(tmp_path):
     broken = b"{'asin': 'B1', 'title': "
     path = write(tmp_path, 'meta.gz', METADATA[1], METADATA[0], broken)

@@ -441,3 +441,28 @@ def test_readers_keep_only_a_line(tmp_path, year):
         read(path)
         assert tracemalloc.get_traced_memory()[1] < 3_000_000  # of 20 MB
         tracemalloc.stop()
+
+
+@years
+def test_keys_that_are_there_twice(tmp_path, year):
+    key = ID[year]
+    lines = [
+        json.dumps({key: 'B1', 'title': 'A cup'}),
+        f'{{"{key}": "B2", "title": "A pot", "title": "A pan"}}',
+    ]
+    path = write(tmp_path / 'meta.gz', *lines)
+    read = FORMATS[year].read_metadata
+    message = f"^'{path}', line 2: the key 'title' is there twice; download"
+    with pytest.raises(ValueError, match=message):
+        list(read(path, ['B1', 'B2'], ['title']))
+    message = '1 is malformed .in line 2: the key .title. is there twice.'
+    with pytest.warns(UserWarning, match=message):
+        found = list(read(path, ['B1', 'B2'], ['title'], skip_invalid=True))
+    assert [product.item for product in found] == ['B1']
+
+    text = json.dumps(review(year, 'A2'))
+    twice = text.replace('{', '{"extra": 1, "extra": 2, ')
+    path = write(tmp_path / 'a.gz', text, twice)
+    message = f"^'{path}', line 2: the key 'extra' is there twice"
+    with pytest.raises(ValueError, match=message):
+        FORMATS[year].read_reviews(path)

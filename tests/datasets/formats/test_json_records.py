@@ -95,3 +95,18 @@ def test_texts(value, text):
 def test_what_is_no_text(value):
     with pytest.raises(ValueError, match=r"^'key' is .*, expected text, or a"):
         get_text({'key': value}, 'key')
+
+
+@pytest.mark.parametrize(
+    ('text', 'key'),
+    [
+        (b'{"asin": "B1", "title": "a", "title": "b"}', "'title'"),
+        (b'{"details": {"Colour": 1, "Size": 2, "Colour": 1}}', "'Colour'"),
+        (b'{"images": [{}, {"hi_res": null, "hi_res": "x"}]}', "'hi_res'"),
+        (b'{"": 1, "": 2}', "''"),
+        (rb'{"a": 1, "\u0061": 2}', "'a'"),
+    ],
+)
+def test_keys_that_are_there_twice(text, key):
+    with pytest.raises(ValueError, match=f'^the key {key} is there twice$'):
+        parse_record(text)

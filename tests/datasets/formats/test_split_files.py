@@ -440,3 +440,19 @@ def test_pipes_are_no_splits(tmp_path, name):
     os.mkfifo(folder / name)
     with pytest.raises(ValueError, match=f"{name}' is no regular file"):
         read_split(folder, interactions_of(ROWS))
+
+
+def test_limits_of_lists(tmp_path):
+    folder = write_lattice(tmp_path / 'a')
+    with pytest.raises(ValueError, match=r"json' has .* more than 4; .*file=4"):
+        read_split(folder, interactions_of(ROWS), Limits(file=4))
+
+
+def test_limits_of_splits_of_recbole(tmp_path):
+    folder = tmp_path / 'shop'
+    folder.mkdir()
+    for name in ('train', 'valid', 'test'):
+        path = folder / f'shop.{name}.inter'
+        path.write_text(f'user_id:token\titem_id:token\nann\t{"x" * 99}\n')
+    with pytest.raises(ValueError, match=r'more than 50 bytes in line 2'):
+        read_split(folder, interactions_of(ROWS), Limits(line=50))

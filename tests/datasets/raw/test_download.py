@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -138,6 +139,17 @@ def silent(content=None):
             request.start(Content_Length=len(content))
             request.wfile.write(content[: len(content) // 2])
         request.server.closing.wait(10)
+
+    return reply
+
+
+def dripping(start, more):
+    """Begin an answer, and send more of it without an end."""
+
+    def reply(request):
+        request.wfile.write(start)
+        while not request.server.closing.wait(0.02):
+            request.wfile.write(more)
 
     return reply
 
@@ -422,6 +434,32 @@ def test_download_slow(tmp_path, mirror):
     url = mirror.serve('image.b', slow(IMAGE, pause=0.1))
     download([RawFile('image.b', (url,))], tmp_path, 0, timeout=0.5)
     assert files_in(tmp_path) == {'image.b': IMAGE}
+
+
+@pytest.mark.parametrize(
+    ('start', 'more'),
+    [
+        (b'', b'x'),
+        (b'', b'HTTP/1.1 100 Continue\r\n\r\n'),
+        (b'HTTP/1.1 200 OK\r\n', b'X-More: 1\r\n'),
+        (b'HTTP/1.1 200 OK\r\nX-More: ', b'x'),
+    ],
+)
+def test_download_headers_that_drip(tmp_path, mirror, start, more):
+    # No byte is late, and the last one never comes:
+    bad = mirror.serve('bad', dripping(start, more))
+    good = mirror.serve('good', whole(IMAGE))
+    file = RawFile('image.b', (bad,))
+    begin = time.monotonic()
+    message = error_of([file], tmp_path, timeout=0.3)
+    assert f'\n  image.b\n    {bad}: ' in message
+    assert 'timed out' in message
+    assert files_in(tmp_path) == {}
+    moving = mirror.serve('moving', moved(bad))
+    file = RawFile('image.b', (moving, good))
+    download([file], tmp_path, 0, timeout=0.3)
+    assert files_in(tmp_path) == {'image.b': IMAGE}
+    assert time.monotonic() - begin < 2.5
 
 
 def test_download_unreachable(tmp_path, mirror, unreachable):
