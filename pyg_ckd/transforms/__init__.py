@@ -2,6 +2,7 @@
 
 from .ablate_modality import AblateModality
 from .co_occurrence import CoOccurrence
+from .feature_pca import FeaturePCA
 from .item_knn import ItemKNN, nearest_neighbors
 from .missing_modality import MissingModality
 from .noisy_modality import NoisyModality
@@ -12,6 +13,7 @@ from .train_on_all import TrainOnAll
 __all__ = [
     'AblateModality',
     'CoOccurrence',
+    'FeaturePCA',
     'ItemKNN',
     'MissingModality',
     'NoisyModality',

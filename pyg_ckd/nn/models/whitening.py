@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyg_ckd.kernels.principal_axes import principal_axes
+
 
 class Whitening(nn.Module):
     r"""Whitens features along the directions in which they vary most.
@@ -20,9 +22,11 @@ class Whitening(nn.Module):
 
     of the :math:`d` largest singular values, so that the rows that were
     fitted become those of :math:`\sqrt{N / d} \, \mathbf{U}_d`. Of each column
-    of :math:`\mathbf{V}` the entry of largest magnitude is positive. What has
-    no variance is left zero: dimensions beyond the rank, and all of them
-    before :meth:`fit`. Nothing is learned; the map is kept in buffers.
+    of :math:`\mathbf{V}` the first entry of largest magnitude is positive. What
+    has no variance is left zero: dimensions beyond the rank, and all of them
+    before :meth:`fit`. Nothing is learned; the map is kept in buffers. But for
+    the factor :math:`1 / \sqrt{d}`, rows become what
+    :class:`~pyg_ckd.transforms.FeaturePCA` makes of them with ``whiten=True``.
 
     Args:
         in_channels (int): The number of features.
@@ -56,19 +60,11 @@ class Whitening(nn.Module):
         Args:
             x: Features of shape ``[N, num_features]``.
         """
-        dim, num_features = self.weight.shape
-        x = x.double()
-        mean = x.sum(dim=0) / max(len(x), 1)
-        centered = x - mean
-        variance, v = torch.linalg.eigh(centered.t() @ centered)
-        variance, v = variance.flip(0)[:dim], v.flip(1)[:, :dim]
-        sign = v.gather(0, v.abs().argmax(dim=0, keepdim=True)).sign()
-        # What is left of a constant by rounding is no variance:
-        least = torch.finfo(x.dtype).eps * num_features * x.square().sum()
-        scale = torch.where(
-            variance > least, (len(x) / dim / variance).sqrt(), 0.0
-        )
-        weight = (sign * scale * v).t()  # [min(dim, num_features), F]
+        dim = len(self.weight)
+        mean, variance, axes = principal_axes(x, dim)
+        weight = (axes / (dim * variance).sqrt()).t()  # [d or fewer, F]
+        self.weight.zero_()
+        self.bias.zero_()
         self.weight[: len(weight)] = weight
         self.bias[: len(weight)] = -weight @ mean
 
