@@ -3,7 +3,7 @@
 #   TORCH   what `pip` installs as torch, e.g. `make test TORCH=torch==2.12.0`
 #   SPARSE  what `pip` installs as torch-scatter and torch-sparse, such as wheels
 #   FRESH   an environment with torch for `make wheel`, by default a new one
-#   ARGS    passed on to pytest or to benchmarks/run_all.py
+#   ARGS    passed on to pytest, benchmarks/run_all.py or benchmarks/speed.py
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 SPARSE ?= torch-scatter torch-sparse --no-build-isolation
@@ -22,7 +22,7 @@ HAS_DOCS := $(VENV)/.has-docs
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -E -d build/doctrees
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-lowest lowest test-sparse wheel docs links benchmark format clean
+.PHONY: help test test-lowest lowest test-sparse wheel docs links benchmark speed format clean
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1: /p' Makefile
@@ -65,6 +65,11 @@ links: $(HAS_DOCS)  ## Ask every address that the site names whether it answers.
 
 benchmark: $(HAS_RUN)  ## Run the benchmarks, by default the small offline one.
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
+
+# In one thread, as what is kept; it takes a quarter of an hour.
+speed: $(HAS_RUN)  ## Measure costs as ratios, and fail if they are worse than those kept.
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py \
+	    --against benchmarks/results/speed.json $(ARGS)
 
 format: $(HAS_TEST)  ## Format the code and fix what the linter can fix.
 	$(BIN)/ruff check --fix

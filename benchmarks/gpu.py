@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from speed import distilled, load, prepared, stepper
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
@@ -194,7 +195,7 @@ def steps(
             taught = stepper(student)
             row[f'{where} CKD ms'] = 1000 * seconds(taught, place, few)
             if place.type == 'cuda':
-                row['GPU busy'] = busy(taught)
+                row['share of kernels'] = busy(taught)
         if place.type == 'cuda':
             row['peak GB'] = torch.cuda.max_memory_allocated() / 1e9
         row[f'{where} evaluation ms'] = 1000 * seconds(
@@ -227,8 +228,11 @@ def busy(step: Callable[[], None]) -> float:
         for _ in range(5):
             step()
         torch.cuda.synchronize()
+    # Not the events of operators, which have the times of their kernels, too:
     kernels = sum(
-        event.self_device_time_total for event in measured.key_averages()
+        event.self_device_time_total
+        for event in measured.key_averages()
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
     )
     plain = sum(time_of(step) for _ in range(5))
     return kernels / 1e6 / plain

@@ -43,6 +43,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.amazon_reviews_2023 import AmazonReviews2023
 from pyg_ckd.datasets.features.contents import Contents
+from pyg_ckd.datasets.features.feature_cache import FeatureCache
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits import LeaveOneOut
 from pyg_ckd.transforms import ItemKNN
@@ -115,6 +116,15 @@ def measure(root: Path, phase: str) -> None:
 def opened(root: Path, stages: Stages) -> HeteroData:
     """Return the graph of a dump, made if it is not there."""
 
+    class Encoding(FeatureCache):
+        """Tells when it encodes, and when it has done so."""
+
+        def encode(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+            stages.begin('encoding')
+            encoded = super().encode(*args, **kwargs)
+            stages.begin('graph')
+            return encoded
+
     class Measured(AmazonReviews2023):
         """Tells when it begins with what."""
 
@@ -132,11 +142,9 @@ def opened(root: Path, stages: Stages) -> HeteroData:
             stages.begin('texts')
             return super().read_contents(items)
 
-        def encode(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-            stages.begin('encoding')
-            encoded = super().encode(*args, **kwargs)
-            stages.begin('graph')
-            return encoded
+        @property
+        def cache(self) -> FeatureCache:
+            return Encoding(super().cache.folder)
 
         def process(self) -> None:
             super().process()

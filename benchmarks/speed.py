@@ -2,24 +2,40 @@
 
     python benchmarks/speed.py
     python benchmarks/speed.py --dataset baby --root data --only step evaluation
+    python benchmarks/speed.py --out benchmarks/results/speed.json
+    python benchmarks/speed.py --against benchmarks/results/speed.json
 
 Each figure compares two ways of doing the same, taken in turn, so that it
-holds on a busy machine: the median of the ratios pair by pair. The slow
-yardsticks are written here, for the purpose. Without `--dataset` the data is
-random, of the size of Amazon Baby.
+holds on a busy machine: the median of the ratios pair by pair, and the
+quartiles between which half of them lie. The yardsticks are written here, for
+the purpose. Without `--dataset` the data is random, of the size of Amazon Baby.
+
+`--out` writes JSON, in which studies that are not measured now stay as they
+are; `speed_page.py` makes the page of it. `--against` compares with such a
+file, and fails if a ratio is worse: if the better of its quartiles is worse
+than the worse one of the file by more than a tenth. Milliseconds and gigabytes,
+which another machine has others of, are not compared. `make speed` does that.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
+import json
+import math
+import os
+import platform
 import random
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,8 +48,10 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import CKD, SoftCrossEntropy, Teacher
 from pyg_ckd.datasets import MMRecFolder
+from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import (
+    BPRMF,
     FREEDOM,
     GRCN,
     LATTICE,
@@ -55,48 +73,212 @@ from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, Views, full, only
 
 # What a CKD step may cost, as a multiple of a plain one:
-BACKBONES: dict[type[Recommender], str] = {
-    VBPR: '<= 1.5',
-    LightGCN: '<= 1.5',
-    FREEDOM: '<= 1.5',
-    LATTICE: '<= 1.8',
-    MICRO: '<= 1.8',
-    MGCN: '<= 1.8',
-    MMGCN: '<= 2.5',
-    GRCN: '<= 2.5',
-    EgoGCN: '<= 2.5',
-    LGMRec: '',
-    SMORE: '',
-    STAIR: '',
+BACKBONES: dict[type[Recommender], float | None] = {
+    VBPR: 1.5,
+    LightGCN: 1.5,
+    FREEDOM: 1.5,
+    LATTICE: 1.8,
+    MICRO: 1.8,
+    MGCN: 1.8,
+    MMGCN: 2.5,
+    GRCN: 2.5,
+    EgoGCN: 2.5,
+    LGMRec: None,
+    SMORE: None,
+    STAIR: None,
 }
+#: How much worse a ratio may be, beyond the quartiles of both.
+TOLERANCE = 1.1
 REPOSITORY = Path(__file__).resolve().parents[1]
-Row = tuple[str, str, str, str]  # what, measured, target, verdict
 
 
-def main() -> None:
+@dataclass
+class Figure:
+    """What was measured: a median, its quartiles, and what is aimed at.
+
+    Args:
+        what: What it is.
+        value: The median.
+        low: The lower quartile.
+        high: The upper quartile.
+        runs: How many measurements it is the median of.
+        better: What is better, '<=' for lower or '>=' for higher.
+        target: The target, if there is one.
+        unit: The unit, of what is no ratio.
+    """
+
+    what: str
+    value: float
+    low: float
+    high: float
+    runs: int
+    better: str
+    target: float | None = None
+    unit: str = ''
+
+    @classmethod
+    def of(
+        cls,
+        what: str,
+        values: Sequence[float],
+        better: str,
+        target: float | None = None,
+        unit: str = '',
+    ) -> Figure:
+        """Return the figure of measurements."""
+        low = high = values[0]
+        if len(values) > 1:
+            low, _, high = statistics.quantiles(values, method='inclusive')
+        middle = statistics.median(values)
+        return cls(what, middle, low, high, len(values), better, target, unit)
+
+    def verdict(self) -> str:
+        """Return whether the target is met, if there is one."""
+        if self.target is None:
+            return ''
+        if self.better == '<=':
+            return 'met' if self.value <= self.target else 'MISSED'
+        return 'met' if self.value >= self.target else 'MISSED'
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Return a row: figure, measured, spread, target, verdict."""
+        unit = f' {self.unit}' if self.unit else ''
+        spread = f'{number(self.low)} to {number(self.high)}'
+        target = '' if self.target is None else f'{self.better} {self.target:g}'
+        return (
+            self.what,
+            number(self.value) + unit,
+            spread if self.runs > 1 else '',
+            target + unit if target else '',
+            self.verdict(),
+        )
+
+    def worse_than(self, other: Figure) -> float:
+        """Return by which factor this is worse, beyond the spread of both."""
+        if self.better == '<=':
+            larger, smaller = self.low, other.high
+        else:
+            larger, smaller = other.low, self.high
+        if smaller:
+            return larger / smaller
+        return math.inf if larger else 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description='Measure costs as ratios.')
     parser.add_argument('--dataset', help='a folder below --root')
     parser.add_argument('--root', default='datasets', type=Path)
     parser.add_argument(
         '--only', nargs='+', default=list(STUDIES), choices=STUDIES
     )
-    parser.add_argument('--memory-of', help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    data = load(args)
+    parser.add_argument('--out', type=Path, help='JSON to write')
+    parser.add_argument('--against', type=Path, help='JSON to compare with')
+    parser.add_argument('--memory-of', nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
     if args.memory_of:
-        return train_and_print_memory(data, args.memory_of)
+        return train_and_print_memory(*args.memory_of)
 
+    known = environment(args.dataset)
+    before = read(args.against) if args.against else {}
+    refuse_another(before, known, args.only)
+    report = read(args.out) if args.out and args.out.exists() else {}
+    data = load(args)
     console = Console()
-    table = Table('what', 'measured', 'target', '', title='Speed')
+    table = Table('what', 'measured', 'half of all', 'target', '')
+    lines = []
     for name in args.only:
         with console.status(f'measuring: {name}'):
-            rows = STUDIES[name](data)
-        for row in rows:
-            table.add_row(*row)
+            figures = STUDIES[name](data)
+        for figure in figures:
+            table.add_row(*figure.cells())
+        report[name] = {
+            'environment': known,
+            'figures': [asdict(figure) for figure in figures],
+        }
+        if args.out:
+            with open_atomic(args.out) as file:
+                file.write(f'{json.dumps(report, indent=1)}\n'.encode())
+        if args.against:
+            lines += regressions(figures, figures_of(before.get(name, {})))
     console.print(table)
-    console.print(
-        f'torch {torch.__version__}, {torch.get_num_threads()} threads'
-    )
+    console.print(known)
+    if lines:
+        raise SystemExit('\n'.join(['Slower than before:', *lines]))
+
+
+def environment(dataset: str | None) -> dict[str, Any]:
+    """Return what figures depend on, beside the code."""
+    return {
+        'date': str(date.today()),
+        'data': dataset or 'random, of the size of Amazon Baby',
+        'torch': torch.__version__,
+        'python': platform.python_version(),
+        'threads': torch.get_num_threads(),
+        'cores': os.cpu_count(),
+        'load': round(os.getloadavg()[0], 1),
+    }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the studies of a file that `--out` has written."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_text('utf-8'))
+        for study in report.values():
+            figures_of(study)
+            _ = study['environment']['data'], study['environment']['threads']
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"'{path}' cannot be read: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise SystemExit(
+            f"'{path}' is no output of 'speed.py --out': {error!r}"
+        ) from error
+    return report
+
+
+def figures_of(study: dict[str, Any]) -> list[Figure]:
+    return [Figure(**figure) for figure in study.get('figures', [])]
+
+
+def refuse_another(
+    before: dict[str, Any], known: dict[str, Any], names: Sequence[str]
+) -> None:
+    """Refuse a comparison with what was measured in another way."""
+    for name in names:
+        old = before.get(name, {}).get('environment', known)
+        for key in ('data', 'threads'):
+            if old[key] != known[key]:
+                raise SystemExit(
+                    f"'{name}' was measured with {key} {old[key]!r}, and this "
+                    f'is {known[key]!r}: set OMP_NUM_THREADS and --dataset to '
+                    'what they were'
+                )
+
+
+def regressions(now: list[Figure], before: list[Figure]) -> list[str]:
+    """Return a line for each ratio that is worse than it was, or not known."""
+    old = {figure.what: figure for figure in before}
+    lines = [
+        f'- {figure.what}: not in the file; measure it with --out'
+        for figure in now
+        if figure.what not in old
+    ]
+    for figure in now:
+        if figure.what not in old or figure.unit:
+            continue
+        factor = figure.worse_than(old[figure.what])
+        if factor > TOLERANCE:
+            _, was, spread, *_ = old[figure.what].cells()
+            _, value, new_spread, *_ = figure.cells()
+            lines.append(
+                f'- {figure.what}: {value} ({new_spread}), it was {was} '
+                f'({spread}): worse by {factor - 1:.0%} beyond the spread, '
+                f'{TOLERANCE - 1:.0%} are allowed'
+            )
+    return lines
+
+
+def number(value: float) -> str:
+    return f'{value:.2f}' if value < 100 else f'{value:.0f}'
 
 
 def load(args: argparse.Namespace) -> HeteroData:
@@ -129,38 +311,52 @@ def load(args: argparse.Namespace) -> HeteroData:
 # Studies #####################################################################
 
 
-def measure_step(data: HeteroData) -> list[Row]:
+def measure_step(data: HeteroData) -> list[Figure]:
     """A step of CKD against a plain one: ours, the authors' sample, naive."""
-    rows = []
+    figures = []
     for backbone, target in BACKBONES.items():
-        own = prepared(backbone, data)
-        base = task(backbone, own)
-        plain = stepper(base)
-        names = {
-            'CKD step / plain step': (distilled(base), target),
-            '... with three full forwards': (distilled(base, naive=True), ''),
-        }
+        name = backbone.__name__
+        base = task(backbone, prepared(backbone, data))
+        plain, ckd = stepper(base), stepper(distilled(base))
+        naive = stepper(distilled(base, naive=True))
+        pairs = [
+            (f'{name}: CKD step / plain step', ckd, plain, '<=', target),
+            (f'{name}: CKD of three forwards / CKD', naive, ckd, '>=', None),
+        ]
         if backbone is VBPR:
             groups = SoftCrossEntropy(num_pairs=256, group_size=32)
-            names['... in groups (num_pairs=256, group_size=32)'] = (
-                distilled(base, on_random=groups),
-                target,
-            )
-        for name, (student, target) in names.items():
-            ratio = compare(stepper(student), plain, runs=15)
-            rows.append(verdict(f'{backbone.__name__}: {name}', ratio, target))
-        share = profiled_share(distilled(base))
-        rows.append(
-            verdict(
-                f'{backbone.__name__}: share of products, look-ups and Adam',
-                share,
-                '>= 0.8',
-            )
-        )
-    return rows
+            grouped = stepper(distilled(base, on_random=groups))
+            what = f'{name}: CKD step, 8 groups of 32 / plain step'
+            pairs.insert(1, (what, grouped, plain, '<=', target))
+        figures += [
+            Figure.of(what, ratios(first, second, runs=15), better, bound)
+            for what, first, second, better, bound in pairs
+        ]
+        what = f'{name}: share of products, look-ups and Adam'
+        shares = profiled_shares(ckd)
+        figures.append(Figure.of(what, shares, '>=', 0.8))
+    return figures
 
 
-def measure_evaluation(data: HeteroData) -> list[Row]:
+def measure_gradients(data: HeteroData) -> list[Figure]:
+    """A step whose gradients are as large as tables, and one by rows."""
+    ours = stepper(task(BPRMF, data))
+    dense, rows = by_hand(data, sparse=False), by_hand(data, sparse=True)
+    return [
+        Figure.of(
+            'BPRMF: a dense step by hand / ours',
+            ratios(dense, ours, runs=31),
+            '>=',
+        ),
+        Figure.of(
+            'BPRMF: ours / a step that updates the rows of the batch',
+            ratios(ours, rows, runs=31),
+            '<=',
+        ),
+    ]
+
+
+def measure_evaluation(data: HeteroData) -> list[Figure]:
     """Full ranking of all users against a loop over 300 of them."""
     model = VBPR.from_data(data)
     rates = data['user', 'rates', 'item']
@@ -184,11 +380,12 @@ def measure_evaluation(data: HeteroData) -> list[Row]:
     ours = functools.partial(
         evaluate, model, data, 'val', ks=(20,), metrics=metrics
     )
-    ratio = compare(loop, ours, runs=5) * num_users / len(few)
-    return [verdict('evaluation: loop over users / ours', ratio, '>= 25')]
+    more = num_users / len(few)
+    values = [more * ratio for ratio in ratios(loop, ours, runs=9)]
+    return [Figure.of('evaluation: loop over users / ours', values, '>=', 25)]
 
 
-def measure_sampler(data: HeteroData) -> list[Row]:
+def measure_sampler(data: HeteroData) -> list[Figure]:
     """An epoch of triples against a sampler that goes user by user."""
     loader = TripletLoader(data)
     edge_index = data['user', 'rates', 'item'].edge_index
@@ -199,40 +396,42 @@ def measure_sampler(data: HeteroData) -> list[Row]:
     num_items = data['item'].num_nodes
 
     def loop() -> None:
-        for user in random.sample(users, 2048):
+        for user in random.choices(users, k=2048):
             own = items[user]
             _ = own[np.random.randint(len(own))]
             while np.random.randint(num_items) in own:
                 pass
 
     batches = num_train / 2048
-    ratio = compare(loop, lambda: list(loader), runs=15) * batches
+    values = [
+        batches * ratio for ratio in ratios(loop, lambda: list(loader), runs=15)
+    ]
     wrong = sum(
         int(n) in known[int(u)]
         for users, _, negs in loader
         for u, n in zip(users, negs, strict=True)
     )
-    seconds = min(clock(lambda: list(loader)) for _ in range(7))
+    times = [1000 * clock(lambda: list(loader)) for _ in range(15)]
     return [
-        verdict('sampler: loop over triples / ours', ratio, '>= 50'),
-        verdict('sampler: milliseconds an epoch', 1000 * seconds, '<= 50'),
-        verdict('sampler: false negatives in an epoch', wrong, '<= 0'),
+        Figure.of('sampler: loop over users / ours', values, '>=', 50),
+        Figure.of('sampler: an epoch', times, '<=', 50, 'ms'),
+        Figure.of('sampler: false negatives in an epoch', [wrong], '<=', 0),
     ]
 
 
-def measure_knn(data: HeteroData) -> list[Row]:
+def measure_knn(data: HeteroData) -> list[Figure]:
     """The item graph of 4,096 features against its matrix products alone."""
-    x = torch.randn(7_050, 4_096)
+    x = torch.randn(3_525, 4_096)
 
     def products() -> None:
         for block in x.split(512):
             _ = block @ x.t()
 
-    ratio = compare(lambda: nearest_neighbors(x, 10), products, runs=3)
-    return [verdict('item graph / its matrix products', ratio, '<= 1.5')]
+    values = ratios(lambda: nearest_neighbors(x, 10), products, runs=5)
+    return [Figure.of('item graph / its matrix products', values, '<=', 1.5)]
 
 
-def measure_loop(data: HeteroData) -> list[Row]:
+def measure_loop(data: HeteroData) -> list[Figure]:
     """Lightning's loop against a bare loop of the same steps."""
     base = task(VBPR, data)
 
@@ -249,31 +448,35 @@ def measure_loop(data: HeteroData) -> list[Row]:
         base.history.clear()
         fit(base, max_epochs=10, eval_every=10, progress=False)
 
-    ratio = compare(lightning, bare, runs=3)
-    return [verdict("Lightning's loop / bare loop", ratio, '<= 1.1')]
+    values = ratios(lightning, bare, runs=5)
+    return [Figure.of("Lightning's loop / bare loop", values, '<=', 1.1)]
 
 
-def measure_memory(data: HeteroData) -> list[Row]:
+def measure_memory(data: HeteroData) -> list[Figure]:
     """Peak memory of whole training processes, in GB."""
-    peak = {}
-    for method in ('base', 'ckd'):
-        command = [sys.executable, __file__, '--memory-of', method]
-        command += [arg for arg in sys.argv[1:] if arg != '--only']
-        known = {*STUDIES}
-        command = [part for part in command if part not in known]
-        out = subprocess.run(
-            command, capture_output=True, text=True, check=True
-        ).stdout
-        peak[method] = float(out.split()[-1])
+    peak: dict[str, list[float]] = {'base': [], 'ckd': []}
+    with TemporaryDirectory() as folder:
+        path = f'{folder}/data.pt'
+        torch.save(data.to_dict(), path)
+        for _ in range(3):
+            for method, found in peak.items():
+                done = subprocess.run(
+                    [sys.executable, __file__, '--memory-of', method, path],
+                    stdout=subprocess.PIPE,
+                    check=True,
+                )
+                found.append(float(done.stdout.split()[-1]))
+    more = [c / b for c, b in zip(peak['ckd'], peak['base'], strict=True)]
     return [
-        verdict('memory: GB to train FREEDOM', peak['base'], '<= 1.5'),
-        verdict('memory: GB to train it with CKD', peak['ckd'], '<= 1.5'),
-        verdict('memory: CKD / plain', peak['ckd'] / peak['base'], '<= 1.3'),
+        Figure.of('memory to train FREEDOM', peak['base'], '<=', 1.5, 'GB'),
+        Figure.of('memory to train it with CKD', peak['ckd'], '<=', 1.5, 'GB'),
+        Figure.of('memory of FREEDOM: CKD / plain', more, '<=', 1.3),
     ]
 
 
-STUDIES: dict[str, Callable[[HeteroData], list[Row]]] = {
+STUDIES: dict[str, Callable[[HeteroData], list[Figure]]] = {
     'step': measure_step,
+    'gradients': measure_gradients,
     'evaluation': measure_evaluation,
     'sampler': measure_sampler,
     'knn': measure_knn,
@@ -336,7 +539,7 @@ def stepper(training: Recommendation) -> Callable[[], None]:
     """Return a function that makes one step of training."""
     training.train()
     optimizer = training.configure_optimizers()
-    batches = iter(list(training.train_dataloader()) * 10)
+    batches = itertools.cycle(list(training.train_dataloader()))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -346,12 +549,33 @@ def stepper(training: Recommendation) -> Callable[[], None]:
     return step
 
 
-def compare(
+def by_hand(data: HeteroData, sparse: bool) -> Callable[[], None]:
+    """Return a step of BPR as a tutorial has it, for `BPRMF` to be beside."""
+    kinds = ('user', 'item')
+    user, item = (
+        nn.Embedding(data[kind].num_nodes, 64, sparse=sparse) for kind in kinds
+    )
+    parameters = [user.weight, item.weight]
+    adam = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    optimizer = adam(parameters, lr=1e-3)
+    batches = itertools.cycle(list(TripletLoader(data)))
+
+    def step() -> None:
+        users, pos, neg = next(batches)
+        optimizer.zero_grad()
+        margin = (user(users) * (item(pos) - item(neg))).sum(1)
+        (-nn.functional.logsigmoid(margin).mean()).backward()
+        optimizer.step()
+
+    return step
+
+
+def ratios(
     first: Callable[[], object], second: Callable[[], object], runs: int
-) -> float:
-    """Return the median of the ratios of two times, taken in turn."""
+) -> list[float]:
+    """Return the ratios of two times, taken in turn."""
     first(), second()
-    return statistics.median(clock(first) / clock(second) for _ in range(runs))
+    return [clock(first) / clock(second) for _ in range(runs)]
 
 
 def clock(function: Callable[[], object]) -> float:
@@ -360,24 +584,25 @@ def clock(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def profiled_share(training: Recommendation) -> float:
-    """Return the share of a step in arithmetic that no one can leave out."""
+def profiled_shares(step: Callable[[], None], runs: int = 5) -> list[float]:
+    """Return the share of steps in arithmetic that no one can leave out."""
     useful = ('mm', 'adam', 'embedding', 'index_select', 'SpMM')
-    step = stepper(training)
-    step()
-    with profile() as measured:
-        for _ in range(10):
-            step()
-    events = measured.key_averages()
-    total = sum(event.self_cpu_time_total for event in events)
-    return (
-        sum(
-            event.self_cpu_time_total
-            for event in events
-            if any(name in event.key for name in useful)
-        )
-        / total
-    )
+    shares = []
+    for _ in range(runs):
+        with profile() as measured:
+            step(), step()
+        times = {
+            event.key: event.self_cpu_time_total
+            for event in measured.key_averages()
+        }
+        total = sum(times.values())
+        needed = [
+            time
+            for key, time in times.items()
+            if any(name in key for name in useful)
+        ]
+        shares.append(sum(needed) / total)
+    return shares
 
 
 def lists(pairs: Tensor, users: list[int]) -> dict[int, set[int]]:
@@ -389,7 +614,8 @@ def lists(pairs: Tensor, users: list[int]) -> dict[int, set[int]]:
     return items
 
 
-def train_and_print_memory(data: HeteroData, method: str) -> None:
+def train_and_print_memory(method: str, path: str) -> None:
+    data = HeteroData.from_dict(torch.load(path, weights_only=True))
     base = task(FREEDOM, prepared(FREEDOM, data))
     training = distilled(base) if method == 'ckd' else base
     fit(training, max_epochs=1, progress=False)
@@ -397,16 +623,6 @@ def train_and_print_memory(data: HeteroData, method: str) -> None:
     status = Path('/proc/self/status').read_text()
     peak = status.split('VmHWM:')[1].split()[0]
     print(int(peak) * 1024 / 1e9)
-
-
-def verdict(what: str, value: float, target: str) -> Row:
-    """Return a row of the table, with whether the target is met."""
-    text = f'{value:.2f}' if value < 100 else f'{value:.0f}'
-    if not target:
-        return what, text, '', ''
-    sign, bound = target.split()
-    met = value <= float(bound) if sign == '<=' else value >= float(bound)
-    return what, text, target, 'met' if met else 'MISSED'
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from pyg_ckd.nn import (
     LightGCN,
     Popularity,
     Recommender,
+    Sampled,
 )
 from pyg_ckd.testing import PlainRecommender, fake_graph
 from pyg_ckd.train import Recommendation
@@ -38,6 +39,7 @@ OTHERS = {
     InteractionKNN,
     ItemBias,
     Popularity,
+    Sampled,
     Backbone,
     Recommender,
 }
