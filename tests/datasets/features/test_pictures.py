@@ -176,10 +176,10 @@ def test_damage_is_found_in_pictures_that_are_shrunk(tmp_path):
 
 @pytest.mark.parametrize('ending', sorted(PICTURES))
 def test_each_ending_is_that_of_a_format(tmp_path, ending):
-    kind = Image.registered_extensions()[ending]
-    assert ending in PICTURES and ENDINGS[kind] in PICTURES
+    kind = Image.registered_extensions().get(ending)
     if kind not in formats() or kind not in Image.SAVE:
-        pytest.skip(f'this Pillow has no {kind}')
+        pytest.skip(f'this Pillow writes no {ending}')
+    assert ENDINGS[kind] in PICTURES
     (tmp_path / f'cup{ending.upper()}').write_bytes(picture(kind=kind))
     image = open_picture(ItemFiles(tmp_path, PICTURES), 'cup')
     assert image.size == (4, 3)
