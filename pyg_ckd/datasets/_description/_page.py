@@ -48,7 +48,7 @@ def describe_page(
 
     The page is complete in itself: it loads nothing and runs nothing, adapts to
     phones, dark screens and paper, and is the same for the same data. What is
-    drawn is drawn by a fixed seed. Graphs that :func:`~pyg_ckd.check` refuses
+    drawn is drawn by a fixed seed. Graphs that :func:`~pyg_ckd.graph.check` refuses
     for what they hold out are shown, too.
 
     Args:

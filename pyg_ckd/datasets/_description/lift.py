@@ -110,7 +110,7 @@ def feature_lifts(data: HeteroData, k: int = 5) -> dict[str, FeatureLift]:
 
     Raises:
         ValueError: If ``k`` is not positive, or the graph breaks its contract
-            (:func:`~pyg_ckd.check`).
+            (:func:`~pyg_ckd.graph.check`).
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
