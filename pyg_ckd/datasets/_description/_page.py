@@ -48,8 +48,8 @@ def describe_page(
 
     The page is complete in itself: it loads nothing and runs nothing, adapts to
     phones, dark screens and paper, and is the same for the same data. What is
-    drawn is drawn by a fixed seed. Graphs that :func:`~pyg_ckd.graph.check` refuses
-    for what they hold out are shown, too.
+    drawn is drawn by a fixed seed. Graphs that
+    :func:`~pyg_ckd.graph.check` refuses for what they hold out are shown, too.
 
     Args:
         data (HeteroData): A user-item graph. Items are shown by
