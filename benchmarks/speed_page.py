@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpu import BACKBONES
+from gpu import MEASURED
 from scale import COLUMNS, LIMIT, exponent, shown
 from speed import STUDIES, figures_of, read
 
@@ -109,7 +109,7 @@ def gpu(report: Row) -> list[str]:
             f'A step with CKD takes {span(costs)} plain ones. {kernels(taught)}'
         ),
     ]
-    absent = [b.__name__ for b in BACKBONES]
+    absent = [b.__name__ for b in MEASURED]
     absent = [n for n in absent if n not in {r['backbone'] for r in steps}]
     if absent:
         parts.append(

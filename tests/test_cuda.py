@@ -1,7 +1,6 @@
 """Everything runs on a GPU as it does without one."""
 
 import copy
-import itertools
 
 import pytest
 import torch
@@ -26,7 +25,7 @@ from pyg_ckd.nn.door import matched
 from pyg_ckd.objectives import BPR, NLGCL, Softmax
 from pyg_ckd.ranking import evaluate, recommend
 from pyg_ckd.serving import load
-from pyg_ckd.testing import fake_graph, gradients, same_noise
+from pyg_ckd.testing import gradients, same_noise
 from pyg_ckd.train import Recommendation, TripletLoader, fit
 from pyg_ckd.views import distinct_views, full
 
@@ -196,22 +195,19 @@ def test_an_interrupted_training_goes_on(balance, data, tmp_path):
     fit(whole, max_epochs=4, eval_every=1, **ON_GPU)
     torch.manual_seed(2)
     fit(cut, max_epochs=2, eval_every=1, **folder, **ON_GPU)
-    last = next(tmp_path.rglob('last*.ckpt'), None)
-    last = last or next(tmp_path.rglob('*.ckpt'))
+    (last,) = tmp_path.rglob('*.ckpt')
     fit(rest, max_epochs=4, eval_every=1, ckpt_path=last, **ON_GPU)
     for entry, expected in zip(
-        itertools.islice(rest.history, 2, None), whole.history[2:], strict=True
+        rest.history[2:], whole.history[2:], strict=True
     ):
-        assert entry['val_recall@20'] == pytest.approx(
-            expected['val_recall@20'], abs=0.05
-        )
+        # Triples that were drawn anew would tell by more:
+        assert entry['loss'] == pytest.approx(expected['loss'], rel=1e-4)
 
 
-def test_a_graph_on_another_device_is_refused_or_moved(data):
+def test_a_graph_on_the_cpu_is_moved_to_the_model(data):
     model, data = made(nn.VBPR, data, dim=8)
     model.to('cuda')
-    assert data[RATES].edge_index.device.type == 'cpu'
     items, _ = recommend(model, data, [0], k=5)
     on_cpu, _ = recommend(copy.deepcopy(model).cpu(), data, [0], k=5)
     assert items.tolist() == on_cpu.tolist()
-    assert fake_graph()['item'].x_text.device.type == 'cpu'
+    assert data[RATES].edge_index.device.type == 'cpu'

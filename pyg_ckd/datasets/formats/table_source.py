@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -23,7 +24,7 @@ from pyg_ckd.datasets.formats.tables import (
 from pyg_ckd.datasets.raw.limits import Limits
 
 
-class TableSource:
+class TableSource(ABC):
     """A table, and what its columns are called.
 
     A subclass is a frozen dataclass whose fields have the values of arguments,
@@ -34,9 +35,9 @@ class TableSource:
     names: Sequence[str] | None
 
     @property
+    @abstractmethod
     def columns(self) -> list[str]:
         """The columns that are read."""
-        raise NotImplementedError
 
     @property
     def path(self) -> str | None:
