@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument('--device', default='cuda')
     parser.add_argument('--out', type=Path, help='where to write JSON')
     parser.add_argument('--runs', type=int, default=15)
+    names = [backbone.__name__ for backbone in MEASURED]
+    parser.add_argument('--only', nargs='+', default=names, choices=names)
     args = parser.parse_args()
     device = torch.device(args.device)
     report: dict[str, Any] = {
@@ -67,6 +69,8 @@ def main() -> None:
     report['products'] = products(data, device, report['limits'], args.runs)
     report['steps'] = []
     for backbone in MEASURED:
+        if backbone.__name__ not in args.only:
+            continue
         row = steps(backbone, data, device, args.runs)
         report['steps'].append(row)
         print(json.dumps(row), flush=True)

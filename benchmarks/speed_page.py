@@ -112,12 +112,9 @@ def gpu(report: Row) -> list[str]:
     absent = [b.__name__ for b in MEASURED]
     absent = [n for n in absent if n not in {r['backbone'] for r in steps}]
     if absent:
-        parts.append(
-            wrapped(
-                f'The run was cut after {steps[-1]["backbone"]}: not measured '
-                f'are {", ".join(absent)}.'
-            )
-        )
+        parts.append(f'Not measured: {", ".join(absent)}.')
+    if 'note' in report:
+        parts.append(wrapped(report['note']))
     parts += [
         table(
             [
@@ -154,31 +151,19 @@ def gpu(report: Row) -> list[str]:
 
 def kernels(steps: Sequence[Row]) -> str:
     """Return how long kernels run in a step, in words."""
-    shares = {row['backbone']: share_of_kernels(row) for row in steps}
+    shares = {row['backbone']: row['share of kernels'] for row in steps}
     longest = max(shares, key=shares.__getitem__)
     others = [share for name, share in shares.items() if name != longest]
     text = f'{longest} {percent([shares[longest]])}'
     if others:
         text = f'{percent(others)}, of {text}'
-    twice = any('GPU busy' in row for row in steps)
-    text = f'Kernels run for {"at most " if twice else ""}{text}'
+    text = f'Kernels run for {text}'
     if max(shares.values()) < 0.5:
         text += (
             ': most of a step is the CPU that launches them, and what CKD adds '
             'is launches more than arithmetic'
         )
-    if twice:
-        text += (
-            '. (That run counted each kernel twice, by itself and with the '
-            'operator that launched it: here is half of what it wrote. The '
-            'script is mended; it has not been run on a GPU since.)'
-        )
-    return f'{text}.'.replace(').', ')')
-
-
-def share_of_kernels(row: Row) -> float:
-    """Return the share, or half of what was once counted twice."""
-    return row.get('share of kernels', row.get('GPU busy', 0) / 2)
+    return f'{text}.'
 
 
 def gpu_step(row: Row) -> list[str]:
@@ -189,7 +174,7 @@ def gpu_step(row: Row) -> list[str]:
         known = top in row and bottom in row
         return f'{row[top] / row[bottom]:.1f}' if known else ''
 
-    share = share_of_kernels(row)
+    share = row['share of kernels']
     return [
         row['backbone'],
         ms('GPU plain ms'),

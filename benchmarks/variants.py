@@ -20,6 +20,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     'eps 1e-8': {'on_random': {'eps': 1e-8}},
     '1,000 triples': {'on_random': {'num_pairs': 1000}},
+    '640 x 8 triples': {'on_random': {'num_pairs': 640, 'group_size': 8}},
     '256 x 32 triples': {'on_random': {'num_pairs': 256, 'group_size': 32}},
     **{f'strength {s:g}': {'strength': s} for s in (0.001, 0.003, 0.01)},
     **{f'strength {s:g}': {'strength': s} for s in (0.03, 0.1, 0.3)},

@@ -236,9 +236,9 @@ def test_the_version_is_one() -> None:
     assert cited[1] == released[1] == pyg_ckd.__version__
 
 
-def test_findings_stand_in_their_tables() -> None:
+@pytest.mark.parametrize('page', ['findings.md', 'evidence.md'])
+def test_findings_stand_in_their_tables(page: str) -> None:
     """Each figure of the findings is in the part that it is linked to."""
-    page = REPOSITORY / 'docs' / 'findings.md'
     results = read(REPOSITORY / 'benchmarks' / 'RESULTS.md')
     parts = re.split(r'^#+ (.+)$', results, flags=re.M)
     tables = {
@@ -247,7 +247,7 @@ def test_findings_stand_in_their_tables() -> None:
     }
     linked = re.findall(
         r'\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\.\./benchmarks/RESULTS\.md#([\w-]+)\)',
-        read(page),
+        read(REPOSITORY / 'docs' / page),
     )
     assert len(linked) > 20
     for text, anchor in linked:
