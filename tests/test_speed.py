@@ -168,7 +168,7 @@ def test_studies(speed, data, monkeypatch, study):
     monkeypatch.setattr(speed, 'profiled_shares', shares)
     monkeypatch.setattr(speed, 'BACKBONES', {VBPR: 1.5})
     figures = speed.STUDIES[study](data)
-    assert len(figures) == {'step': 4, 'gradients': 2, 'evaluation': 1}[study]
+    assert len(figures) == {'step': 4, 'gradients': 2, 'evaluation': 2}[study]
     for found in figures:
         assert 0 < found.low <= found.value <= found.high
         assert found.runs in (1, 9, 15, 31)

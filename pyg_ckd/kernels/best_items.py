@@ -8,6 +8,10 @@ from torch import Tensor
 
 from pyg_ckd.kernels.topk import stable_topk
 
+_BYTES = 30 * 2**20
+_BYTES_OF_GPU = 2**28
+_WIDTH = 2**16
+
 
 def scores(user_emb: Tensor, item_emb: Tensor, user: Tensor) -> Tensor:
     """Return the products of some users with all items, dense.
@@ -37,7 +41,7 @@ def best_items(
     k: int,
     known: Tensor,
     candidates: Tensor | None = None,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the items with the highest scores, ties by lower item id.
 
@@ -53,7 +57,11 @@ def best_items(
         candidates: The only items that may be listed, their ids: the same for
             all users, ascending and each once, ``[C]``; or for each user,
             ``[N, C]``, in any order and filled up with -1. All by default.
-        block_size: The number of users whose scores are held at once.
+        block_size: The number of users whose scores are held at once; by
+            default as many as fill 30 MiB with the scores of up to 65,536
+            items, more of which are taken in turn unless they are sparse, and
+            256 MiB of a GPU. From 32 MiB on, glibc maps each block anew, which
+            took a third of the time; below 8 MiB, products were slower.
 
     Returns:
         Item ids and scores, each of shape ``[N, k]``, best first: -1 and
@@ -79,24 +87,41 @@ def best_items(
         known = _renumbered(known, candidates, item_emb.size(0))
         item_emb = item_emb.index_select(0, candidates)
     num_columns = item_emb.size(0)
-    columns = _columns(item_emb)
     length = min(k, num_columns)
+    tiles = _tiles(item_emb)
+    if block_size is None:
+        size = item_emb.element_size() * max(1, min(num_columns, _WIDTH))
+        on_cpu = item_emb.device.type == 'cpu'
+        block_size = (_BYTES if on_cpu else _BYTES_OF_GPU) // size
 
     blocks = []
     for rows in torch.arange(len(user), device=user.device).split(block_size):
         of = user[rows]
-        score = _product(user_emb, columns, of)  # [block, num_columns]
         row, column = _known_places(of, known, num_columns)
-        score[row, column] = -torch.inf
         if candidates is None or shared:
+            closed = None
             left = num_columns - torch.bincount(row, minlength=len(of))
         else:
             closed = _closed(candidates[rows], num_columns)
-            score.masked_fill_(closed, -torch.inf)
             closed[row, column] = True
             left = num_columns - closed.sum(dim=1)
 
-        score, item = stable_topk(score, length)
+        best = []
+        for first, columns in tiles:
+            score = _product(user_emb, columns, of)  # [block, width]
+            after = first + score.size(1)
+            if closed is None:
+                here = (first <= column) & (column < after)
+                score[row[here], column[here] - first] = -torch.inf
+            else:
+                score.masked_fill_(closed[:, first:after], -torch.inf)
+            score, item = stable_topk(score, min(length, score.size(1)))
+            best.append((score, first + item))
+        score, item = (torch.cat(x, dim=1) for x in zip(*best, strict=True))
+        if len(tiles) > 1:
+            score, place = stable_topk(score, length)
+            item = item.gather(1, place)  # [block, length]
+
         place = torch.arange(length, device=item.device)
         gone = place >= left.unsqueeze(1)  # [block, length]
         _check_finite(score.masked_fill(gone, 0.0), of)
@@ -115,6 +140,15 @@ def best_items(
 def _columns(item_emb: Tensor) -> Tensor:
     """Return the transpose, ready for several products if it is sparse."""
     return item_emb.t().coalesce() if item_emb.is_sparse else item_emb.t()
+
+
+def _tiles(item_emb: Tensor) -> list[tuple[int, Tensor]]:
+    """Return the first item and the transpose of each part of the items."""
+    columns = _columns(item_emb)
+    if columns.is_sparse:
+        return [(0, columns)]
+    parts = columns.split(_WIDTH, dim=1)
+    return [(n * _WIDTH, part) for n, part in enumerate(parts)]
 
 
 def _product(user_emb: Tensor, columns: Tensor, user: Tensor) -> Tensor:

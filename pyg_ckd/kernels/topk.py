@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-_CHUNK = 64  # Columns of which only the largest is looked at first.
+_CHUNK = 128  # Columns of which only the largest is looked at first.
 
 
 def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -48,21 +49,12 @@ def stable_topk(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _topk_of_chunks(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    num = score.size(1)
-    rest = num % _CHUNK
-    maxima = score[:, : num - rest].unflatten(1, (-1, _CHUNK)).amax(dim=2)
-    if rest:
-        last = score[:, num - rest :].amax(dim=1, keepdim=True)
-        maxima = torch.cat([maxima, last], dim=1)  # [num_rows, num_chunks]
-    chunk = stable_topk(maxima, k)[1].sort(dim=1).values  # [num_rows, k]
-    within = torch.arange(_CHUNK, device=score.device)
-    column = (_CHUNK * chunk.unsqueeze(2) + within).flatten(1)
-    part = score.gather(1, column.clamp(max=num - 1))
-    # Beyond the last column there is nothing. In equal places it comes last,
-    # as each of the `k` chunks has an entry of its own:
-    least = -torch.inf
-    if not score.is_floating_point():
-        least = torch.iinfo(score.dtype).min
-    part = part.masked_fill(column >= num, least)
-    value, place = stable_topk(part, k)
-    return value, column.gather(1, place)
+    num_rows, num = score.shape
+    whole = num - num % _CHUNK  # the columns after it are always looked at
+    chunks = score[:, :whole].unflatten(1, (-1, _CHUNK))
+    best = stable_topk(chunks.amax(dim=2), k)[1].sort(dim=1).values
+    row = torch.arange(num_rows, device=score.device).unsqueeze(1)
+    part = chunks[row, best].flatten(1)  # [num_rows, k * _CHUNK]
+    value, place = stable_topk(torch.cat([part, score[:, whole:]], dim=1), k)
+    first = F.pad(best * _CHUNK, (0, 1), value=whole)  # [num_rows, k + 1]
+    return value, first.gather(1, place // _CHUNK) + place % _CHUNK

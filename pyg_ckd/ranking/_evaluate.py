@@ -34,7 +34,7 @@ def evaluate(
     view: Keep | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> dict[str, float]:
     r"""Rank all items for all users and return mean metrics.
 
@@ -65,7 +65,8 @@ def evaluate(
         view: The modalities to keep; all by default.
         protocol: See above.
         candidates: Ids of the only items that may be listed; all by default.
-        block_size: The number of users whose scores are held at once.
+        block_size: The number of users whose scores are held at once; by
+            default as many as fill 30 MiB, or 256 MiB of a GPU.
 
     Returns:
         Means over users by name, such as ``recall@20``.
@@ -105,7 +106,7 @@ def evaluate_users(
     view: Keep | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Return the metrics of each user, for paired tests and breakdowns.
 
@@ -139,7 +140,7 @@ def evaluate_views(
     keeps: Sequence[Keep] | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Evaluate several views of a model in one pass through it.
 
@@ -219,7 +220,7 @@ def evaluate_hits(
     *,
     view: Keep | None = None,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Return which held-out interactions are found, for breakdowns by item.
 

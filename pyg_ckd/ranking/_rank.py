@@ -42,7 +42,7 @@ def rank(
     view: Keep | None = None,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
     exclude_known: bool = True,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> Ranking:
     r"""Return the best items of all users with a held-out item.
 
@@ -63,7 +63,8 @@ def rank(
         candidates: Ids of the only items that may be listed; all by default.
             Held-out items that are not among them count as not found.
         exclude_known: Whether items of a user's training are left out.
-        block_size: The number of users whose scores are held at once.
+        block_size: The number of users whose scores are held at once; by
+            default as many as fill 30 MiB, or 256 MiB of a GPU.
 
     Raises:
         ValueError: If an argument is unknown or out of range, the split is
@@ -99,7 +100,7 @@ def rank_views(
     *,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
     exclude_known: bool = True,
-    block_size: int = 1024,
+    block_size: int | None = None,
 ) -> dict[str, Ranking]:
     """Return a ranking in each of several views, in one pass of the model.
 
@@ -153,9 +154,7 @@ def rank_part(
         ranks: The processes that share the users.
     """
     data = check(data, splits=(split,))
-    rankings = _rankings(
-        model, data, split, k, keeps, None, True, 1024, ranks=ranks
-    )
+    rankings = _rankings(model, data, split, k, keeps, None, True, ranks=ranks)
     labels = [view_name(keep, modalities(data)) for keep in keeps]
     return dict(zip(labels, rankings, strict=True))
 
@@ -195,13 +194,15 @@ def _rankings(
     keeps: Sequence[Keep],
     candidates: Sequence[int] | np.ndarray | Tensor | None,
     exclude_known: bool,
-    block_size: int,
+    block_size: int | None = None,
     ranks: Ranks = ALONE,
 ) -> list[Ranking]:
     """Return a ranking in each view, of a graph that has been checked."""
     model = as_recommender(model)
     data = matched(data, model)
-    check_positive(k=k, block_size=block_size)
+    check_positive(k=k)
+    if block_size is not None:
+        check_positive(block_size=block_size)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     known_user, known_item = data[RATES].edge_index
     if candidates is not None:

@@ -79,7 +79,7 @@ def test_stable_topk_of_no_rows():
 @given(
     st.integers(0, 2**32),
     st.integers(1, 3),
-    st.integers(200, 1_200),
+    st.integers(400, 2_400),
     st.sampled_from([1, 2, 5, 100, 300, 1_000_000]),
 )
 def test_stable_topk_of_many_columns(seed, k, num_columns, num_values):
@@ -99,9 +99,17 @@ def test_stable_topk_of_many_columns(seed, k, num_columns, num_values):
     assert torch.equal(score, before)
 
 
+def test_stable_topk_of_equal_entries_far_apart():
+    """The one that comes first is not near the largest."""
+    score = torch.zeros(1, 3_000)
+    score[0, [300, 2_400, 2_410]] = torch.tensor([8.0, 9.0, 8.0])
+    assert stable_topk(score, 2)[1].tolist() == [[2_400, 300]]
+    assert stable_topk(score, 3)[1].tolist() == [[2_400, 300, 2_410]]
+
+
 @pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.int64])
 def test_stable_topk_of_many_columns_of_other_types(dtype):
-    score = torch.randint(-3, 4, (5, 1_001)).to(dtype)
+    score = torch.randint(-3, 4, (5, 2_001)).to(dtype)
     if dtype == torch.int64:
         score[0] = torch.iinfo(dtype).min
     value, index = stable_topk(score, 2)
@@ -110,5 +118,5 @@ def test_stable_topk_of_many_columns_of_other_types(dtype):
 
 
 def test_stable_topk_of_no_rows_and_many_columns():
-    value, index = stable_topk(torch.empty(0, 1_000), 2)
+    value, index = stable_topk(torch.empty(0, 2_000), 2)
     assert value.shape == index.shape == (0, 2)
