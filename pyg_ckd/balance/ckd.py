@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._columns import columns
 from pyg_ckd.balance._settings import check_strength, own_part
 from pyg_ckd.balance.balance import Balance, Teach
 from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
@@ -197,7 +198,7 @@ class CKD(Balance):
         if self.on_batch is not None or self._weighed:
             margins = [teacher.margin(*step.batch) for teacher in teachers]
             taught = torch.stack(margins, dim=-1)  # [B, T]
-            student = step.margin[:, places]  # [B, T]
+            student = columns(step.margin, places)  # [B, T]
             if self.on_batch is not None:
                 specific = self.on_batch(student, taught)  # [B, T]
             weight = self._weight(step, student, taught)  # [B, T]
@@ -211,17 +212,22 @@ class CKD(Balance):
             own = weight.mean(0)
             shift = step.ranks.sum(own) / step.ranks.size - own
             distillation = distillation + shift * gamma * generic
+        means = {
+            'specific': specific.detach().mean(0),  # [T]
+            'generic': generic.detach(),
+            'weight': weight.mean(0),
+            'spread': (weight - 1).abs().mean(0),
+        }
         scalars: dict[str, Tensor] = {}
         for t, keep in enumerate(self.teachers):
             label = min(keep) if len(keep) == 1 else view_name(keep, self.names)
-            scalars[f'specific_{label}'] = specific[:, t].detach().mean()
-            scalars[f'generic_{label}'] = generic[t].detach()
-            scalars[f'weight_{label}'] = weight[:, t].mean()
-            if label in self._weighed:
-                scalars[f'spread_{label}'] = (weight[:, t] - 1).abs().mean()
-        is_open = [self._open.get(keep, True) for keep in self.teachers]
-        opened = distillation * distillation.new_tensor(is_open)
-        return self.strength * opened.sum(), scalars
+            for name, mean in means.items():
+                if name != 'spread' or label in self._weighed:
+                    scalars[f'{name}_{label}'] = mean[t]
+        if self.gate:
+            is_open = [self._open.get(keep, True) for keep in self.teachers]
+            distillation = distillation * distillation.new_tensor(is_open)
+        return self.strength * distillation.sum(), scalars
 
     def validated(self, values: Mapping[str, float]) -> None:
         """Compare each view with its teacher, and set the gates."""
@@ -233,27 +239,26 @@ class CKD(Balance):
 
     def _weight(self, step: Step, student: Tensor, taught: Tensor) -> Tensor:
         """Return the weight of each view that is taught, ``[B, T]``."""
-        weight = torch.ones_like(taught)
         if self.weights is None or not self._weighed:
-            return weight
+            return torch.ones_like(taught)
         views = list(self.teachers)
         of = [views.index(only(m)) for m in self._weighed]
         away = [step.place(without(self.names, m)) for m in self._weighed]
         margins = {
-            'full': step.margin[:, step.place(full(self.names))],
-            'without': step.margin[:, away],
-            'alone': student[:, of],
-            'taught': taught[:, of],
+            'full': step.margin[:, step.place(full(self.names))].detach(),
+            'without': columns(step.margin.detach(), away),
+            'alone': columns(student.detach(), of),
+            'taught': columns(taught, of),
         }
         if self.weights.effect == 'individual':
-            weight[:, of] = self.weights(**margins).to(weight.dtype)
+            weight = self.weights(**margins)  # [B, M]
         else:  # of the batches of all processes
-            every = {
-                k: step.ranks.gather(x.detach()) for k, x in margins.items()
-            }
-            own = step.ranks.part(self.weights(**every))
-            weight[:, of] = own.to(weight.dtype)
-        return weight
+            every = {k: step.ranks.gather(x) for k, x in margins.items()}
+            weight = step.ranks.part(self.weights(**every))
+        parts = weight.to(taught.dtype).unbind(dim=1)
+        one = torch.ones_like(parts[0])
+        by_view = dict(zip(map(only, self._weighed), parts, strict=True))
+        return torch.stack([by_view.get(k, one) for k in views], dim=1)
 
     @property
     def _weighed(self) -> list[str]:

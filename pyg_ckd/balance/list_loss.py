@@ -76,13 +76,13 @@ class ListLoss(GenericLoss):
         for place, teacher in zip(places, teachers, strict=True):
             unit = self.tau * teacher.spread
             user_emb, item_emb = step.views.embedding(place, user=user)
-            student = user_emb @ item_emb.t()  # [N, num_items]
+            student = user_emb / unit @ item_emb.t()  # [N, num_items]
+            taught = F.embedding(user, teacher.user) / unit @ teacher.item.t()
             dtype = torch.promote_types(student.dtype, torch.float)
-            taught = F.embedding(user, teacher.user) @ teacher.item.t()
             losses.append(
                 self(
-                    (student.to(dtype) / unit).masked_fill(known, KNOWN),
-                    (taught.to(dtype) / unit).masked_fill(known, KNOWN),
+                    student.to(dtype).masked_fill(known, KNOWN),
+                    taught.to(dtype).masked_fill(known, KNOWN),
                 ).mean()
             )
         return torch.stack(losses)

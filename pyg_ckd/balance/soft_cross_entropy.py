@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._columns import columns
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import RATES, warm_items
@@ -164,7 +165,7 @@ class SoftCrossEntropy(GenericLoss):
         assert step.random is not None and step.random_triples is not None
         # Fewer than a group may be left to one of many processes:
         size = min(self.group_size, len(step.random[0]))
-        student = step.random_triples.crossed_margin(size)[:, places]
+        student = columns(step.random_triples.crossed_margin(size), places)
         taught = [t.margin(*step.random, size) for t in teachers]
         teacher = torch.stack(taught, dim=-1)  # [N * size, T]
         if self.relative:

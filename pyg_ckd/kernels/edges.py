@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.typing import Adj, SparseTensor
 from torch_geometric.utils import is_torch_sparse_tensor, softmax
 
-from pyg_ckd.kernels.sparse import row_starts
+from pyg_ckd.kernels.sparse import Graph, once_per_graph, row_starts
 
 
 class Edges:
@@ -51,6 +51,7 @@ class Edges:
         self.source = source
         self.num_targets = ptr.numel() - 1
         self.num_sources = num_sources
+        self._mean_weight: dict[torch.dtype, Tensor] = {}
 
     @classmethod
     def of(
@@ -90,8 +91,9 @@ class Edges:
     @cached_property
     def target(self) -> Tensor:
         """The target of each edge, ``[num_edges]``."""
-        number = torch.arange(self.num_targets, device=self.ptr.device)
-        return number.repeat_interleave(self.ptr.diff())
+        with torch.inference_mode(False):  # training may need it, too
+            number = torch.arange(self.num_targets, device=self.ptr.device)
+            return number.repeat_interleave(self.ptr.diff())
 
     @cached_property
     def order(self) -> Tensor:
@@ -108,11 +110,12 @@ class Edges:
 
     def mean_weight(self) -> Tensor:
         """Return the weights of a mean over incoming edges, ``[num_edges]``."""
-        return (
-            self.ptr.diff()
-            .to(torch.get_default_dtype())
-            .reciprocal()[self.target]
-        )
+        dtype = torch.get_default_dtype()
+        if dtype not in self._mean_weight:
+            with torch.inference_mode(False):  # training may need it, too
+                mean = self.ptr.diff().to(dtype).reciprocal()
+                self._mean_weight[dtype] = mean[self.target]
+        return self._mean_weight[dtype]
 
     def dot(self, x_target: Tensor, x_source: Tensor) -> Tensor:
         r"""Return :math:`\langle \mathbf{x}_i, \mathbf{y}_j \rangle` of edges.
@@ -172,6 +175,16 @@ class Edges:
 
     def _transposed_sum(self, weight: Tensor, x: Tensor) -> Tensor:
         return self.transposed._sum(weight[self.order], x)
+
+
+@once_per_graph
+def edges_of(graph: Graph) -> Edges:
+    """Return the edges of a graph, the same each time.
+
+    Args:
+        graph: The graph. Its weights are not looked at.
+    """
+    return Edges.of(graph.adj_t, graph.num_nodes)
 
 
 class _Dot(torch.autograd.Function):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
+
+Made = TypeVar('Made')
+Rest = ParamSpec('Rest')
 
 # torch says so on the first CSR matrix of every process:
 warnings.filterwarnings('ignore', '.*Sparse CSR tensor support is in beta.*')
@@ -93,6 +99,42 @@ class Graph:
     def __repr__(self) -> str:
         num_edges = self.adj_t.values().numel()
         return f'Graph({self.num_nodes}, num_edges={num_edges})'
+
+
+def once_per_graph(
+    function: Callable[Concatenate[Graph, Rest], Made],
+) -> Callable[Concatenate[Graph, Rest], Made]:
+    """Remember what a function makes of a graph, as long as the graph lives.
+
+    Args:
+        function: A function of a graph and of what can be the key of a
+            dictionary. What it returns has no gradient and is never changed.
+            Neither that nor what is passed holds the graph.
+
+    Example:
+        >>> @once_per_graph
+        ... def dense(graph: Graph) -> Tensor:
+        ...     return graph.adj_t.to_dense()
+        >>> none = torch.empty(0, dtype=torch.long)
+        >>> graph = Graph(*[csr(none, none, torch.empty(0), size=2)] * 2)
+        >>> dense(graph) is dense(graph)
+        True
+    """
+    known: WeakKeyDictionary[Graph, dict[Any, Made]] = WeakKeyDictionary()
+
+    @wraps(function)
+    def remembered(
+        graph: Graph, /, *args: Rest.args, **kwargs: Rest.kwargs
+    ) -> Made:
+        of_graph = known.setdefault(graph, {})
+        key = args, tuple(kwargs.items())
+        if key not in of_graph:
+            # An evaluation may come first, and training needs its tensors:
+            with torch.inference_mode(False), torch.no_grad():
+                of_graph[key] = function(graph, *args, **kwargs)
+        return of_graph[key]
+
+    return remembered
 
 
 @dataclass(frozen=True)

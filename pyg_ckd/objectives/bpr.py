@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
 
@@ -47,6 +48,6 @@ class BPR(Objective):
     def loss(self, step: Step) -> Tensor:
         """Return the loss of the trained view."""
         user, pos, neg = step.triples.embedding()
-        squares = user.square().sum() + pos.square().sum() + neg.square().sum()
+        squares = squared_norm(user, pos, neg)
         loss = -F.logsigmoid(step.margin[:, 0]).mean()
         return loss + self.l2 / 2 * squares / len(user)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from pyg_ckd.graph import RATES, warm_items
 from pyg_ckd.kernels.units import UNIT, as_units
+from pyg_ckd.objectives._cross_entropy import cross_entropy
 from pyg_ckd.objectives._precise import precise
+from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
 
@@ -32,7 +34,8 @@ class Softmax(Objective):
 
     * ``"all"``: all items, except cold ones. This is the multinomial
       likelihood: other items that the user is known to like are among
-      :math:`\mathcal{N}`. It takes memory for :math:`B |\mathcal{I}|` scores.
+      :math:`\mathcal{N}`. It takes time for :math:`B |\mathcal{I}|` scores, of
+      which some are in memory at a time; all are where items are cold.
     * a number :math:`n`: so many items, drawn uniformly without replacement in
       each step, for the whole batch; the sampled softmax of the `"On Using
       Very Large Target Vocabulary for Neural Machine Translation"
@@ -96,23 +99,29 @@ class Softmax(Objective):
         """Return the loss of the trained view."""
         user, pos, _ = map(precise, step.triples.embedding())  # [B, d]
         preferred = step.batch[1]
+        other: Tensor | None
         if self.negatives == 'batch':
             other, item = step.ranks.gather(preferred), step.ranks.gather(pos)
             bias = -_log_count(step, other).to(pos.dtype)
-            own_bias = step.ranks.part(bias)
+            own_bias = step.ranks.part(bias).unsqueeze(1)
         else:
             other, item = self._drawn(step)
-            bias = own_bias = pos.new_zeros(())
+            bias = own_bias = pos.new_zeros(1)
         with torch.autocast(user.device.type, enabled=False):
-            own = (user * pos).sum(dim=-1) / self.tau + own_bias  # [B]
-            z = user / self.tau @ item.t() + bias  # [B, N]
-            z = z.masked_fill(other == preferred.unsqueeze(1), -torch.inf)
-            loss = -F.logsigmoid(own - z.logsumexp(dim=-1)).mean()
-            squares = user.square().sum() + pos.square().sum()
+            z_user = user / self.tau
+            if other is None:
+                loss = cross_entropy(z_user, item, preferred)
+            else:
+                own = (z_user * pos).sum(dim=-1, keepdim=True) + own_bias
+                z = torch.addmm(bias, z_user, item.t())  # [B, N]
+                z = z.masked_fill(other == preferred.unsqueeze(1), -torch.inf)
+                first = torch.zeros_like(preferred)
+                loss = F.cross_entropy(torch.cat([own, z], dim=1), first)
+            squares = squared_norm(user, pos)
         return loss + self.l2 / 2 * squares / len(user)
 
-    def _drawn(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Return items and their embeddings, ``[N]`` and ``[N, d]``."""
+    def _drawn(self, step: Step) -> tuple[Tensor | None, Tensor]:
+        """Return items ``[N]``, ``None`` for all, and embeddings ``[N, d]``."""
         user = step.batch[0]
         warm = warm_items(step.data)
         size = step.data['item'].num_nodes if warm is None else len(warm)
@@ -120,9 +129,8 @@ class Softmax(Objective):
             index = torch.randperm(size, device=user.device)
             index = index[: self.negatives]
         elif warm is None:
-            index = torch.arange(size, device=user.device)
             _, item = step.views.embedding(user=user[:0])
-            return index, precise(item)
+            return None, precise(item)
         else:
             index = torch.arange(size, device=user.device)
         index = index if warm is None else warm[index]

@@ -39,16 +39,17 @@ class EpochMeans:
             scalars: Its scalars by name.
             size: The size of its batch.
         """
-        for name, value in scalars.items():
-            value = value.detach().double()
-            step = torch.where(value.isfinite(), torch.inf, self._step)
-            if name in self._sums:
-                value = self._sums[name] + size * value
-                step = torch.minimum(self._first_bad[name], step)
-            else:
-                value = size * value
-            self._sums[name] = value
-            self._first_bad[name] = step
+        value = torch.stack([x.detach() for x in scalars.values()]).double()
+        bad = torch.where(value.isfinite(), torch.inf, self._step)
+        for name in scalars:
+            if name not in self._sums:
+                self._sums[name] = value.new_zeros(())
+                self._first_bad[name] = bad.new_full((), torch.inf)
+        sums = torch.stack([self._sums[name] for name in scalars])
+        first_bad = torch.stack([self._first_bad[name] for name in scalars])
+        sums, first_bad = sums + size * value, torch.minimum(first_bad, bad)
+        self._sums.update(zip(scalars, sums.unbind(), strict=True))
+        self._first_bad.update(zip(scalars, first_bad.unbind(), strict=True))
         self._size += size
         self._step += 1
 

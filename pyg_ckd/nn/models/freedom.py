@@ -213,7 +213,9 @@ class FREEDOM(Backbone):
             if m not in keep:
                 continue
             x = projection(self.features(data, m, needed))
-            margin = (user_emb * (x[pos] - x[neg])).sum(dim=-1)
+            margin = (
+                user_emb * (F.embedding(pos, x) - F.embedding(neg, x))
+            ).sum(-1)
             loss = loss - F.logsigmoid(margin).mean()
         return self.feature_weight * loss
 

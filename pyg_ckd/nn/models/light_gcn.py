@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
+from pyg_ckd.kernels.sparse import Graph, once_per_graph
 from pyg_ckd.nn.functional import light_gcn
 from pyg_ckd.nn.models.branches import Branches
 from pyg_ckd.transforms import NormalizedAdjacency
@@ -117,11 +118,10 @@ class LightGCN(Branches):
         All users start from one row and all items from another, so each node
         ends at a mix of the two that depends on the graph alone.
         """
-        weight = self.user.weight
-        side = weight.new_zeros(self.num_users + self.num_items, 2)
-        side[: self.num_users, 0] = 1.0
-        side[self.num_users :, 1] = 1.0
-        mix = self._propagate(data, side)  # [num_nodes, 2]
+        graph = self.user_item_graph(data)
+        mix = _mix(
+            graph, self.num_users, self.num_layers, self.user.weight.dtype
+        )
         means = []
         for m in names:
             x = data['item'][f'x_{m}'].mean(dim=0)
@@ -140,6 +140,22 @@ class LightGCN(Branches):
     def extra_repr(self) -> str:
         """Return the settings."""
         return f'{super().extra_repr()}, num_layers={self.num_layers}'
+
+
+@once_per_graph
+def _mix(
+    graph: Graph, num_users: int, num_layers: int, dtype: torch.dtype
+) -> Tensor:
+    """Return how much each node has of all users and of all items.
+
+    Returns:
+        Shares of shape ``[num_nodes, 2]``.
+    """
+    size = graph.num_nodes, 2
+    side = torch.zeros(size, dtype=dtype, device=graph.adj_t.device)
+    side[:num_users, 0] = 1.0
+    side[num_users:, 1] = 1.0
+    return light_gcn(side, graph, num_layers)
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]]) -> Tensor:

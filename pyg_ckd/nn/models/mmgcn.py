@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
-from pyg_ckd.kernels.edges import Edges
+from pyg_ckd.kernels.edges import edges_of
 from pyg_ckd.nn.conv import MMGCNConv
 from pyg_ckd.nn.models.branches import Branches
 from pyg_ckd.transforms import NormalizedAdjacency
@@ -113,7 +113,7 @@ class MMGCN(Branches):
 
     def views(self, data: HeteroData, keeps: Sequence[Keep]) -> Views:
         """Return several views, whose branches are computed once each."""
-        edges = Edges.of(self.user_item_graph(data).adj_t, self.num_nodes)
+        edges = edges_of(self.user_item_graph(data))
         id_emb = torch.cat([self.user.weight, self.item.weight]).unsqueeze(1)
 
         total = [torch.zeros_like(id_emb[:, 0]) for _ in keeps]

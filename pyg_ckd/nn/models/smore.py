@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_ckd.kernels.sparse import Graph, Uniform, row_starts
+from pyg_ckd.kernels.sparse import Graph, Uniform, once_per_graph, row_starts
 from pyg_ckd.nn.models.guided_gcn import GuidedGCN
 from pyg_ckd.transforms import ItemKNN, NormalizedAdjacency
 from pyg_ckd.views import Keep
@@ -253,13 +253,17 @@ def _maximum(
     known = [graph for graph in graphs if isinstance(graph, Graph)]
     if len(known) < 2:
         return known[0] if known else Uniform(num_items)
-    return Graph(
-        _union([graph.adj_t for graph in known]),
-        _union([graph.adj for graph in known]),
-    )
+    return _union(*known)
 
 
-def _union(matrices: Sequence[Tensor]) -> Tensor:
+@once_per_graph
+def _union(*graphs: Graph) -> Graph:
+    """Return the element-wise maximum of graphs without negative weights."""
+    adj_t = _maximum_of([graph.adj_t for graph in graphs])
+    return Graph(adj_t, _maximum_of([graph.adj for graph in graphs]))
+
+
+def _maximum_of(matrices: Sequence[Tensor]) -> Tensor:
     """Return the element-wise maximum of CSR matrices without negatives."""
     size = matrices[0].size(0)
     indices = torch.cat([x.to_sparse_coo().indices() for x in matrices], dim=1)
