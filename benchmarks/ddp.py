@@ -2,6 +2,7 @@
 
     python benchmarks/ddp.py
     python benchmarks/ddp.py --backbone VBPR --batch-size 8192
+    python benchmarks/ddp.py --tables 2000000 --batch-size 16384
 
 Both take the same step: one process a batch, or two processes half of it each
 and the mean of their gradients. They take turns, and the ratios are those of
@@ -10,17 +11,24 @@ The ratio by processor time, of one to the slower of two, changes little with
 that: it is what free cores and a network without delay would bring at most. The
 data is random, of the size of Amazon Baby. Then it measures what
 `docs/cluster.md` computes with: what a triple and a parameter cost.
+
+With `--tables` it trains a VBPR of IDs with so many users by one process, by
+two with whole tables and by two with half of the rows each, and says what a
+process holds, what it sends in a step, and how long that takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -32,13 +40,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import CKD, Teacher
-from pyg_ckd.graph import modalities
+from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.kernels import Ranks
 from pyg_ckd.kernels.ranks import ALONE
-from pyg_ckd.nn import FREEDOM, VBPR, LightGCN
+from pyg_ckd.nn import FREEDOM, VBPR, LightGCN, as_recommender
+from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.objectives import Batch
 from pyg_ckd.ranking._evaluate import evaluate_among
-from pyg_ckd.train import Recommendation
+from pyg_ckd.train import Recommendation, compute_losses
 from pyg_ckd.train.processes import ddp_arguments
 from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import full, only
@@ -46,6 +55,8 @@ from pyg_ckd.views import full, only
 #: As large as Amazon Baby.
 RANDOM = argparse.Namespace(dataset=None)
 BACKBONES = {'VBPR': VBPR, 'LightGCN': LightGCN, 'FREEDOM': FREEDOM}
+#: How many processes hold tables, and how.
+KINDS = {'one, whole': 1, 'two, whole': 2, 'two, by rows': 2}
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
 
 
@@ -55,7 +66,11 @@ def main() -> None:
     add('--backbone', nargs='+', default=list(BACKBONES), choices=BACKBONES)
     add('--batch-size', default=4096, type=int, help='that of both together')
     add('--pairs', default=15, type=int, help='how often each is measured')
+    add('--tables', type=int, metavar='USERS', help='measure tables instead')
+    add('--kind', choices=KINDS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.tables is not None:
+        return compare_tables() if args.kind is None else measure_table(args)
     if 'RANK' not in os.environ:
         environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
         command = [sys.executable, *TORCHRUN, *sys.argv]
@@ -256,6 +271,92 @@ def costs() -> list[str]:
         f'a score, 192 wide: {1e9 * product / (1024 * 7_050):.2f} ns, '
         f'{2e-9 * 192 * 1024 * 7_050 / product:.0f} GFLOP/s',
     ]
+
+
+def compare_tables() -> None:
+    """Measure each kind in processes of its own."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    for kind, number in KINDS.items():
+        command = [sys.executable, *TORCHRUN[:-1], f'--nproc-per-node={number}']
+        command += [*sys.argv, '--kind', kind]
+        subprocess.run(command, env=environment, check=True)
+
+
+def measure_table(args: argparse.Namespace) -> None:
+    """Print what a step costs, and what a process holds."""
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo')
+    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    data = one_item_each(args.tables, num_items=100_000)
+    loader = TripletLoader(data, args.batch_size // ranks.size, ranks=ranks)
+    batches = list(islice(loader, args.pairs + 2))
+    torch.manual_seed(0)
+    before = peak()
+    by_rows = args.kind == 'two, by rows'
+    with torch.device('meta' if by_rows else 'cpu'):
+        model: nn.Module = VBPR.from_data(data, dim=64)
+    if by_rows:
+        model = Sharded(model)
+        model.cut(ranks, torch.device('cpu'))
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    step: nn.Module = TableLoss(model.train(), data)
+    if args.kind == 'two, whole':
+        step = DistributedDataParallel(step, **ddp_arguments())
+    times, sent = [], [loopback()]
+    for batch in batches:
+        dist.barrier()
+        start = time.perf_counter()
+        step(batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        dist.barrier()
+        times.append(time.perf_counter() - start)
+        sent.append(loopback())
+    if ranks.rank == 0:
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        moved = (sent[-1] - sent[2]) / args.pairs / ranks.size
+        print(
+            f'{args.kind}: tables of a process {weights / 2**20:.0f} MiB, peak '
+            f'memory beyond data {(peak() - before) / 2**20:.0f} MiB, a step '
+            f'{1e3 * statistics.median(times[2:]):.0f} ms, sent by a process '
+            f'{moved / 2**20:.2f} MiB'
+        )
+    dist.destroy_process_group()
+
+
+def one_item_each(num_users: int, num_items: int) -> HeteroData:
+    """Return users with an item each, and items without features."""
+    generator = torch.Generator().manual_seed(0)
+    item = torch.randint(num_items, (num_users,), generator=generator)
+    data = HeteroData()
+    data['user'].num_nodes, data['item'].num_nodes = num_users, num_items
+    data[RATES].edge_index = torch.stack([torch.arange(num_users), item])
+    return data
+
+
+class TableLoss(nn.Module):
+    """What a step of training by IDs minimises."""
+
+    def __init__(self, model: nn.Module, data: HeteroData) -> None:
+        super().__init__()
+        self.model, self.data = model, data
+
+    def forward(self, batch: Batch) -> Tensor:
+        model = as_recommender(self.model)
+        losses = compute_losses(model, self.data, full([]), None, None, batch)
+        return losses.total
+
+
+def peak() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def loopback() -> int:
+    """Return the bytes that processes of this machine have sent each other."""
+    lines = Path('/proc/net/dev').read_text().splitlines()
+    (numbers,) = (line.split()[1:] for line in lines if 'lo:' in line)
+    return int(numbers[8])
 
 
 def seconds(function: Callable[[], object], repeats: int = 7) -> float:

@@ -68,8 +68,11 @@ def check_dependence(
             f'{name} has no parameters to train, so that there is nothing '
             f"'{owner}' could teach it"
         )
-    data = matched(data, recommender)
     names = modalities(data)
+    if any(p.is_meta for p in recommender.parameters()):
+        _check_parameters(recommender, names, owner)
+        return
+    data = matched(data, recommender)
     num_items = data['item'].num_nodes
     user = data[RATES].edge_index[0].unique()
     generator = torch.Generator().manual_seed(0)
@@ -95,3 +98,19 @@ def check_dependence(
             f'scores depend on the features of each modality, or data without '
             f'{" and ".join(idle)}'
         )
+
+
+def _check_parameters(
+    recommender: Recommender, names: list[str], owner: str
+) -> None:
+    """Refuse a model without parameters for each modality.
+
+    Nothing else is known of one on the device ``meta``, which has no scores.
+    """
+    for m in names:
+        if not recommender.modality_parameters(m):
+            raise ValueError(
+                f"{recommender.name} has no parameters of '{m}', so that there "
+                f"is nothing '{owner}' could balance or distil. Make it with "
+                f'all modalities of the data, or use data without {m}'
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -109,6 +109,14 @@ class Teachers(Mapping[Keep, Teacher]):
                 keep: teacher.to(like.device).to(like.dtype)
                 for keep, teacher in teachers.items()
             }
+
+    def replace(self, change: Callable[[Teacher], Teacher]) -> None:
+        """Put something else in the place of each teacher.
+
+        Args:
+            change: Makes it of a teacher.
+        """
+        self._set({keep: change(t) for keep, t in self._teachers.items()})
 
     def require(self, owner: str) -> None:
         """Raise a ``ValueError`` if there are no teachers.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -115,10 +115,22 @@ class Sampled(Wrapper):
         """Return several views; in training, of neighbourhoods."""
         if not self.training:
             return self.recommender.views(data, keeps)
+        return self.sampled_views(data, keeps, WholeTables())
+
+    def sampled_views(
+        self, data: HeteroData, keeps: Sequence[Keep], tables: Tables
+    ) -> SampledViews:
+        """Return several views of neighbourhoods.
+
+        Args:
+            data: The whole user-item graph.
+            keeps: The views.
+            tables: Where the rows of the tables are.
+        """
         near = self._of(data)
         parts = Parts(
             lambda user, item: Part(
-                self.recommender, data, keeps, near.around(user, item)
+                self.recommender, data, keeps, near.around(user, item), tables
             )
         )
         places = range(len(keeps))
@@ -203,6 +215,50 @@ class Sampled(Wrapper):
         )
 
 
+class Tables(Protocol):
+    """Where the rows of the tables of a recommender are."""
+
+    def rows(self, table: Tensor, side: str, index: Tensor) -> Tensor:
+        """Return rows of a table.
+
+        Args:
+            table: The table.
+            side: Whether it has rows of ``'user'`` or of ``'item'``.
+            index: The numbers of users or items in the whole graph.
+        """
+
+    def mean(self, table: Tensor, side: str) -> Tensor:
+        """Return the mean over all users or items, ``[1, d]``."""
+
+
+class WholeTables:
+    """Tables that are whole, each in its own parameter."""
+
+    def rows(self, table: Tensor, side: str, index: Tensor) -> Tensor:
+        """Return rows of a table."""
+        return F.embedding(index, table)
+
+    def mean(self, table: Tensor, side: str) -> Tensor:
+        """Return the mean over all users or items, ``[1, d]``."""
+        return table.mean(dim=0, keepdim=True)
+
+
+def side_of(name: str) -> str | None:
+    """Return whether a parameter of a backbone is a table, and of whom.
+
+    Args:
+        name: The name of the parameter.
+
+    Example:
+        >>> side_of('preference.text'), side_of('projection.text.bias')
+        ('user', None)
+    """
+    kind = name.split('.')[0]
+    if kind in USER_TABLES:
+        return 'user'
+    return 'item' if kind in ITEM_TABLES else None
+
+
 class Part:
     """Several views of a recommender on a neighbourhood.
 
@@ -214,6 +270,7 @@ class Part:
         data (HeteroData): The whole user-item graph.
         keeps (list[frozenset[str]]): The views.
         near (Neighborhood): The neighbourhood.
+        tables (Tables): Where the rows of the tables are.
     """
 
     def __init__(
@@ -222,13 +279,15 @@ class Part:
         data: HeteroData,
         keeps: Sequence[Keep],
         near: Neighborhood,
+        tables: Tables,
     ) -> None:
         self.recommender = recommender
         self.near = near
         names = modalities(data)
         self._dropped = [[m for m in names if m not in k] for k in keeps]
         self._seen = [near.of(ablated(data, d)) for d in self._dropped]
-        self._rows, self._means = self._tables(set(chain(*self._dropped)))
+        gone = set(chain(*self._dropped))
+        self._rows, self._means = self._read(tables, gone)
         several = [
             self.inside(v, partial(recommender.views, keeps=[keep]))
             for v, keep in enumerate(keeps)
@@ -270,19 +329,20 @@ class Part:
             )
         return out
 
-    def _tables(
-        self, dropped: set[str]
+    def _read(
+        self, tables: Tables, dropped: set[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the rows of each table, and means of those to ablate."""
-        near, rows, means = self.near, {}, {}
+        index = {'user': self.near.user, 'item': self.near.item}
+        rows, means = {}, {}
         away = {id(t) for m in dropped for t in self.recommender.tables(m)}
         for name, table in self.recommender.named_parameters():
-            kind = name.split('.')[0]
-            if kind in USER_TABLES + ITEM_TABLES:
-                index = near.user if kind in USER_TABLES else near.item
-                rows[name] = F.embedding(index, table)
+            side = side_of(name)
+            if side is None:
+                continue
+            rows[name] = tables.rows(table, side, index[side])
             if id(table) in away:
-                means[name] = table.mean(dim=0, keepdim=True)
+                means[name] = tables.mean(table, side)
         return rows, means
 
     @contextmanager

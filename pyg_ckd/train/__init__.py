@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .progress_line import ProgressLine
     from .recommendation import Recommendation
     from .save_last import SaveLast
+    from .sharded_tables import ShardedTables
     from .teaching import fit_teachers
     from .watch_views import WatchViews
 
@@ -24,6 +25,7 @@ _LAZY = {
     'ProgressLine': 'progress_line',
     'Recommendation': 'recommendation',
     'SaveLast': 'save_last',
+    'ShardedTables': 'sharded_tables',
     'WatchViews': 'watch_views',
     'fit': '_fit',
     'fit_teachers': 'teaching',
@@ -37,6 +39,7 @@ __all__ = [
     'ProgressLine',
     'Recommendation',
     'SaveLast',
+    'ShardedTables',
     'TripletLoader',
     'WatchViews',
     'compute_losses',

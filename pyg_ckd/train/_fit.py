@@ -15,7 +15,10 @@ from typing_extensions import Unpack
 from pyg_ckd.balance import CKD
 from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.graph import check, modalities
-from pyg_ckd.nn import Recommender
+from pyg_ckd.nn import FixedEmbeddings, Recommender
+from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.evaluating import evaluating
+from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.serving import warm_start as begin_from
 from pyg_ckd.train.checks import described
 from pyg_ckd.train.failure_signs import FailureSigns
@@ -25,6 +28,7 @@ from pyg_ckd.train.on_this_rank import OnThisRank
 from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
 from pyg_ckd.train.scales import warn_of_scales
+from pyg_ckd.train.sharded_tables import ShardedTables
 from pyg_ckd.train.titles import teacher_title
 from pyg_ckd.train.trainer import make_trainer, quiet
 from pyg_ckd.train.trainer_options import TrainerOptions
@@ -79,6 +83,8 @@ def fit(
     of its own: ``devices`` on this machine, on ``num_nodes`` machines. A
     script is then run by each of them, from its start to its end, and all get
     the same task; teachers are trained by one process each, at the same time.
+    With ``strategy=ShardedTables()`` each has some of the rows of the tables,
+    see :class:`~pyg_ckd.train.ShardedTables`.
 
     With ``eval_every=None`` nothing is evaluated: training takes
     ``max_epochs``, that of teachers, too, and the task has the last weights.
@@ -158,7 +164,8 @@ def fit(
     best = KeepBest(monitor, patience)
     line = ProgressLine(task.title, best)
     own: list[Callback] = [best, line] if progress else [best]
-    if isinstance(task.balance, CKD):
+    is_sharded = isinstance(kwargs.get('strategy'), ShardedTables)
+    if isinstance(task.balance, CKD) and not is_sharded:
         own.insert(0, FailureSigns())
     trainer = make_trainer(own, max_epochs, eval_every, **kwargs)
     is_first = trainer.is_global_zero
@@ -178,6 +185,13 @@ def fit(
         if progress:
             line.close(0)
         return task.eval()
+    if warm_start is not None and is_sharded:
+        raise ValueError(
+            "'warm_start' needs whole tables in 'fit', which ShardedTables "
+            'cuts: call pyg_ckd.serving.warm_start(model, data, folder) before '
+            'the task is made, with a model that is not on meta'
+        )
+    task.shard(trainer)
     if warm_start is not None:
         begin_from(task.model, task.data, warm_start)
     if ckpt_path is None and is_first:
@@ -192,11 +206,19 @@ def fit(
             'progress': progress,
             **kwargs,
         }
-        if trainer.world_size == 1:
+        strategy = trainer.strategy
+        if isinstance(strategy, ShardedTables):
+            # One teacher after the other, by all processes:
+            task.balance.prepare(
+                lambda keep: _taught_apart(
+                    task, keep, {**arguments, 'strategy': strategy.again()}
+                )
+            )
+        elif trainer.world_size == 1:
             task.balance.prepare(lambda keep: _taught(task, keep, arguments))
         else:  # once the processes have found each other
             arguments.update(_ALONE)
-            arguments['strategy'] = OnThisRank(trainer.strategy.root_device)
+            arguments['strategy'] = OnThisRank(strategy.root_device)
             task.teach = lambda keep: _taught(task, keep, arguments)
 
     task.train()
@@ -244,6 +266,17 @@ def _taught(
     names = modalities(task.data)
     teacher.title = teacher_title(task.recommender.name, keep, names)
     return fit(teacher, **arguments).recommender
+
+
+def _taught_apart(
+    task: Recommendation, keep: Keep, arguments: Mapping[str, Any]
+) -> Recommender:
+    """Train a copy in one view, and return its own users and all items."""
+    model = _taught(task, keep, arguments)
+    assert isinstance(model, Sharded)
+    with evaluating(model):
+        own = model.own_embeddings(matched(task.data, model), keep)
+    return FixedEmbeddings(*own)
 
 
 def _check_numbers(

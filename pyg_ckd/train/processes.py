@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -159,21 +159,26 @@ def check_same_settings(ranks: Ranks, settings: Mapping[str, Any]) -> None:
                 )
 
 
-def check_same_weights(ranks: Ranks, module: nn.Module) -> None:
+def check_same_weights(
+    ranks: Ranks, module: nn.Module, apart: Sequence[nn.Parameter] = ()
+) -> None:
     """Refuse to go on if the weights of processes have come apart.
 
     Args:
         ranks: The processes, all of which call it.
         module: What is trained.
+        apart: Parameters of which each process has other rows.
 
     Raises:
         ValueError: If they have; it names the first process.
     """
     if ranks.size == 1:
         return
+    own = set(map(id, apart))
+    same = [p for p in module.parameters() if id(p) not in own]
     with torch.no_grad():
         # As text, in which one NaN is like another:
-        sums = [float(p.double().sum()).hex() for p in module.parameters()]
+        sums = [float(p.double().sum()).hex() for p in same]
     first, *others = ranks.values(sums)
     for rank, other in enumerate(others, start=1):
         if other != first:

@@ -11,14 +11,16 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.balance import Balance, Teach
+from pyg_ckd.balance import CKD, Balance, Teach
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.ranks import ALONE, Ranks
-from pyg_ckd.nn import as_recommender
+from pyg_ckd.nn import Recommender, as_recommender
 from pyg_ckd.nn.door import Trained, check_output, matched, module_of
+from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import recommend
 from pyg_ckd.serving import save
@@ -32,6 +34,8 @@ from pyg_ckd.train.processes import (
     share_state,
 )
 from pyg_ckd.train.resumable import Resumable
+from pyg_ckd.train.sharded_tables import ShardedTables, check_fits
+from pyg_ckd.train.sharded_teacher import ShardedTeacher
 from pyg_ckd.train.shared_out import SharedOut
 from pyg_ckd.train.titles import title
 from pyg_ckd.train.validation import Once, digest, validation
@@ -129,7 +133,8 @@ class Recommendation(Resumable, Trained):
                 f'(got {lr})'
             )
         TripletLoader(data, batch_size, sampling)  # checks both
-        check_output(self.recommender, data)
+        if not _is_meta(self.recommender):
+            check_output(self.recommender, data)
         if self.balance is None:
             return
         if self.keep != full(names):
@@ -198,14 +203,17 @@ class Recommendation(Resumable, Trained):
         """Find the processes that train together, and have teachers trained."""
         check_strategy(self.trainer)
         set_defaults(self.trainer.strategy)
+        self.shard(self.trainer)
         self.ranks = Ranks(self.trainer.global_rank, self.trainer.world_size)
         self._is_first = self.ranks.rank == 0
-        if self.ranks.size == 1:
-            return
-        check_same_settings(self.ranks, self.settings())
         device = self.trainer.strategy.root_device
-        self.ranks.share_generators(device)
-        if self.balance is not None:
+        if self.ranks.size > 1:
+            check_same_settings(self.ranks, self.settings())
+            self.ranks.share_generators(device)
+        if isinstance(self.recommender, Sharded):
+            assert isinstance(self.trainer.strategy, ShardedTables)
+            self.trainer.strategy.cut(self, self.recommender, self.ranks)
+        elif self.balance is not None and self.ranks.size > 1:
             if stage == 'fit' and self.teach is not None:
                 views, model = self.balance.teacher_views, self.recommender
                 self.balance.prepare(
@@ -213,9 +221,39 @@ class Recommendation(Resumable, Trained):
                 )
             share_state(self.ranks, self.balance)
 
+    def shard(self, trainer: Trainer) -> None:
+        """Have tables cut by rows in training, if the trainer does so.
+
+        Args:
+            trainer: The trainer.
+
+        Raises:
+            ValueError: If something does not fit that, or tables that were cut
+                or are not there yet are to be trained by another strategy.
+        """
+        if isinstance(trainer.strategy, ShardedTables):
+            check_fits(trainer, self.objective, self.balance)
+            if not isinstance(self.recommender, Sharded):
+                self.recommender = Sharded(self.recommender)
+        elif isinstance(self.recommender, Sharded) or _is_meta(
+            self.recommender
+        ):
+            raise ValueError(
+                f"'strategy' needs to be ShardedTables() for "
+                f"'{self.recommender.name}', whose tables are cut by rows, or "
+                f'are on the device meta and not there yet'
+            )
+
     def on_fit_start(self) -> None:
         """Move the data to the device and the dtype of the model."""
         self.data = matched(self._home, self.recommender)
+        if isinstance(self.recommender, Sharded) and isinstance(
+            self.balance, CKD
+        ):
+            users, device = self.recommender.shards['user'], self.device
+            self.balance.teachers.replace(
+                lambda teacher: ShardedTeacher.of(teacher, users, device)
+            )
         if self.balance is not None:
             self.balance.begin(self.data)
             self._began = True
@@ -244,7 +282,7 @@ class Recommendation(Resumable, Trained):
         self.data = matched(self.data, self.recommender)
         self._check_finite()
         self.ranks.share_buffers(self)
-        check_same_weights(self.ranks, self)
+        check_same_weights(self.ranks, self, self._own_rows())
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate, log it, and let the balance learn from it."""
@@ -282,6 +320,11 @@ class Recommendation(Resumable, Trained):
             self.recommender, self.data, self.keep, watched, self.ranks
         )
 
+    def _own_rows(self) -> list[nn.Parameter]:
+        """Return the parameters of which each process has other rows."""
+        model = self.recommender
+        return model.own_parameters() if isinstance(model, Sharded) else []
+
     def _check_finite(self) -> None:
         view = view_name(self.keep, modalities(self.data))
         where = f"'{self.recommender.name}' in the view {view}"
@@ -293,9 +336,16 @@ class Recommendation(Resumable, Trained):
         """Do what :func:`pyg_ckd.serving.save` does.
 
         Of several processes that have trained it together, the first does.
+        Where tables were cut by rows, all have to call it.
         """
+        model: Trained = self
+        if isinstance(self.recommender, Sharded):
+            whole = self.recommender.gathered()
+            if whole is not None:
+                model = Trained()
+                model.recommender, model.keep = whole, self.keep
         if self._is_first:
-            save(self, self._home, folder)
+            save(model, self._home, folder)
 
     def recommend(
         self,
@@ -316,3 +366,8 @@ class Recommendation(Resumable, Trained):
             exclude_known=exclude_known,
             view=self.keep if view is None else view,
         )
+
+
+def _is_meta(recommender: Recommender) -> bool:
+    """Return whether parameters are not there yet."""
+    return any(p.is_meta for p in recommender.parameters())

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from pyg_ckd.train.recommendation import Recommendation
+from pyg_ckd.train.sharded_tables import ShardedTables
 
 
 class SaveLast(Checkpoint):
@@ -17,7 +18,8 @@ class SaveLast(Checkpoint):
 
     The file replaces the one before in a single move inside its folder, so
     that there is a readable one at any moment, even if the process is killed.
-    Where several processes train together, the first one writes.
+    Where several processes train together, the first one writes; with
+    :class:`~pyg_ckd.train.ShardedTables` each does, a file of its own.
 
     Args:
         path (str or Path): The file.
@@ -55,5 +57,10 @@ class SaveLast(Checkpoint):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             half = self.path.with_name(f'{self.path.name}.half')
             trainer.save_checkpoint(half)
-            if trainer.is_global_zero:
+            strategy = trainer.strategy
+            if isinstance(strategy, ShardedTables):
+                os.replace(
+                    strategy.own_file(half), strategy.own_file(self.path)
+                )
+            elif trainer.is_global_zero:
                 os.replace(half, self.path)

@@ -10,7 +10,10 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES, fingerprint, modalities
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender
+from pyg_ckd.nn.evaluating import evaluating
+from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.ranking._evaluate import evaluate_among
+from pyg_ckd.train.own_users import evaluate_own
 from pyg_ckd.views import Keep, view_name
 
 
@@ -51,16 +54,26 @@ def validation(
         ``val_recall@20`` and ``val_ndcg@20`` of the trained view, and
         ``val_recall@20/<view>`` of each watched one.
     """
-    result = evaluate_among(
-        ranks,
-        recommender,
-        data,
-        split='val',
-        ks=(20,),
-        metrics=('recall', 'ndcg'),
-        keeps=[keep, *watched],
-    )
+    keeps, metrics = [keep, *watched], ('recall', 'ndcg')
     names = modalities(data)
+    if isinstance(recommender, Sharded):
+        with evaluating(recommender):
+            result = {
+                view_name(one, names): evaluate_own(
+                    recommender.shards['user'],
+                    *recommender.own_embeddings(data, one),
+                    data,
+                    recommender.name,
+                    split='val',
+                    ks=(20,),
+                    metrics=metrics,
+                )
+                for one in keeps
+            }
+    else:
+        result = evaluate_among(
+            ranks, recommender, data, 'val', (20,), metrics, keeps
+        )
     trained = result[view_name(keep, names)]
     values = {f'val_{name}': value for name, value in trained.items()}
     for view in (view_name(one, names) for one in watched):
