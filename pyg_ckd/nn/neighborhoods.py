@@ -134,9 +134,21 @@ class Neighborhoods:
         Args:
             user: Users, perhaps none.
             item: Items, perhaps none.
+
+        Raises:
+            IndexError: If there is no such user or item; what samples would
+                read beyond its memory.
         """
         device = user.device
         user, item = user.unique().cpu(), item.unique().cpu()
+        for kind, ids in (('user', user), ('item', item)):
+            size = self.edges[kind].num_nodes
+            if len(ids) and not 0 <= ids[0] <= ids[-1] < size:
+                first, last = int(ids[0]), int(ids[-1])
+                raise IndexError(
+                    f"'{kind}' needs to be from 0 to {size - 1} (got {first} "
+                    f'to {last})'
+                )
         options: dict[str, Any] = {
             'num_neighbors': self.num_neighbors,
             'neighbor_sampler': self.sampler,

@@ -1,3 +1,4 @@
+import copy
 import gc
 import weakref
 
@@ -254,12 +255,30 @@ def test_steps_are_forgotten(data):
 @needs_sampler
 def test_sizes_come_back(data):
     model = LightGCN.from_data(data, dim=4)
-    views = Sampled(model, [1, 1]).views(data, [only('text')])
-    with pytest.raises(IndexError):  # there is no user 70
-        views.triples(*torch.tensor([[70], [0], [1]]))
-    views.triples(*torch.tensor([[0], [0], [1]]))
+    one = torch.tensor([[0], [0], [1]])
+    narrow = copy.copy(data)
+    narrow['item'].x_text = data['item'].x_text[:, :1]
+    with pytest.raises(RuntimeError, match='shapes'):
+        Sampled(model, [1, 1]).views(narrow, [only('text')]).triples(*one)
+    Sampled(model, [1, 1]).views(data, [only('text')]).triples(*one)
     assert (model.num_users, model.num_items) == (70, 50)
     assert model(data)[0].shape == (70, 12)
+
+
+@needs_sampler
+@pytest.mark.parametrize(
+    ('triple', 'message'),
+    [
+        ([70, 0, 1], "'user' needs to be from 0 to 69 .got 70 to 70."),
+        ([0, 50, 1], "'item' needs to be from 0 to 49 .got 1 to 50."),
+        ([0, -1, 1], "'item' needs to be from 0 to 49 .got -1 to 1."),
+    ],
+)
+def test_nobody_beyond_the_graph(data, triple, message):
+    model = Sampled(LightGCN.from_data(data, dim=4), [1, 1])
+    views = model.views(data, [only('text')])
+    with pytest.raises(IndexError, match=message):
+        views.triples(*torch.tensor(triple).unsqueeze(1))
 
 
 @needs_sampler
