@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pyg_ckd.kernels.ranks import Ranks
 
@@ -182,6 +183,7 @@ class _Fetch(torch.autograd.Function):
         return _exchanged(rows, route.asked, route.needed)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
         route = ctx.route
         received = _exchanged(grad[0] / route.size, route.needed, route.asked)
@@ -197,6 +199,7 @@ class _Mean(torch.autograd.Function):
         return total / shards.num_rows
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
         ranks = ctx.shards.ranks
         row = ranks.sum(grad[0]) / (ctx.shards.num_rows * ranks.size)

@@ -205,28 +205,9 @@ class Sharded(Wrapper):
             _set(whole.backbone, name, table)
         return whole.recommender
 
-    def regularization(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> Tensor | float:
-        """Return nothing, as do the recommenders that can be inside."""
-        return 0.0
-
-    def loss(
-        self,
-        data: HeteroData,
-        keep: Keep,
-        views: Views,
-        user: Tensor,
-        pos: Tensor,
-        neg: Tensor,
-    ) -> None:
-        """Return none, as do the recommenders that can be inside."""
+    # The recommenders that can be inside add no loss of their own:
+    regularization = Recommender.regularization
+    loss = Recommender.loss
 
     @property
     def name(self) -> str:
