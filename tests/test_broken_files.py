@@ -64,6 +64,19 @@ def test_what_becomes_of_broken_files(
         assert expected in (folder / 'failure.txt').read_text()
 
 
+def test_memory_that_was_freed_is_seen_when_it_is_taken_again(load_benchmark):
+    script = load_benchmark('broken_files')
+    np.ones(31_000_000 // 8)  # From now on malloc keeps up to twice as much.
+    freed = [np.ones(25_000_000 // 8) for _ in range(4)]
+    held = [np.ones(50_000 // 8) for _ in range(40)]
+    del freed  # A hole below what is held.
+
+    before = script.reset_peak()
+    np.ones(60_000_000 // 8)
+    assert script.peak() - before > 40
+    del held
+
+
 def test_mutations_are_the_same_in_each_run(load_benchmark, tmp_path):
     script = load_benchmark('broken_files')
     (tmp_path / 'valid').mkdir()
