@@ -325,10 +325,10 @@ def measure_step(data: HeteroData) -> list[Figure]:
             (f'{name}: CKD of three forwards / CKD', naive, ckd, '>=', None),
         ]
         if backbone is VBPR:
-            groups = SoftCrossEntropy(num_pairs=256, group_size=32)
-            grouped = stepper(distilled(base, on_random=groups))
-            what = f'{name}: CKD step, 8 groups of 32 / plain step'
-            pairs.insert(1, (what, grouped, plain, '<=', target))
+            exact = SoftCrossEntropy(num_pairs=5000, group_size=1)
+            published = stepper(distilled(base, on_random=exact))
+            what = f'{name}: CKD step, 5,000 x 1 triples / plain step'
+            pairs.insert(1, (what, published, plain, '<=', None))
         figures += [
             Figure.of(what, ratios(first, second, runs=15), better, bound)
             for what, first, second, better, bound in pairs

@@ -19,8 +19,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         'weights': {'effect': 'average', 'reference': 'teacher'}
     },
     'eps 1e-8': {'on_random': {'eps': 1e-8}},
-    '1,000 triples': {'on_random': {'num_pairs': 1000}},
-    '640 x 8 triples': {'on_random': {'num_pairs': 640, 'group_size': 8}},
+    '5,000 x 1 triples': {'on_random': {'num_pairs': 5000, 'group_size': 1}},
     '256 x 32 triples': {'on_random': {'num_pairs': 256, 'group_size': 32}},
     **{f'strength {s:g}': {'strength': s} for s in (0.001, 0.003, 0.01)},
     **{f'strength {s:g}': {'strength': s} for s in (0.03, 0.1, 0.3)},
@@ -62,6 +61,12 @@ VARIANTS: dict[str, Method] = {
     'standardized': Method(
         changes={'extra': {'standardize': True}}, name='standardized'
     ),
+    **{
+        f'{dim} components': Method(
+            changes={'extra': {'components': dim}}, name=f'{dim} components'
+        )
+        for dim in (64, 256)
+    },
     'item bias': METHODS['item-bias'],
     'NLGCL': METHODS['nlgcl'],
 }

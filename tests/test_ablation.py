@@ -157,7 +157,8 @@ def test_born_again_teaches_the_full_view(script):
     for parameter in (*base.parameters(), *model.parameters()):
         torch.nn.init.normal_(parameter, std=0.1)
     teachers = {full(modalities(data)): Teacher.from_model(base, data)}
-    ckd = {'strength': 0.5, 'on_random': {'weight': 3.0, 'tau': 0.2}}
+    generic = {'weight': 3.0, 'tau': 0.2, 'group_size': 1}
+    ckd = {'strength': 0.5, 'on_random': generic}
     settings = Settings({'shop': {'VBPR': {'CKD': ckd}}})
     born_again = script.VARIANTS['born again']
     effective = settings.effective('shop', 'VBPR', VBPR, born_again)

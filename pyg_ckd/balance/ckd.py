@@ -131,7 +131,7 @@ class CKD(Balance):
             teachers,
             strength,
             on_random=SoftCrossEntropy(
-                tau=0.1, num_pairs=5000, weight=5.0, eps=1e-8
+                tau=0.1, num_pairs=5000, weight=5.0, group_size=1, eps=1e-8
             ),
             weights=CounterfactualWeights('student', 'individual'),
         )

@@ -40,14 +40,16 @@ class SoftCrossEntropy(GenericLoss):
         tau (float, optional): The temperature :math:`\tau`.
             (default: :obj:`0.1`)
         num_pairs (int, optional): The number of users a step draws, each with
-            a random pair of items. (default: :obj:`5000`)
+            a random pair of items; of fewer users it draws all. The authors
+            draw 5,000. (default: :obj:`640`)
         weight (float, optional): The weight :math:`\gamma` of the loss beside
             the one on the batch. (default: :obj:`5.0`)
-        group_size (int, optional): The users are put in groups of this size,
-            in which each is compared on each pair. Looking up and updating
-            users and items is what the loss costs; groups get ``group_size``
-            times as many triples out of it. The authors have no groups.
-            (default: :obj:`1`)
+        group_size (int, optional): The users drawn are put in groups of this
+            size, or in one if they are fewer, and in a group each is compared
+            on each pair; who is left over for no whole group is left out.
+            Looking up and updating users and items is what the loss costs;
+            groups get ``group_size`` times as many triples out of it. The
+            authors have no groups, which is ``1``. (default: :obj:`8`)
         eps (float, optional): What is added inside the logarithms,
             :math:`\epsilon`; ``1e-8`` for the authors' form.
             (default: :obj:`0.0`)
@@ -62,9 +64,8 @@ class SoftCrossEntropy(GenericLoss):
 
     Raises:
         ValueError: If ``tau`` is not positive, ``eps`` or ``weight`` negative,
-            ``group_size`` not from 1 to ``num_pairs``, or ``band`` not above 0
-            and up to 1; and, once it is part of a task, if there are fewer
-            users than ``group_size``.
+            ``num_pairs`` or ``group_size`` below 1, or ``band`` not above 0
+            and up to 1.
 
     Shapes:
         - **student:** margins :math:`(N, *)`
@@ -79,9 +80,9 @@ class SoftCrossEntropy(GenericLoss):
     def __init__(
         self,
         tau: float = 0.1,
-        num_pairs: int = 5000,
+        num_pairs: int = 640,
         weight: float = 5.0,
-        group_size: int = 1,
+        group_size: int = 8,
         eps: float = 0.0,
         relative: bool = False,
         band: float | None = None,
@@ -96,11 +97,13 @@ class SoftCrossEntropy(GenericLoss):
             raise ValueError(
                 f"'eps' needs to be at least 0 in '{name}' (got {eps})"
             )
-        if not 1 <= group_size <= num_pairs:
-            raise ValueError(
-                f"'group_size' needs to be from 1 to 'num_pairs' in '{name}' "
-                f'(got {group_size}, num_pairs={num_pairs})'
-            )
+        sizes = {'num_pairs': num_pairs, 'group_size': group_size}
+        for argument, size in sizes.items():
+            if not size >= 1:
+                raise ValueError(
+                    f"'{argument}' needs to be at least 1 in '{name}' (got "
+                    f'{size})'
+                )
         if band is not None and not 0 < band <= 1:
             raise ValueError(
                 f"'band' needs to be above 0 and up to 1 in '{name}', or None "
@@ -114,15 +117,9 @@ class SoftCrossEntropy(GenericLoss):
         self.band = band
 
     def attach(self, data: HeteroData) -> None:
-        """Check that there are users for a group."""
+        """Take up the items that can be recommended."""
         super().attach(data)
         self._items = warm_items(data)
-        if self.group_size > len(self.users):
-            raise ValueError(
-                f"'group_size' needs to be at most {len(self.users)} in "
-                f"'{self.__class__.__name__}', the number of users with "
-                f'interactions (got {self.group_size})'
-            )
 
     def begin(self, data: HeteroData, teachers: Sequence[Teacher]) -> None:
         """Take up how popular items are."""
@@ -163,7 +160,6 @@ class SoftCrossEntropy(GenericLoss):
     ) -> Tensor:
         """Return the loss of each view that is taught."""
         assert step.random is not None and step.random_triples is not None
-        # Fewer than a group may be left to one of many processes:
         size = min(self.group_size, len(step.random[0]))
         student = columns(step.random_triples.crossed_margin(size), places)
         taught = [t.margin(*step.random, size) for t in teachers]

@@ -16,7 +16,11 @@ from pyg_ckd.experiments.method import BALANCES, OBJECTIVES, TAUGHT, is_off
 from pyg_ckd.experiments.settings import EXTRA, PARTS
 from pyg_ckd.nn import Backbone, Cosine, ItemBias
 from pyg_ckd.objectives import NLGCL, Objective
-from pyg_ckd.transforms import NormalizedAdjacency, StandardizeModality
+from pyg_ckd.transforms import (
+    FeaturePCA,
+    NormalizedAdjacency,
+    StandardizeModality,
+)
 from pyg_ckd.views import Keep
 
 
@@ -75,9 +79,12 @@ def transforms_of(
         make: The backbone.
         settings: Effective settings, none of an ensemble.
     """
-    transforms = [transform_of(make)]
+    transforms = []
     if _extra(settings, 'standardize'):
-        transforms.insert(0, StandardizeModality())
+        transforms.append(StandardizeModality())
+    if _extra(settings, 'components'):
+        transforms.append(FeaturePCA(_extra(settings, 'components')))
+    transforms.append(transform_of(make))
     if _extra(settings, 'nlgcl'):
         transforms.append(NormalizedAdjacency())
     return [each for each in transforms if each is not None]

@@ -280,10 +280,10 @@ class Experiment:
         """Refuse other data than runs are named after.
 
         Features may be changed by the transform of a backbone that is not of
-        the library, and are where they are standardised.
+        the library, and are where they are standardised or reduced.
         """
-        backbone = run.backbone
-        changed = run.settings.get('extra', {}).get('standardize')
+        backbone, extra = run.backbone, run.settings.get('extra', {})
+        changed = extra.get('standardize') or extra.get('components')
         tell = splits if changed or self._identity(backbone) else fingerprint
         if tell(data) != tell(self.data()):
             raise ValueError(

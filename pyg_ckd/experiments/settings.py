@@ -45,7 +45,12 @@ PARTS: dict[str, tuple[type[nn.Module], ...]] = {
     'weights': (CounterfactualWeights,),
 }
 #: What is put around a backbone, and what leaves it as it is.
-EXTRA = {'standardize': False, 'item_bias': False, 'nlgcl': 0.0}
+EXTRA = {
+    'standardize': False,
+    'components': 0,
+    'item_bias': False,
+    'nlgcl': 0.0,
+}
 SECTIONS = ('model', 'extra', 'train', 'fit', *OBJECTIVES, *BALANCES)
 SIZES = ('num_users', 'num_items', 'in_channels')
 TRAIN = ('lr', 'batch_size', 'sampling')
@@ -67,11 +72,13 @@ class Settings:
             arguments. Sections are ``model`` (of the backbone), ``train`` (of
             :class:`~pyg_ckd.train.Recommendation`), ``fit`` (of
             :func:`~pyg_ckd.train.fit`), the names of objectives and balances,
-            and ``extra``: whether to ``standardize`` features, whether to add
-            an ``item_bias``, and the weight of ``nlgcl``. An objective may
-            hold sections ``with`` it, which count where it is named. A part
-            of CKD holds its own arguments, with the ``name`` of its class if
-            that is not the usual one, or :obj:`False` to be left out.
+            and ``extra``: whether to ``standardize`` features, how many
+            principal ``components`` of each modality to keep, if not all,
+            whether to add an ``item_bias``, and the weight of ``nlgcl``. An
+            objective may hold sections ``with`` it, which count where it is
+            named. A part of CKD holds its own arguments, with the ``name`` of
+            its class if that is not the usual one, or :obj:`False` to be left
+            out.
         source (str, optional): Where they come from, for messages.
             (default: :obj:`"settings"`)
         others (Settings, optional): Those of a backbone that has no table

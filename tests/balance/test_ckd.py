@@ -173,6 +173,7 @@ def naive_losses(
 def in_groups(random: Batch, size: int) -> list[Batch]:
     """Return each user with each pair of her group; no half groups."""
     user, first, second = random
+    size = min(size, len(user))
     return [
         (user[u], first[pair], second[pair])
         for group in torch.arange(len(user)).split(size)
@@ -322,7 +323,7 @@ def test_loss_with_the_default_arguments(data, random_teachers):
     assert (
         vars(ckd.on_random).items()
         >= dict(
-            tau=0.1, num_pairs=5000, weight=5.0, group_size=1, eps=0.0
+            tau=0.1, num_pairs=640, weight=5.0, group_size=8, eps=0.0
         ).items()
     )
     assert ckd.weights.reference == 'student'
@@ -340,7 +341,12 @@ def test_born_again(data):
     """
     base = wide(VBPR.from_data(data, dim=5))
     model = wide(VBPR.from_data(data, dim=4))
-    ckd = CKD({BOTH: Teacher.from_model(base, data)}, 0.3, on_batch=None)
+    ckd = CKD(
+        {BOTH: Teacher.from_model(base, data)},
+        0.3,
+        on_batch=None,
+        on_random=SoftCrossEntropy(group_size=1),
+    )
     task = Recommendation(model, data, balance=ckd)
     # No further view is computed:
     assert set(task.balance.keeps) == {BOTH}
@@ -634,12 +640,18 @@ def test_published():
 
 
 @pytest.mark.parametrize('group_size', [31, 5000])
-def test_groups_larger_than_all_users(group_size, data):
-    ckd = CKD(on_random=SoftCrossEntropy(group_size=group_size))
-    with pytest.raises(
-        ValueError, match=rf"'group_size' .* 30 in 'Soft.*\(got {group_size}\)"
-    ):
-        Recommendation(PlainRecommender(data), data, balance=ckd)
+def test_groups_larger_than_all_users(group_size, data, random_teachers):
+    """All users are one group."""
+    teachers, batch = random_teachers(data), batch_of(data, 5)
+    model = PlainRecommender(data)
+    found = []
+    for size in (30, group_size):
+        on_random = SoftCrossEntropy(group_size=size)
+        ckd = CKD(teachers, on_random=on_random)
+        task = Recommendation(model, data, BPR(), ckd)
+        torch.manual_seed(1)
+        found.append(assert_naive(task, batch).added)
+    assert torch.equal(*found)
 
 
 def test_a_task_of_a_view(data):
@@ -794,8 +806,8 @@ def test_repr(data, random_teachers):
     """It holds settings, and no teachers."""
     assert repr(CKD()) == (
         'CKD(strength=0.01, on_batch=Hinge(selective=False), '
-        'on_random=SoftCrossEntropy(tau=0.1, num_pairs=5000, weight=5.0, '
-        'group_size=1, eps=0.0, relative=False, band=None), '
+        'on_random=SoftCrossEntropy(tau=0.1, num_pairs=640, weight=5.0, '
+        'group_size=8, eps=0.0, relative=False, band=None), '
         "weights=CounterfactualWeights(reference='student', "
         "effect='individual'), gate=False)"
     )

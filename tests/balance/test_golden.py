@@ -102,7 +102,7 @@ def problem(request: pytest.FixtureRequest) -> SimpleNamespace:
     }
     # The pairs that the authors' code drew:
     generic = tuple(golden[key] for key in ('kd_users', 'kd_j', 'kd_k'))
-    ckd = CKD(teachers, on_random=SoftCrossEntropy(eps=1e-8))
+    ckd = CKD(teachers, on_random=SoftCrossEntropy(group_size=1, eps=1e-8))
     task = Recommendation(student, data, BPR(l2=1e-5), ckd)
     task.balance.triples = lambda: generic
     return SimpleNamespace(

@@ -61,7 +61,7 @@ def test_default_arguments():
     expected = SoftCrossEntropy(tau=0.1, eps=0.0)(student, teacher)
     assert torch.equal(SoftCrossEntropy()(student, teacher), expected)
     assert repr(SoftCrossEntropy()) == (
-        'SoftCrossEntropy(tau=0.1, num_pairs=5000, weight=5.0, group_size=1, '
+        'SoftCrossEntropy(tau=0.1, num_pairs=640, weight=5.0, group_size=8, '
         'eps=0.0, relative=False, band=None)'
     )
 
@@ -155,7 +155,7 @@ def test_relative_temperature(random_teachers):
     for scale in (1.0, 7.0):
         scaled = [t.rescaled(scale * t.spread) for t in teachers[:1]]
         (teacher,) = scaled
-        loss = SoftCrossEntropy(tau=0.5, relative=True)
+        loss = SoftCrossEntropy(tau=0.5, group_size=1, relative=True)
         random = begun(loss, data, scaled).draw()
         triples = views.triples(*random)
         step = replace(
@@ -176,11 +176,10 @@ def test_relative_temperature(random_teachers):
         ({'eps': -1e-8}, r"'eps' .*\(got -1e-08\)"),
         ({'weight': -1.0}, r"'weight' .*\(got -1\.0\)"),
         ({'weight': math.nan}, r"'weight' .*\(got nan\)"),
-        ({'num_pairs': 0}, r"'group_size' .*num_pairs=0\)"),
-        ({'num_pairs': -5}, r"'group_size' .*num_pairs=-5\)"),
-        ({'group_size': 5001}, r"'group_size' .*\(got 5001,"),
-        ({'group_size': 0}, r"'group_size' .*\(got 0,"),
-        ({'group_size': -3}, r"'group_size' .*\(got -3,"),
+        ({'num_pairs': 0}, r"'num_pairs' .*\(got 0\)"),
+        ({'num_pairs': -5}, r"'num_pairs' .*\(got -5\)"),
+        ({'group_size': 0}, r"'group_size' .*\(got 0\)"),
+        ({'group_size': -3}, r"'group_size' .*\(got -3\)"),
         ({'band': 0.0}, r"'band' .*\(got 0\.0\)"),
         ({'band': 1.5}, r"'band' .*\(got 1\.5\)"),
         ({'band': math.nan}, r"'band' .*\(got nan\)"),

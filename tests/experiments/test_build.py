@@ -20,7 +20,11 @@ from pyg_ckd.experiments.method import BALANCES, OBJECTIVES
 from pyg_ckd.nn import BM3, VBPR, Cosine, ItemBias, LightGCN, Recommender
 from pyg_ckd.objectives import BPR, NLGCL, Softmax
 from pyg_ckd.testing import PlainRecommender, fake_graph
-from pyg_ckd.transforms import NormalizedAdjacency, StandardizeModality
+from pyg_ckd.transforms import (
+    FeaturePCA,
+    NormalizedAdjacency,
+    StandardizeModality,
+)
 from pyg_ckd.views import only
 
 
@@ -108,10 +112,14 @@ def test_extra(data):
     plain = effective()
     make = BACKBONES['VBPR']
     assert transforms_of(make, plain) == []
-    found = effective({'extra': {'standardize': True, 'nlgcl': 1e-3}})
-    first, last = transforms_of(make, found)
+    extra = {'standardize': True, 'components': 5, 'nlgcl': 1e-3}
+    found = effective({'extra': extra})
+    first, second, last = transforms_of(make, found)
     assert isinstance(first, StandardizeModality)
+    assert isinstance(second, FeaturePCA) and second.dim == 5
     assert isinstance(last, NormalizedAdjacency)
+    *before, last = transforms_of(BACKBONES['FREEDOM'], found)[:-1]
+    assert isinstance(before[1], FeaturePCA)  # graphs are made afterwards
     assert objective_of(found) == NLGCL(BPR(), weight=1e-3)
     assert transforms_of(BACKBONES['LightGCN'], plain)
     with pytest.raises(ValueError, match="'nlgcl' cannot be added to the loss"):

@@ -14,8 +14,10 @@ from pyg_ckd.experiments import (
     Settings,
     Store,
 )
+from pyg_ckd.graph import modalities
 from pyg_ckd.nn import Popularity
 from pyg_ckd.testing import fake_graph
+from pyg_ckd.transforms import FeaturePCA
 from pyg_ckd.views import full, only
 
 SMALL = {
@@ -142,6 +144,20 @@ def test_standardized_features(experiment):
         x.mean(0), torch.zeros(x.size(1)), atol=1e-5, rtol=0
     )
     assert not torch.equal(x, experiment.data()['item'].x_text)
+    assert not any(result.error for result in experiment.run(runs))
+
+
+def test_principal_components(experiment):
+    """Features are few, and graphs of items are made from them."""
+    experiment.settings = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'components': 3}}
+    )
+    runs = experiment.plan(['VBPR'], [METHODS['ckd']], seeds=[0])
+    found = experiment.data(runs[0])
+    expected = FeaturePCA(3)(experiment.data())
+    for modality in modalities(found):
+        name = f'x_{modality}'
+        assert torch.equal(found['item'][name], expected['item'][name])
     assert not any(result.error for result in experiment.run(runs))
 
 

@@ -471,8 +471,8 @@ def test_base_that_never_succeeds_is_an_error(tmp_path):
 
 
 def test_student_that_never_succeeds_is_the_base(tmp_path):
-    wrong = {'low': 50, 'high': 60}
-    table = {'CKD': {'CKD.on_random.group_size': wrong}}
+    wrong = {'low': -2.0, 'high': -1.0}
+    table = {'CKD': {'CKD.on_random.tau': wrong}}
     found = search(
         tmp_path,
         [CKD],
@@ -480,17 +480,14 @@ def test_student_that_never_succeeds_is_the_base(tmp_path):
         spaces=Spaces({'shop': {**SPACES['shop'], **table}}),
         settings=changed(
             SETTINGS,
-            CKD={
-                'strength': 0.1,
-                'on_random': {'group_size': 50, 'num_pairs': 60},
-            },
+            CKD={'strength': 0.1, 'on_random': {'tau': -1.0}},
         ),
     )
     base, ckd = found.found
     assert ckd.is_off and ckd.own is None and ckd.started is None
-    assert "'group_size'" in ckd.reasons[0] and ckd.value == base.value
+    assert "'tau'" in ckd.reasons[0] and ckd.value == base.value
     table = found.settings.of('shop', 'VBPR')['CKD']
-    assert table['strength'] == 0 and table['on_random']['group_size'] == 50
+    assert table['strength'] == 0 and table['on_random']['tau'] == -1
     text = found.path.read_text()
     assert 'CKD: switched off, no better than the base' in text
     (row,) = (row for row in rows_of(tmp_path) if row['state'] == 'base')
