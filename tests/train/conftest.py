@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +15,9 @@ from pyg_ckd.train import Recommendation
 from pyg_ckd.train._fit import fit
 
 Make = Callable[..., Recommendation]
+Done = subprocess.CompletedProcess[str]
+TORCHRUN = ['-m', 'torch.distributed.run', '--standalone']
+TORCHRUN += ['--nproc-per-node', '2']
 
 
 @pytest.fixture(scope='session')
@@ -47,3 +54,25 @@ def run() -> Callable[..., Recommendation]:
         return fit(task, **kwargs)
 
     return run
+
+
+@pytest.fixture(scope='session')
+def start() -> Callable[..., Done]:
+    """Runs a script in processes of one thread, two if they are together."""
+
+    def start(*command: object, folder: Path, together: bool = False) -> Done:
+        names = ['LOCAL_RANK', 'NODE_RANK', 'WORLD_SIZE', 'MASTER_PORT']
+        # What `seed_everything` has left; Lightning would seed them anew:
+        names += ['PL_GLOBAL_SEED', 'PL_SEED_WORKERS']
+        environment = {k: v for k, v in os.environ.items() if k not in names}
+        environment |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+        return subprocess.run(
+            [sys.executable, *(TORCHRUN if together else []), *command],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return start

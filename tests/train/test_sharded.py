@@ -4,7 +4,6 @@ The file is its own script: the tests run it by torchrun.
 """
 
 import os
-import subprocess
 import sys
 import warnings
 from functools import partial
@@ -65,6 +64,12 @@ def teachers():
     }
 
 
+def ckd(teachers=None, gate=False):
+    """Draw groups of which each of the processes has as many."""
+    on_random = SoftCrossEntropy(group_size=4)
+    return CKD(teachers, 0.5, on_random=on_random, gate=gate)
+
+
 def vbpr(**kwargs):
     return VBPR.from_data(DATA, dim=4, **kwargs)
 
@@ -94,10 +99,10 @@ CASES = {
     'vbpr': (vbpr, lambda: None),
     'ids': (lambda: vbpr(use=[]), lambda: None),
     'meta': (drawn_at_last, lambda: None),
-    'taught': (vbpr, lambda: CKD(teachers(), 0.5, gate=True)),
-    'teachers': (vbpr, lambda: CKD(strength=0.5)),
+    'taught': (vbpr, lambda: ckd(teachers(), gate=True)),
+    'teachers': (vbpr, ckd),
     'light_gcn': (with_loops, lambda: None),
-    'light_gcn taught': (light_gcn, lambda: CKD(teachers(), 0.5)),
+    'light_gcn taught': (light_gcn, lambda: ckd(teachers())),
 }
 if not HAS_SAMPLER:
     del CASES['light_gcn'], CASES['light_gcn taught']
@@ -263,33 +268,15 @@ def main():
     torch.save(found, folder / f'{rank()}.pt')
 
 
-def start(*command, folder):
-    """Run Python in processes of one thread, and return what they say."""
-    names = ['LOCAL_RANK', 'NODE_RANK', 'WORLD_SIZE', 'MASTER_PORT']
-    names += ['PL_GLOBAL_SEED', 'PL_SEED_WORKERS']
-    environment = {k: v for k, v in os.environ.items() if k not in names}
-    environment |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    return subprocess.run(
-        [sys.executable, *command],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('sharded')
 
 
 @pytest.fixture(scope='module')
-def run(folder):
+def run(start, folder):
     """Return what two processes have found."""
-    torchrun = ['-m', 'torch.distributed.run', '--standalone']
-    torchrun += ['--nproc-per-node', '2', __file__, folder]
-    done = start(*torchrun, folder=folder)
+    done = start(__file__, folder, folder=folder, together=True)
     assert done.returncode == 0, done.stderr
     return [
         torch.load(folder / f'{place}.pt', weights_only=True)

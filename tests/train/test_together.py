@@ -6,7 +6,6 @@ with `compared FOLDER`.
 
 import os
 import signal
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch_geometric.typing
 
 from pyg_ckd.balance import (
     AGM,
@@ -23,11 +23,12 @@ from pyg_ckd.balance import (
     UMT,
     CounterfactualWeights,
     ModalityDropout,
+    SoftCrossEntropy,
     Teacher,
 )
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.kernels import Ranks
-from pyg_ckd.nn import FREEDOM, VBPR, Cosine, LightGCN
+from pyg_ckd.nn import FREEDOM, VBPR, Cosine, LightGCN, Sampled
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.serving import load
 from pyg_ckd.train import Recommendation, SaveLast, fit
@@ -38,6 +39,9 @@ DATA = FREEDOM.pre_transform(
     FakeMultimodal(num_users=40, num_items=60, num_channels=5)[0]
 )
 BATCH = 45
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using 'NeighborSampler' without:UserWarning"
+)
 FILES = ['0.pt', '1.pt']
 TOGETHER = {'accelerator': 'cpu', 'devices': 2, 'strategy': 'ddp'}
 
@@ -54,8 +58,18 @@ def teachers():
     }
 
 
+def ckd():
+    """Draw groups of which each of the processes has as many."""
+    return CKD(teachers(), 0.5, on_random=SoftCrossEntropy(group_size=4))
+
+
 def vbpr():
     return VBPR.from_data(DATA, dim=4)
+
+
+def sampled(model):
+    """Look at all neighbours, so that nothing is left to chance."""
+    return Sampled(model.from_data(DATA, dim=4), num_neighbors=[-1, -1])
 
 
 #: The model, the objective and the balance of each case, and arguments.
@@ -66,7 +80,7 @@ CASES = {
     'all': lambda: (Cosine(vbpr()), Softmax(), None),
     'uniform': lambda: (Cosine(vbpr()), Softmax(negatives=12), None),
     'batch': lambda: (Cosine(vbpr()), Softmax(negatives='batch'), None),
-    'ckd': lambda: (vbpr(), None, CKD(teachers(), 0.5)),
+    'ckd': lambda: (vbpr(), None, ckd()),
     'ckd-average': lambda: (
         FREEDOM.from_data(DATA, dim=4, prune=0.5),
         None,
@@ -83,6 +97,16 @@ CASES = {
     'agm': lambda: (vbpr(), None, AGM()),
     'dropout': lambda: (vbpr(), None, ModalityDropout(0.4)),
 }
+if (
+    torch_geometric.typing.WITH_PYG_LIB
+    or torch_geometric.typing.WITH_TORCH_SPARSE
+):
+    CASES['sampled'] = lambda: (sampled(LightGCN), None, None)
+    CASES['sampled-ckd'] = lambda: (
+        sampled(FREEDOM),
+        None,
+        ckd(),
+    )
 #: Further arguments of the task, and of `fit`.
 SETTINGS = {
     'vbpr': ({}, {'patience': 0, 'eval_every': 1, 'max_epochs': 40}),
@@ -244,32 +268,13 @@ def main():
     torch.save(found, folder / FILES[rank()])
 
 
-def start(*command, folder):
-    """Run Python in processes of one thread, and return what they say."""
-    names = ['LOCAL_RANK', 'NODE_RANK', 'WORLD_SIZE', 'MASTER_PORT']
-    # What `seed_everything` has left; Lightning would seed the processes anew:
-    names += ['PL_GLOBAL_SEED', 'PL_SEED_WORKERS']
-    environment = {k: v for k, v in os.environ.items() if k not in names}
-    environment |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    return subprocess.run(
-        [sys.executable, *command],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
+def run(start, tmp_path_factory):
     """Two processes of which one is killed, and two that go on and more."""
     folder = tmp_path_factory.mktemp('together')
     (folder / 'killed').mkdir()
     killed = start(__file__, 'killed', folder / 'killed', folder=folder)
-    torchrun = ['-m', 'torch.distributed.run', '--standalone']
-    torchrun += ['--nproc-per-node', '2', __file__, 'compared', folder]
-    done = start(*torchrun, folder=folder)
+    done = start(__file__, 'compared', folder, folder=folder, together=True)
     assert done.returncode == 0, done.stderr
     found = [torch.load(folder / name, weights_only=True) for name in FILES]
     return folder, killed, done, found
