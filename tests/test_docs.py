@@ -256,3 +256,10 @@ def test_findings_stand_in_their_tables(page: str) -> None:
                 rf'(?<![\d.+-]){re.escape(figure)}(?!\d)', tables[anchor]
             )
             assert found, f"{figure} is not in '{anchor}'"
+
+
+def test_each_benchmark_is_listed():
+    folder = REPOSITORY / 'benchmarks'
+    table = read(folder / 'README.md')
+    listed = re.findall(r'`(\w+\.py)`', table.split('## How results')[0])
+    assert sorted(listed) == sorted(path.name for path in folder.glob('*.py'))
