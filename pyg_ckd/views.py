@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.precise import precise
 from pyg_ckd.transforms.ablate_modality import ablated
 
 __all__ = [
@@ -232,7 +233,8 @@ class Triples:
             for u, i, j in zip(user, self.pos, self.neg, strict=True)
         ]
         margin = torch.stack(blocks, dim=-1)  # [N * size, num_blocks]
-        return margin @ self.keep.t().to(margin.dtype)  # [N * size, V]
+        with torch.autocast(margin.device.type, enabled=False):
+            return margin @ self.keep.t().to(margin.dtype)  # [N * size, V]
 
     def embedding(self, view: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return the embeddings of one view, each ``[N, d]``."""
@@ -341,6 +343,8 @@ def check_view(keep: Keep, data: HeteroData) -> Keep:
 def crossed(user: Tensor, preferred: Tensor, size: int) -> Tensor:
     """Return the products of each user with each difference of her group.
 
+    They have at least 32 bits, also under autocast.
+
     Args:
         user: User embeddings of shape ``[N, d]``.
         preferred: Differences of item embeddings, of shape ``[N, d]``.
@@ -355,12 +359,14 @@ def crossed(user: Tensor, preferred: Tensor, size: int) -> Tensor:
         ...         size=2)
         tensor([1., 3., 2., 6.])
     """
+    user, preferred = precise(user), precise(preferred)
     if size == 1:
         return (user * preferred).sum(dim=-1)
     num = len(user) // size * size
     users = user[:num].unflatten(0, (-1, size))  # [groups, size, d]
     pairs = preferred[:num].unflatten(0, (-1, size))  # [groups, size, d]
-    return (users @ pairs.transpose(1, 2)).flatten()
+    with torch.autocast(user.device.type, enabled=False):
+        return (users @ pairs.transpose(1, 2)).flatten()
 
 
 def _split(

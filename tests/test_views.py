@@ -6,6 +6,7 @@ from pyg_ckd.graph import modalities
 from pyg_ckd.nn import VBPR, as_recommender
 from pyg_ckd.testing import assert_same_with_gradients, fake_graph
 from pyg_ckd.views import (
+    Triples,
     Views,
     check_view,
     crossed,
@@ -374,3 +375,17 @@ def test_further_views_do_not_count():
         for name, buffer in several.named_buffers():
             assert torch.equal(buffer, alone.get_buffer(name))
         assert several.norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize('size', [1, 4])
+def test_margins_are_precise_under_autocast(size):
+    user, pos, neg = torch.randn(3, 2, 8, 16)
+    keep = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    triples = Triples(list(user), list(pos), list(neg), keep)
+    expected = triples.crossed_margin(size)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = triples.crossed_margin(size)
+        half = crossed(user[0].bfloat16(), pos[0], size)
+    assert torch.equal(found, expected)
+    assert half.dtype == torch.float
+    assert torch.equal(half, crossed(user[0].bfloat16().float(), pos[0], size))

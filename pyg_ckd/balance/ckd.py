@@ -16,6 +16,7 @@ from pyg_ckd.balance.counterfactual_weights import CounterfactualWeights
 from pyg_ckd.balance.dependence import check_dependence, check_modalities
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.hinge import Hinge
+from pyg_ckd.balance.list_loss import ListLoss
 from pyg_ckd.balance.soft_cross_entropy import SoftCrossEntropy
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.balance.teachers import Teachers
@@ -74,7 +75,8 @@ class CKD(Balance):
         ValueError: If ``strength`` is negative or ``teachers`` is no such
             dictionary; and, once it is part of a task, if there are fewer than
             two modalities that tell items apart, a teacher does not fit the
-            data, or the model's scores do not depend on each modality.
+            data, the model's scores do not depend on each modality, or it is
+            :class:`~pyg_ckd.nn.Sampled` and ``on_random`` a loss on lists.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -139,6 +141,12 @@ class CKD(Balance):
     def attach(self, recommender: Recommender, data: HeteroData) -> None:
         """Check that there is something to distil, and the teachers."""
         check_modalities(data, 'CKD')
+        if isinstance(self.on_random, ListLoss) and recommender.is_sampled:
+            raise ValueError(
+                f"'{type(self.on_random).__name__}' looks at all items, and a "
+                f"recommender in 'Sampled' at some in a step of training: take "
+                f'SoftCrossEntropy(), or train on the whole graph'
+            )
         check_dependence(recommender, data, 'CKD')
         self.teachers.attach(data)
         self.names = modalities(data)

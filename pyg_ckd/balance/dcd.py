@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.list_loss import KNOWN, ListLoss
 from pyg_ckd.balance.rrd import ordered
 
@@ -41,7 +42,8 @@ class DCD(ListLoss):
             (default: :obj:`50`)
 
     Raises:
-        ValueError: If ``weight`` is negative, or another is not positive.
+        ValueError: If ``weight`` is negative, ``tau`` not positive, or another
+            no whole number from 1 on.
 
     Shapes:
         - **student, teacher:** scores :math:`(N, |\mathcal{I}|)`
@@ -61,7 +63,7 @@ class DCD(ListLoss):
         k: int = 50,
     ) -> None:
         super().__init__(weight, num_users, tau)
-        self.check_positive(k=k)
+        check_whole(self.__class__.__name__, k=k)
         self.k = k
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import interaction_keys, warm_items
+from pyg_ckd.kernels.precise import precise
 from pyg_ckd.objectives.step import Step
 
 #: The score of an item that a user knows from training: finite, lest gradients
@@ -38,7 +40,8 @@ class ListLoss(GenericLoss):
         tau (float): The temperature :math:`\tau`.
 
     Raises:
-        ValueError: If ``weight`` is negative, or another is not positive.
+        ValueError: If ``weight`` is negative, ``num_users`` no whole number
+            from 1 on, or ``tau`` not positive.
 
     Example:
         >>> class CrossEntropy(ListLoss):
@@ -51,7 +54,12 @@ class ListLoss(GenericLoss):
 
     def __init__(self, weight: float, num_users: int, tau: float) -> None:
         super().__init__(weight)
-        self.check_positive(num_users=num_users, tau=tau)
+        name = self.__class__.__name__
+        check_whole(name, num_users=num_users)
+        if not tau > 0:
+            raise ValueError(
+                f"'tau' needs to be positive in '{name}' (got {tau})"
+            )
         self.num_users = num_users
         self.tau = tau
 
@@ -75,16 +83,13 @@ class ListLoss(GenericLoss):
         losses = []
         for place, teacher in zip(places, teachers, strict=True):
             unit = self.tau * teacher.spread
-            user_emb, item_emb = step.views.embedding(place, user=user)
-            student = user_emb / unit @ item_emb.t()  # [N, num_items]
-            taught = F.embedding(user, teacher.user) / unit @ teacher.item.t()
-            dtype = torch.promote_types(student.dtype, torch.float)
-            losses.append(
-                self(
-                    student.to(dtype).masked_fill(known, KNOWN),
-                    taught.to(dtype).masked_fill(known, KNOWN),
-                ).mean()
-            )
+            student = step.views.embedding(place, user=user)
+            taught = F.embedding(user, teacher.user), teacher.item
+            scores = [
+                _products(user_emb / unit, item_emb).masked_fill(known, KNOWN)
+                for user_emb, item_emb in (student, taught)
+            ]  # [N, num_items]
+            losses.append(self(*scores).mean())
         return torch.stack(losses)
 
     @abstractmethod
@@ -95,15 +100,6 @@ class ListLoss(GenericLoss):
             student: Scores of the student ``[N, num_items]``.
             teacher: Scores of the teacher, of the same shape.
         """
-
-    def check_positive(self, **values: float) -> None:
-        """Refuse settings that are not positive."""
-        for name, value in values.items():
-            if not value > 0:
-                raise ValueError(
-                    f"'{name}' needs to be positive in "
-                    f"'{self.__class__.__name__}' (got {value})"
-                )
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -130,3 +126,9 @@ class ListLoss(GenericLoss):
             is_cold[self._warm] = False
             known |= is_cold
         return known
+
+
+def _products(user: Tensor, item: Tensor) -> Tensor:
+    """Return all products, of at least 32 bits, also under autocast."""
+    with torch.autocast(user.device.type, enabled=False):
+        return precise(user) @ precise(item).t()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.list_loss import KNOWN, ListLoss
 
 
@@ -44,8 +45,8 @@ class RCEKD(ListLoss):
             (default: :obj:`1.0`)
 
     Raises:
-        ValueError: If ``weight`` or ``beta`` is negative, or another is not
-            positive.
+        ValueError: If ``weight`` or ``beta`` is negative, ``tau`` not positive,
+            or another no whole number from 1 on.
 
     Shapes:
         - **student, teacher:** scores :math:`(N, |\mathcal{I}|)`
@@ -66,7 +67,7 @@ class RCEKD(ListLoss):
         beta: float = 1.0,
     ) -> None:
         super().__init__(weight, num_users, tau)
-        self.check_positive(k=k)
+        check_whole(self.__class__.__name__, k=k)
         if not beta >= 0:
             raise ValueError(
                 f"'beta' needs to be at least 0 in 'RCEKD' (got {beta})"

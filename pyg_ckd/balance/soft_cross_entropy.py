@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance._columns import columns
+from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import RATES, warm_items
@@ -64,8 +65,8 @@ class SoftCrossEntropy(GenericLoss):
 
     Raises:
         ValueError: If ``tau`` is not positive, ``eps`` or ``weight`` negative,
-            ``num_pairs`` or ``group_size`` below 1, or ``band`` not above 0
-            and up to 1.
+            ``num_pairs`` or ``group_size`` no whole number from 1 on, or
+            ``band`` not above 0 and up to 1.
 
     Shapes:
         - **student:** margins :math:`(N, *)`
@@ -97,13 +98,7 @@ class SoftCrossEntropy(GenericLoss):
             raise ValueError(
                 f"'eps' needs to be at least 0 in '{name}' (got {eps})"
             )
-        sizes = {'num_pairs': num_pairs, 'group_size': group_size}
-        for argument, size in sizes.items():
-            if not size >= 1:
-                raise ValueError(
-                    f"'{argument}' needs to be at least 1 in '{name}' (got "
-                    f'{size})'
-                )
+        check_whole(name, num_pairs=num_pairs, group_size=group_size)
         if band is not None and not 0 < band <= 1:
             raise ValueError(
                 f"'band' needs to be above 0 and up to 1 in '{name}', or None "

@@ -79,7 +79,7 @@ def transforms_of(
         make: The backbone.
         settings: Effective settings, none of an ensemble.
     """
-    transforms = []
+    transforms: list[BaseTransform | None] = []
     if _extra(settings, 'standardize'):
         transforms.append(StandardizeModality())
     if _extra(settings, 'components'):

@@ -47,6 +47,7 @@ from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import Ranking, evaluate, rank_views
 from pyg_ckd.serving import save
 from pyg_ckd.train import Recommendation, SaveLast, WatchViews, fit
+from pyg_ckd.transforms import FeaturePCA
 from pyg_ckd.views import Keep, full, only, view_name
 
 
@@ -59,7 +60,8 @@ class Experiment:
     Args:
         dataset (str): The name of the data set.
         open (callable): Returns the graph, given the transform that adds the
-            graphs of a backbone, or :obj:`None`.
+            graphs of a backbone and changes features as settings say, or
+            :obj:`None`.
         settings (Settings): The settings of runs.
         store (Store): Where results are kept.
         backbones (dict, optional): Backbones by name: classes of ours, or
@@ -259,9 +261,17 @@ class Experiment:
         key = b' '.join(map(_told_apart, steps))
         if key not in self._graphs:
             needed = ('val', 'test') if self.test else ('val',)
-            data = check(self.open(transform), splits=needed)
+            try:
+                data = check(self.open(transform), splits=needed)
+            except ValueError as error:
+                if run is None or FeaturePCA.__name__ not in str(error):
+                    raise
+                raise ValueError(
+                    f"'components' of [{self.dataset}.{run.backbone}.extra] "
+                    f'do not suit the data: {error}'
+                ) from error
             if run is not None:
-                self._check_same(data, run)
+                self._check_same(data, run, transform)
             self._graphs[key] = data
         return self._graphs[key]
 
@@ -276,7 +286,9 @@ class Experiment:
             self._identities[backbone] = identity_of(make)
         return self._identities[backbone]
 
-    def _check_same(self, data: HeteroData, run: Run) -> None:
+    def _check_same(
+        self, data: HeteroData, run: Run, transform: BaseTransform | None
+    ) -> None:
         """Refuse other data than runs are named after.
 
         Features may be changed by the transform of a backbone that is not of
@@ -291,6 +303,14 @@ class Experiment:
                 f'needs to give the same each time: seed a random split, and '
                 f'let files be while runs are planned and trained'
             )
+        if changed and transform is not None:
+            same = fingerprint(data) == self.fingerprint
+            if same and fingerprint(transform(self.data())) != self.fingerprint:
+                raise ValueError(
+                    f"'open' did not apply the transform that it was given for "
+                    f"'{backbone}', which is to change features: pass it on as "
+                    f"the 'pre_transform' of a data set, or call it"
+                )
 
     # Run ####################################################################
 

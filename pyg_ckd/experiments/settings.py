@@ -231,6 +231,12 @@ class Settings:
             f'{where}, extra',
             {name: type(value) for name, value in EXTRA.items()},
         )
+        for name in ('components', 'nlgcl'):
+            if extra[name] < 0:
+                raise ValueError(
+                    f"{where}, extra: '{name}' needs to be at least 0 (got "
+                    f'{extra[name]})'
+                )
         extra = {k: value for k, value in extra.items() if value != EXTRA[k]}
         train = arguments_of(Recommendation, only=TRAIN)
         maker = identity_of(make) if identity is None else identity

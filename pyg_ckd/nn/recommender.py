@@ -39,6 +39,11 @@ class Recommender(nn.Module):
     pre_transform: ClassVar[BaseTransform | None] = None
 
     @property
+    def is_sampled(self) -> bool:
+        """Whether steps of training look at some users and items alone."""
+        return False
+
+    @property
     def num_hops(self) -> int | None:
         """How many edges away of a node is what its embedding depends on.
 

@@ -58,7 +58,8 @@ class Sampled(Wrapper):
             all of them.
 
     Raises:
-        TypeError: If the recommender is no :class:`~pyg_ckd.nn.Backbone`.
+        TypeError: If the recommender is no :class:`~pyg_ckd.nn.Backbone`, or
+            ``num_neighbors`` no list.
         ValueError: If its embeddings depend on all users or items, or
             ``num_neighbors`` has another length or a number below 1 that is
             not -1.
@@ -81,7 +82,13 @@ class Sampled(Wrapper):
         self, recommender: nn.Module, num_neighbors: Sequence[int]
     ) -> None:
         super().__init__(recommender)
-        self.num_neighbors = list(num_neighbors)
+        try:
+            self.num_neighbors = list(num_neighbors)
+        except TypeError:
+            raise TypeError(
+                f"'num_neighbors' needs to be a list in 'Sampled', a number "
+                f'for each layer (got {num_neighbors!r})'
+            ) from None
         if not isinstance(self.recommender, Backbone):
             raise TypeError(
                 f"'Sampled' needs a Backbone, such as LightGCN (got "
@@ -105,6 +112,11 @@ class Sampled(Wrapper):
                 f'{self.num_neighbors})'
             )
         self._neighborhoods: Neighborhoods | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Steps of training look at some users and items alone."""
+        return True
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and of all items."""

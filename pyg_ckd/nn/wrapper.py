@@ -84,6 +84,11 @@ class Wrapper(Recommender):
         self.recommender.start_epoch(data, keep)
 
     @property
+    def is_sampled(self) -> bool:
+        """Whether steps of training look at some users and items alone."""
+        return self.recommender.is_sampled
+
+    @property
     def adjacency(self) -> NormalizedAdjacency | None:  # type: ignore[override]
         """The graph of users and items that the recommender needs."""
         return self.recommender.adjacency

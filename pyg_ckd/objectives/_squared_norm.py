@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_ckd.objectives._precise import precise
+from pyg_ckd.kernels.precise import precise
 
 
 def squared_norm(*embeddings: Tensor) -> Tensor:

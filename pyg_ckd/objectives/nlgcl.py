@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.kernels.precise import precise
 from pyg_ckd.kernels.sparse import Graph
 from pyg_ckd.nn.functional import unit
-from pyg_ckd.objectives._precise import precise
 from pyg_ckd.objectives.bpr import BPR
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_ckd.graph import RATES, warm_items
+from pyg_ckd.kernels.precise import precise
 from pyg_ckd.kernels.units import UNIT, as_units
 from pyg_ckd.objectives._cross_entropy import cross_entropy
-from pyg_ckd.objectives._precise import precise
 from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step

@@ -197,6 +197,26 @@ def test_ordered_leaves_out_what_does_not_count():
 
 
 @pytest.mark.parametrize('loss', LOSSES)
+def test_scores_are_precise_under_autocast(loss, random_teachers):
+    data = fake_graph(
+        num_users=30, num_items=40, pre_transform=FREEDOM.pre_transform
+    )
+    teachers = list(random_teachers(data).values())
+    keeps = [only('image'), only('text')]
+    views = FREEDOM.from_data(data, dim=4).views(data, keeps)
+    part = loss()
+    part.attach(data)
+    part.begin(data, teachers)
+    step = step_of(views, data, batch_of(data), keeps)
+    found = []
+    for autocast in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            found.append(part.losses(step, [0, 1], teachers))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize('loss', LOSSES)
 @pytest.mark.parametrize('make', [VBPR, FREEDOM])
 def test_in_a_step(loss, make, random_teachers):
     """Scores are those of the view, in units of the teacher's spread."""
@@ -287,6 +307,8 @@ def test_brings_a_student_closer(loss):
         ({'num_users': 0}, r"'num_users' .*\(got 0\)"),
         ({'tau': math.nan}, r"'tau' .*\(got nan\)"),
         ({'k': 0}, r"'k' .*\(got 0\)"),
+        ({'num_users': 2.5}, r"'num_users' .*whole number.*\(got 2\.5\)"),
+        ({'k': 5.0}, r"'k' .*whole number.*\(got 5\.0\)"),
     ],
     ids=str,
 )

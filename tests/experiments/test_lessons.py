@@ -161,6 +161,50 @@ def test_principal_components(experiment):
     assert not any(result.error for result in experiment.run(runs))
 
 
+def test_components_that_do_not_suit(experiment):
+    experiment.settings = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'components': 30}}
+    )
+    (run,) = experiment.plan(['VBPR'], [METHODS['base']], seeds=[0])
+    (result,) = experiment.run([run])
+    assert "'components' of [shop.VBPR.extra] do not suit" in result.error
+    negative = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'components': -1}}
+    )
+    experiment.settings = negative
+    with pytest.raises(ValueError, match=r"'components' .* at least 0.*-1"):
+        experiment.plan(['VBPR'], [METHODS['base']], seeds=[0])
+
+
+@pytest.mark.parametrize('extra', [{'components': 2}, {'standardize': True}])
+def test_features_that_are_not_changed(experiment, extra):
+    """Settings that have no effect are no result."""
+    data = experiment.open(None)
+    experiment.open = lambda transform: data
+    experiment.settings = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': extra}
+    )
+    (result,) = experiment.run(
+        experiment.plan(['VBPR'], [METHODS['base']], seeds=[0])
+    )
+    assert "'open' did not apply the transform" in result.error
+
+
+def test_features_that_a_change_leaves_alone(experiment):
+    """Standardised ones may be exactly what they were."""
+    data = fake_graph(num_users=40, num_items=30)
+    for m in modalities(data):
+        data['item'][f'x_{m}'] = torch.tensor([[-1.0], [1.0]]).repeat(15, 1)
+    experiment.open = lambda transform: transform(data) if transform else data
+    experiment.settings = experiment.settings.changed(
+        'shop', 'VBPR', {'extra': {'standardize': True}}
+    )
+    (result,) = experiment.run(
+        experiment.plan(['VBPR'], [METHODS['base']], seeds=[0])
+    )
+    assert result.error == ''
+
+
 def test_teachers_with_other_features(experiment):
     """A baseline as it is teaches a backbone on standardised features."""
     experiment.settings = experiment.settings.changed(

@@ -321,20 +321,18 @@ def test_resume(data, tmp_path):
 
 
 @needs_sampler
-@pytest.mark.parametrize(
-    ('objective', 'balance'),
-    [
-        (Softmax(negatives='all'), None),
-        (NLGCL(), None),
-        (None, CKD(on_random=RRD(k=5))),
-    ],
-)
-def test_all_items_are_refused(data, objective, balance):
+@pytest.mark.parametrize('objective', [Softmax(negatives='all'), NLGCL()])
+def test_all_items_are_refused(data, objective):
     model = Sampled(LightGCN.from_data(data, dim=4), [2, 2])
-    if balance is not None:
-        balance = CKD(teachers_of(data), on_random=balance.on_random)
     with pytest.raises(ValueError, match=r"'Sampled' cannot compute all.*BPR"):
-        loss_and_gradients(model, data, objective, balance)
+        loss_and_gradients(model, data, objective, None)
+
+
+def test_losses_on_lists_are_refused(data):
+    """Before teachers are trained."""
+    model = Cosine(Sampled(LightGCN.from_data(data, dim=4), [2, 2]))
+    with pytest.raises(ValueError, match=r"'RRD' looks at all.*'Sampled'"):
+        Recommendation(model, data, balance=CKD(on_random=RRD(k=5)))
 
 
 def test_no_sampler(data, monkeypatch):
@@ -370,6 +368,8 @@ def test_models_error(data, cls):
 
 
 def test_kinds_error(data):
+    with pytest.raises(TypeError, match=r"'num_neighbors' .*list.*\(got 10\)"):
+        Sampled(LightGCN.from_data(data, dim=4), 10)
     with pytest.raises(TypeError, match=r'Backbone.*PlainRecommender'):
         Sampled(PlainRecommender(data), [2])
     with pytest.raises(TypeError, match=r'Backbone.*Cosine.*go around it'):

@@ -1,4 +1,4 @@
-"""Precision of losses under autocast."""
+"""Precision of what losses are made of, under autocast."""
 
 from __future__ import annotations
 
