@@ -94,6 +94,34 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return read_tensors(_listed(folder, manifest, WEIGHTS))
 
 
+def features_of(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return features of some items of a saved model, and which items.
+
+    Returns:
+        By modality the numbers of items, ``[S]``, and their features, ``[S,
+        num_features]``; none of a model that was saved before there were any.
+
+    Raises:
+        ValueError: If they are not what they should be.
+    """
+    manifest = read_manifest(folder)
+    num_items = _size(manifest, 'num_items')
+    owned = read_tensors(_listed(folder, manifest, INTERACTIONS))
+    found = {}
+    for m, width in manifest['modalities'].items():
+        if f'sampled.{m}' not in owned:
+            continue
+        item = _ascending(owned, f'sampled.{m}', num_items)
+        x = owned.get(f'sample.{m}')
+        if x is None or x.shape != (len(item), width):
+            raise ValueError(
+                f"'sample.{m}' of '{INTERACTIONS}' in '{folder}' needs the "
+                f'shape {[len(item), width]}'
+            )
+        found[m] = item, x
+    return found
+
+
 def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:
     num_users = _size(manifest, 'num_users')
     num_items = _size(manifest, 'num_items')

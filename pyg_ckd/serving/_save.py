@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
+import torch
 from safetensors.torch import save_file, save_model
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd._version import __version__
-from pyg_ckd.graph import RATES, check, feature_scales
+from pyg_ckd.graph import RATES, check, feature_scales, modalities
 from pyg_ckd.nn.door import as_recommender, module_of
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving._folder import (
@@ -24,6 +25,8 @@ from pyg_ckd.serving._views_file import tensors_of
 from pyg_ckd.serving.served import Served
 
 WEIGHTS, EMBEDDINGS, INTERACTIONS, *LISTS = FILES
+#: Of so many items features are kept, to know others of another form.
+SAMPLED = 16
 #: Packages whose versions are recorded.
 PACKAGES = ('torch', 'torch_geometric')
 
@@ -43,8 +46,8 @@ def save(
     - ``weights.safetensors``: the parameters and buffers;
     - ``embeddings.safetensors``: the final embeddings of all views;
     - ``interactions.safetensors``: what users have, held out interactions
-      included, so that it is not recommended again, who was not trained, and
-      which items lack a modality;
+      included, so that it is not recommended again, who was not trained,
+      which items lack a modality, and the features of a few items;
     - ``users.json``, ``items.json``, ``titles.json``: ``data['user'].name``,
       ``data['item'].name`` and ``data['item'].title``, where there are any;
       in place of names that are missing ``original_id``.
@@ -70,7 +73,7 @@ def save(
         save_file(tensors_of(served.views), new / EMBEDDINGS)
         owned = {'known': served.known, 'untrained': served.untrained}
         has = {f'has.{m}': x.cpu() for m, x in served.has.items()}
-        save_file({**owned, **has}, new / INTERACTIONS)
+        save_file({**owned, **has, **_sample(data)}, new / INTERACTIONS)
         lists = served.users.names, served.items.names, served.titles
         for file, values in zip(LISTS, lists, strict=True):
             if values is not None:
@@ -97,6 +100,20 @@ def save(
                 },
             },
         )
+
+
+def _sample(data: HeteroData) -> dict[str, Tensor]:
+    """Return features of some items that have the modality, and which."""
+    sample = {}
+    for m in modalities(data):
+        has = data['item'].get(f'has_{m}')
+        size = data['item'].num_nodes
+        known = torch.arange(size) if has is None else has.cpu().nonzero()[:, 0]
+        some = known[:: max(1, len(known) // SAMPLED)][:SAMPLED]
+        sample[f'sampled.{m}'] = some.contiguous()
+        x = data['item'][f'x_{m}']
+        sample[f'sample.{m}'] = x[some.to(x.device)].float().cpu()
+    return sample
 
 
 def _metrics(model: nn.Module, data: HeteroData) -> dict[str, float]:

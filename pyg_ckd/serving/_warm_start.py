@@ -15,11 +15,14 @@ from pyg_ckd.graph import RATES, feature_scales
 from pyg_ckd.nn.door import Foreign, as_recommender, module_of
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
-from pyg_ckd.serving._load import load, weights_of
+from pyg_ckd.serving._load import features_of, load, weights_of
 from pyg_ckd.serving._names import Names, names_of
 from pyg_ckd.serving._plain_model import plain_model
 from pyg_ckd.serving._rows import sides_by_size, sides_of
 from pyg_ckd.serving.served import Served
+
+#: Of the scale: how far features may move without a word.
+MOVED = 0.1
 
 
 def warm_start(
@@ -71,6 +74,7 @@ def warm_start(
             f'of another shop'
         )
     _check_alike(served, recommender, data)
+    _warn_of_moved(served, Path(folder), data, rows.item)
     _warn_of_leaks(served, data, rows)
     rows.user[torch.isin(rows.user, served.untrained)] = -1
     user_emb, item_emb = served.embeddings()
@@ -95,6 +99,36 @@ def _check_alike(
                 f"Features of '{m}' have the scale {scale:.3g}, those that the "
                 f'saved model has learned from {before[m]:.3g}: bring them to '
                 f'the same form',
+                stacklevel=3,
+            )
+
+
+def _warn_of_moved(
+    served: Served, folder: Path, data: HeteroData, former: Tensor
+) -> None:
+    """Say so if items that were known have other features now.
+
+    So it is with principal components of a shop that has grown, whose axes are
+    others, at the same scale.
+    """
+    place = torch.full((served.items.size,), -1)
+    known = (former >= 0).nonzero()[:, 0]
+    place[former[known]] = known
+    for m, (item, then) in features_of(folder).items():
+        here, scale = place[item] >= 0, served.about['scales'][m]
+        x = data['item'].get(f'x_{m}')
+        if x is None or x.size(1) != then.size(1):
+            continue
+        if not here.any() or scale == 0:
+            continue
+        now = x[place[item[here]].to(x.device)].float().cpu()
+        moved = float((now - then[here]).norm(dim=1).median()) / scale
+        if not moved <= MOVED:
+            warnings.warn(
+                f"Features of '{m}' are not those of then: items that the "
+                f'saved model knows have moved by {moved:.0%} of the scale, in '
+                f'the median. Map them as then, such as by the `as_in` of a '
+                f'transform and the data of then',
                 stacklevel=3,
             )
 

@@ -7,6 +7,7 @@ from pyg_ckd.nn import VBPR, Cosine, LightGCN
 from pyg_ckd.serving import save, warm_start
 from pyg_ckd.testing import PlainRecommender
 from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.transforms import FeaturePCA
 
 
 def part_of(shop, users, items):
@@ -140,6 +141,32 @@ def test_features_of_another_form(shop, tmp_path):
     model = VBPR.from_data(after, dim=4)
     with pytest.warns(UserWarning, match="'text' have the scale"):
         warm_start(model, after, tmp_path / 'model')
+
+
+def test_features_of_other_axes(shop, tmp_path):
+    """They have the same scale, and mean something else."""
+    before = FeaturePCA(3)(shop)
+    save(VBPR.from_data(before, dim=4), before, tmp_path / 'model')
+    after = before.clone()
+    after['item'].x_text = after['item'].x_text * torch.tensor([1.0, -1.0, 1.0])
+    with pytest.warns(UserWarning, match=r"'text' are not those of then.*%"):
+        warm_start(VBPR.from_data(after, dim=4), after, tmp_path / 'model')
+
+
+@pytest.mark.filterwarnings('error:Features of')
+def test_features_of_some_may_change(shop, tmp_path):
+    """A few items have new pictures, some are gone, others have come."""
+    save(VBPR.from_data(shop, dim=4), shop, tmp_path / 'model')
+    after = shop.clone()
+    num = after['item'].num_nodes
+    after['item'].x_text = after['item'].x_text.clone()
+    after['item'].x_text[::4] += 3
+    after['item'].name = [
+        f'new {name}' if i % 3 == 0 else name
+        for i, name in enumerate(shop['item'].name)
+    ]
+    assert num > 9
+    warm_start(VBPR.from_data(after, dim=4), after, tmp_path / 'model')
 
 
 def test_other_shops(shop, plain, tmp_path):
