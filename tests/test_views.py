@@ -379,7 +379,7 @@ def test_further_views_do_not_count():
 
 @pytest.mark.parametrize('size', [1, 4])
 def test_margins_are_precise_under_autocast(size):
-    user, pos, neg = torch.randn(3, 2, 8, 16)
+    user, pos, neg = torch.randn(3, 2, 8, 16, requires_grad=True).unbind()
     keep = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     triples = Triples(list(user), list(pos), list(neg), keep)
     expected = triples.crossed_margin(size)
@@ -387,5 +387,11 @@ def test_margins_are_precise_under_autocast(size):
         found = triples.crossed_margin(size)
         half = crossed(user[0].bfloat16(), pos[0], size)
     assert torch.equal(found, expected)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), [user, pos, neg]),
+        torch.autograd.grad(expected.square().sum(), [user, pos, neg]),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
     assert half.dtype == torch.float
     assert torch.equal(half, crossed(user[0].bfloat16().float(), pos[0], size))
