@@ -25,6 +25,7 @@ from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd import from_interactions
 from pyg_ckd.balance import Teacher
+from pyg_ckd.datasets.splits import LATTICESplit
 from pyg_ckd.experiments import METHODS, Experiment, Result, Settings, Store
 from pyg_ckd.experiments.cli.output import tables
 from pyg_ckd.experiments.cli.table import terminal_table
@@ -71,8 +72,7 @@ def held_out_anew(data: HeteroData) -> HeteroData:
         user,
         item,
         {m: data['item'][f'x_{m}'] for m in modalities(data)},
-        split='lattice',
-        seed=SEED,
+        split=LATTICESplit(seed=SEED),
         num_users=data['user'].num_nodes,
     )
 
