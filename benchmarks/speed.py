@@ -50,6 +50,7 @@ from pyg_ckd.balance import CKD, SoftCrossEntropy, Teacher
 from pyg_ckd.datasets import MMRecFolder
 from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.graph import modalities
+from pyg_ckd.kernels import memory_reused
 from pyg_ckd.kernels.best_items import best_items
 from pyg_ckd.nn import (
     BPRMF,
@@ -188,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table('what', 'measured', 'half of all', 'target', '')
     lines = []
     for name in args.only:
-        with console.status(f'measuring: {name}'):
+        # As in `fit`:
+        with console.status(f'measuring: {name}'), memory_reused():
             figures = STUDIES[name](data)
         for figure in figures:
             table.add_row(*figure.cells())

@@ -1,0 +1,74 @@
+"""Memory that one step frees and the next one needs again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+
+# Parameters of `mallopt`, from <malloc.h>:
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_NEVER = -1
+_COMMON_MMAP_MAX = 65_536
+#: What glibc itself goes up to as large blocks are freed.
+_COMMON_MMAP_THRESHOLD = 32 * 2**20
+
+_lock = Lock()
+_users = 0
+
+
+@contextmanager
+def memory_reused() -> Iterator[None]:
+    """Keep what is freed for what is allocated next, instead of unmapping it.
+
+    glibc gives each block of more than 32 MB back to the system when it is
+    freed. The next one of that size is mapped anew, and the system clears it
+    page by page: with large tables, steps of training spend more time on this
+    than on arithmetic. Within this context blocks stay with the process, and
+    at its end what is free goes back. Contexts may be nested.
+
+    It is a setting of the whole process. Nothing happens without glibc, or if
+    the environment sets ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable of glibc,
+    which then count.
+
+    Example:
+        >>> with memory_reused():
+        ...     table = torch.zeros(2**20, 16)
+    """
+    global _users
+    set_option = _mallopt()
+    if set_option is None:
+        yield
+        return
+    with _lock:
+        _users += 1
+        if _users == 1:
+            set_option(_MMAP_MAX, 0)
+            set_option(_TRIM_THRESHOLD, _NEVER)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                set_option(_MMAP_MAX, _COMMON_MMAP_MAX)
+                set_option(_MMAP_THRESHOLD, _COMMON_MMAP_THRESHOLD)
+                set_option(_TRIM_THRESHOLD, 2 * _COMMON_MMAP_THRESHOLD)
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+@cache
+def _mallopt() -> Callable[[int, int], int] | None:
+    is_set = any(
+        name == 'GLIBC_TUNABLES'
+        or (name.startswith('MALLOC_') and name.endswith('_'))
+        for name in os.environ
+    )
+    if is_set or platform.libc_ver()[0] != 'glibc':
+        return None
+    option: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
+    return option
