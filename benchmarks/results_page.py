@@ -36,8 +36,6 @@ from pyg_ckd.experiments.tables import (
     values_of,
 )
 
-#: How many methods are named that are below the base of a backbone.
-MOST = 2
 FOLDER = Path(__file__).with_name('results')
 PAGE = Path(__file__).with_name('RESULTS.md')
 HEAD = """\
@@ -121,7 +119,7 @@ class Study:
         text = self._called(first)
         for key in others[:2]:
             text += f', then {self._called(key)}'
-        text += '; backbones are not tested against each other.'
+        text += '; not tested against each other.' if others else '.'
         trained = [key for key in bases.values() if self.rows[key][0].epochs]
         simple = [key for key in bases.values() if key not in trained]
         if trained and simple:
@@ -155,14 +153,12 @@ class Study:
         for backbone, keys in self.compared.items():
             lower = [key for key in keys if self.against[key].gain < 0]
             lower.sort(key=lambda key: self.against[key].gain)
-            below = [
-                f'`{key[2]}` ({_unbroken(str(self.against[key]))})'
-                for key in lower[:MOST]
-            ]
-            if len(lower) > MOST:
-                below.append(f'{len(lower) - MOST} others by less')
-            if below:
-                texts.append(f'{backbone}: {", ".join(below)}')
+            if lower:
+                shown = _unbroken(str(self.against[lower[0]]))
+                text = f'{backbone}: `{lower[0][2]}` ({shown})'
+                if len(lower) > 1:
+                    text += f', {len(lower) - 1} others by less'
+                texts.append(text)
         return _list(texts)
 
     def _choice(self) -> str:

@@ -105,7 +105,7 @@ def test_in_short(write):
     found = answers(write(shop()))
     assert found['Which backbone'] == (
         'FREEDOM 0.5000 (1 seed), then VBPR 0.3000 (2 seeds), then MGCN 0.2000 '
-        '(1 seed); backbones are not tested against each other. Popularity '
+        '(1 seed); not tested against each other. Popularity '
         '0.1000 (1 seed), not trained, is above 1 of 4 that are.'
     )
     runs = [run for run in shop() if run.run.backbone == 'VBPR']
