@@ -40,7 +40,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -383,7 +383,7 @@ def write_all(root: Path, names: Sequence[str]) -> None:
         copy(folder, root / 'valid' / name)
 
 
-def fork(call: object, *args: object) -> None:
+def fork(call: Callable[..., object], *args: object) -> None:
     """Call a function in a process of its own, whose threads end with it."""
     process = multiprocessing.get_context('fork').Process(
         target=call, args=args

@@ -32,7 +32,7 @@ from rich.table import Table
 
 from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.nn import VBPR
-from pyg_ckd.serving import load, load_model, save
+from pyg_ckd.serving import Served, load, load_model, save
 from pyg_ckd.serving._folder import MANIFEST, write_manifest
 
 #: Values that a forger might try.
@@ -152,7 +152,7 @@ def tried(folder: Path, failures: list[str]) -> str:
             failures.append(f'{type(error).__name__}: {error}')
             return 'failed'
         else:
-            if reader is load:
+            if isinstance(made, Served):
                 users = made.users.of([0, 1])
                 if not all(map(len, made.recommend(users, 3))):
                     failures.append('recommends nothing')

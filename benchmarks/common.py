@@ -11,7 +11,8 @@ from pyg_ckd.experiments import Experiment, Method, Result, Store
 from pyg_ckd.experiments.backbones import BACKBONES, BASELINES
 from pyg_ckd.experiments.cli import arguments
 from pyg_ckd.experiments.cli.output import messages
-from pyg_ckd.experiments.cli.progress import GridDisplay, number_of
+from pyg_ckd.experiments.cli.progress import GridDisplay
+from pyg_ckd.experiments.cli.words import number_of
 from pyg_ckd.experiments.data_sets import opener
 
 

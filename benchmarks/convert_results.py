@@ -48,7 +48,7 @@ from pyg_ckd.experiments import METHODS, Method, Result, Run, Store
 
 VERSION = '0.1.0'
 ENVIRONMENT = {'note': f'converted from a file of version {VERSION}'}
-FIELDS = {
+FIELDS: dict[str, type | tuple[type, ...]] = {
     'dataset': str,
     'backbone': str,
     'method': str,
@@ -125,11 +125,13 @@ def result_of(old: Any, folder: Path) -> Result:
         version=VERSION,
     )
     given = ('test', 'val', 'history', 'epochs', 'seconds')
+    arrays = arrays_of(old, folder)
     return Result(
         run,
         **{name: old[name] for name in given},
         environment=ENVIRONMENT,
-        **arrays_of(old, folder),
+        users=arrays.get('users', {}),
+        hits=arrays.get('hits', {}),
     )
 
 
@@ -162,7 +164,8 @@ def converted(path: Path, log: Path) -> list[str]:
         ValueError: If a line is neither an old nor a new result.
         FileExistsError: If what it would write is there already.
     """
-    entries, said, number_of_old = [], [], 0
+    entries: list[bytes | Result] = []
+    said, number_of_old = [], 0
     for number, line in enumerate(path.read_bytes().split(b'\n'), 1):
         where = f"'{path}', line {number}"
         try:

@@ -27,14 +27,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
-from speed import load
+from speed import load, prepared
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import HeteroData
@@ -43,7 +45,7 @@ from pyg_ckd.balance import CKD, Teacher
 from pyg_ckd.graph import RATES, modalities
 from pyg_ckd.kernels import Ranks
 from pyg_ckd.kernels.ranks import ALONE
-from pyg_ckd.nn import FREEDOM, VBPR, LightGCN, as_recommender
+from pyg_ckd.nn import FREEDOM, VBPR, Backbone, LightGCN, as_recommender
 from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.objectives import Batch
 from pyg_ckd.ranking._evaluate import evaluate_among
@@ -54,7 +56,11 @@ from pyg_ckd.views import full, only
 
 #: As large as Amazon Baby.
 RANDOM = argparse.Namespace(dataset=None)
-BACKBONES = {'VBPR': VBPR, 'LightGCN': LightGCN, 'FREEDOM': FREEDOM}
+BACKBONES: dict[str, type[Backbone]] = {
+    'VBPR': VBPR,
+    'LightGCN': LightGCN,
+    'FREEDOM': FREEDOM,
+}
 #: How many processes hold tables, and how.
 KINDS = {'one, whole': 1, 'two, whole': 2, 'two, by rows': 2}
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
@@ -70,16 +76,20 @@ def main() -> None:
     add('--kind', choices=KINDS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.tables is not None:
-        return compare_tables() if args.kind is None else measure_table(args)
+        if args.kind is None:
+            compare_tables()
+        else:
+            measure_table(args)
+        return
     if 'RANK' not in os.environ:
         environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
         command = [sys.executable, *TORCHRUN, *sys.argv]
-        return sys.exit(subprocess.run(command, env=environment).returncode)
+        sys.exit(subprocess.run(command, env=environment).returncode)
 
     torch.set_num_threads(1)
     dist.init_process_group('gloo')
     ranks = Ranks(dist.get_rank(), dist.get_world_size())
-    data = FREEDOM.pre_transform(load(RANDOM))
+    data = prepared(FREEDOM, load(RANDOM))
     table = Table(
         'what', 'one, ms', 'two, ms', 'speed-up', 'by CPU', 'sent, MB'
     )
@@ -94,7 +104,6 @@ def main() -> None:
             console.print(line)
     dist.barrier()
     dist.destroy_process_group()
-    return None
 
 
 class Loss(nn.Module):
@@ -150,7 +159,7 @@ class StepOf:
         self.optimizer = task.configure_optimizers()
         self.loss: nn.Module = Loss(task, ranks)
         if ranks.size > 1:
-            self.loss = DistributedDataParallel(self.loss, **ddp_arguments())
+            self.loss = averaged(self.loss)
 
     def __call__(self) -> None:
         batch = next(self.batches, None)
@@ -162,12 +171,19 @@ class StepOf:
         self.optimizer.zero_grad()
 
 
+def averaged(module: nn.Module) -> DistributedDataParallel:
+    """Return a module whose gradients are the mean over processes."""
+    arguments: dict[str, Any] = ddp_arguments()
+    return DistributedDataParallel(module, **arguments)
+
+
 def teachers_of(data: HeteroData) -> dict[frozenset[str], Teacher]:
     generator = torch.Generator().manual_seed(0)
-    sizes = data['user'].num_nodes, data['item'].num_nodes
+    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     return {
         only(m): Teacher.from_embeddings(
-            *(torch.randn(size, 64, generator=generator) for size in sizes),
+            torch.randn(num_users, 64, generator=generator),
+            torch.randn(num_items, 64, generator=generator),
             data,
         )
         for m in modalities(data)
@@ -248,10 +264,15 @@ def costs() -> list[str]:
     task = Recommendation(VBPR.from_data(data), data)
     loader = TripletLoader(data, 16_384)
     batches = list(loader)
+    user, pos, neg = batches[0]
+
+    def step(batch: Batch) -> None:
+        task.training_step(batch).backward()
+
     taken = []
     for size in (2048, 16_384):
-        batch = tuple(part[:size] for part in batches[0])
-        taken.append(seconds(lambda b=batch: task.training_step(b).backward()))
+        batch = user[:size], pos[:size], neg[:size]
+        taken.append(seconds(partial(step, batch)))
     of_triple = (taken[1] - taken[0]) / (16_384 - 2048)
 
     keys = loader.keys
@@ -301,7 +322,7 @@ def measure_table(args: argparse.Namespace) -> None:
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     step: nn.Module = TableLoss(model.train(), data)
     if args.kind == 'two, whole':
-        step = DistributedDataParallel(step, **ddp_arguments())
+        step = averaged(step)
     times, sent = [], [loopback()]
     for batch in batches:
         dist.barrier()

@@ -11,6 +11,7 @@ the median of several runs after a warm-up, with the device waited for.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import time
@@ -23,8 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from speed import BACKBONES, distilled, load, prepared, stepper
 from torch import Tensor
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import DeviceType, ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import modalities
@@ -35,8 +35,8 @@ from pyg_ckd.nn import (
     MMGCN,
     SMORE,
     VBPR,
+    Backbone,
     LightGCN,
-    Recommender,
 )
 from pyg_ckd.nn.door import matched
 from pyg_ckd.ranking import evaluate
@@ -90,7 +90,9 @@ def limits(device: torch.device, runs: int) -> dict[str, float]:
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.randn(size, size, device=device, dtype=dtype)
         b = torch.randn(size, size, device=device, dtype=dtype)
-        took = seconds(lambda a=a, b=b: a @ b, device, min(runs, 5))
+        took = seconds(
+            functools.partial(torch.matmul, a, b), device, min(runs, 5)
+        )
         found[f'{dtype} TFLOP/s'.removeprefix('torch.')] = (
             2 * size**3 / took / 1e12
         )
@@ -112,7 +114,7 @@ def products(
     num_edges = 2 * data['user', 'rates', 'item'].edge_index.size(1)
     for dim in (64, 256):
         x = torch.randn(num_nodes, dim, device=device)
-        took = seconds(lambda x=x: graph.propagate(x), device, runs)
+        took = seconds(functools.partial(graph.propagate, x), device, runs)
         fewest = num_edges * 12 + 2 * x.numel() * 4
         gathered = num_edges * (12 + 4 * dim) + x.numel() * 4
         rows.append(
@@ -153,7 +155,7 @@ def products(
 
 
 def steps(
-    backbone: type[Recommender],
+    backbone: type[Backbone],
     data: HeteroData,
     device: torch.device,
     runs: int,
@@ -181,8 +183,13 @@ def steps(
         if place.type == 'cuda':
             row['peak GB'] = torch.cuda.max_memory_allocated() / 1e9
         row[f'{where} evaluation ms'] = 1000 * seconds(
-            lambda base=base: evaluate(
-                base.model, base.data, 'val', ks=(20,), metrics=('recall',)
+            functools.partial(
+                evaluate,
+                base.model,
+                base.data,
+                'val',
+                ks=(20,),
+                metrics=('recall',),
             ),
             place,
             few,
@@ -191,7 +198,7 @@ def steps(
 
 
 def on(
-    device: torch.device, backbone: type[Recommender], data: HeteroData
+    device: torch.device, backbone: type[Backbone], data: HeteroData
 ) -> Recommendation:
     """Return a training on a device, in the middle of an epoch."""
     torch.manual_seed(0)

@@ -16,22 +16,26 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from pyg_ckd.balance import AGM, CKD
+from pyg_ckd.balance import AGM, CKD, Balance
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.nn import FREEDOM, VBPR
+from pyg_ckd.nn import FREEDOM, VBPR, Recommender
 from pyg_ckd.train import Recommendation, SaveLast, fit
 
+assert FREEDOM.pre_transform is not None
 DATA = FREEDOM.pre_transform(
     FakeMultimodal(num_users=30, num_items=24, num_channels=5)[0]
 )
 
 
 def task_of(kind: str) -> Recommendation:
+    model: Recommender
+    balance: Balance
     if kind == 'freedom':
         model = FREEDOM.from_data(DATA, dim=4, prune=0.5)
         balance = CKD(gate=True, strength=0.5)
@@ -95,7 +99,7 @@ def read(folder: Path) -> list[object]:
     return [torch.load(folder / 'result', weights_only=True), *kept]
 
 
-def equal(one: object, other: object) -> bool:
+def equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from itertools import chain
+from typing import Literal
 
 from common import add_arguments, experiment_of, run_shown, status
 from torch_geometric.transforms import BaseTransform
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def transform_of(
-    pattern: str, modality: str, level: float
+    pattern: Literal['random', 'tail', 'noise'], modality: str, level: float
 ) -> BaseTransform | None:
     """Return what takes a modality away, or adds noise to it."""
     if level == 0:

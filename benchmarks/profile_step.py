@@ -41,9 +41,9 @@ from pyg_ckd.nn import (
     MMGCN,
     SMORE,
     VBPR,
+    Backbone,
     Cosine,
     LightGCN,
-    Recommender,
 )
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.train import Recommendation
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def profiled(
-    backbone: type[Recommender],
+    backbone: type[Backbone],
     data: HeteroData,
     kinds: Sequence[str],
     runs: int,
@@ -128,7 +128,7 @@ def profiled(
 
 
 def steppers(
-    backbone: type[Recommender], data: HeteroData, kinds: Sequence[str]
+    backbone: type[Backbone], data: HeteroData, kinds: Sequence[str]
 ) -> dict[str, Callable[[], None]]:
     """Return a function for each kind of step."""
     base = task(backbone, prepared(backbone, data))

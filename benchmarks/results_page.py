@@ -239,9 +239,9 @@ class Study:
                 },
                 **{name: mean_of(runs, each) for name, each in BEYOND.items()},
                 'against base': verdict,
-                'p': p_value(own and own.p_adjusted),
+                'p': p_value(own.p_adjusted if own else None),
                 'against best base': BEST if is_best else str(best or ''),
-                'p (best base)': p_value(best and best.p_adjusted),
+                'p (best base)': p_value(best.p_adjusted if best else None),
                 'minutes': f'{minutes_of(runs):.1f}{_on_gpu(runs)}',
                 'with teachers': '' if minutes is None else f'{minutes:.1f}',
             }

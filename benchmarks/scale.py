@@ -27,8 +27,10 @@ searching the nearest takes is the row `ItemKNN`, up to 100,000 users unless
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -45,7 +47,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.balance import CKD, Teacher
 from pyg_ckd.datasets.fake_multimodal import FakeMultimodal
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities
-from pyg_ckd.kernels import memory_reused
+from pyg_ckd.kernels.allocator import memory_reused_if_small
 from pyg_ckd.kernels.sparse import Graph, csr, transposed
 from pyg_ckd.nn import Sampled, models
 from pyg_ckd.ranking import evaluate
@@ -93,6 +95,8 @@ COLUMNS = {
     'peak': 'peak, GB',
 }
 
+#: Of torch, for blocks beyond 2 MB; `pyg-ckd` sets it, too.
+HUGE_PAGES = {'THP_MEM_ALLOC_ENABLE': '1', **os.environ}
 Row = dict[str, Any]
 
 
@@ -139,7 +143,9 @@ def in_own_process(what: str, method: str, size: int) -> Row:
     """Return what a process of its own has measured, or how it ended."""
     command = [sys.executable, *sys.argv, '--only-measure', what]
     command += [method or '-', str(size)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=HUGE_PAGES, stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
         return {'ended': done.returncode}
     row: Row = json.loads(done.stdout.splitlines()[-1])
@@ -157,7 +163,7 @@ def measured(folder: Path, what: str, method: str, size: str) -> Row:
             ready = clock(lambda: NEIGHBORS(data))
             row = {'edges': data[RATES].edge_index.size(1), 'ready': ready}
         else:
-            with memory_reused():  # as in `fit`
+            with memory_reused_if_small():  # as in `fit`
                 row = measure_training(what, method, data)
     return {**row, 'peak': peak()}
 
@@ -251,7 +257,7 @@ def steps(
     step(first.pop())
     seconds, until = [], time.perf_counter() + 40
     for batch in batches:
-        seconds.append(clock(lambda batch=batch: step(batch)))
+        seconds.append(clock(functools.partial(step, batch)))
         if len(seconds) >= 3 and time.perf_counter() > until:
             break
         if len(seconds) == 30:
@@ -261,10 +267,12 @@ def steps(
 
 def teachers_of(data: HeteroData) -> dict[frozenset[str], Teacher]:
     """Return teachers of random embeddings, as wide as those of VBPR."""
-    sizes = data['user'].num_nodes, data['item'].num_nodes
+    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     return {
         only(m): Teacher.from_embeddings(
-            *(0.1 * torch.randn(size, 128) for size in sizes), data
+            0.1 * torch.randn(num_users, 128),
+            0.1 * torch.randn(num_items, 128),
+            data,
         )
         for m in modalities(data)
     }
@@ -299,8 +307,8 @@ def exponent(rows: Sequence[Row], name: str) -> float | None:
     known = [row for row in rows if row.get(name)]
     if len({row['edges'] for row in known}) < 2:
         return None
-    logs = np.log([[row['edges'], row[name]] for row in known])
-    return float(np.polyfit(*logs.T, 1)[0])
+    edges, values = np.log([[row['edges'], row[name]] for row in known]).T
+    return float(np.polyfit(edges, values, 1)[0])
 
 
 def show(rows: list[Row], console: Console) -> None:

@@ -63,6 +63,7 @@ from pyg_ckd.nn import (
     SMORE,
     STAIR,
     VBPR,
+    Backbone,
     EgoGCN,
     LGMRec,
     LightGCN,
@@ -75,7 +76,7 @@ from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, Views, full, only
 
 # What a CKD step may cost, as a multiple of a plain one:
-BACKBONES: dict[type[Recommender], float | None] = {
+BACKBONES: dict[type[Backbone], float | None] = {
     VBPR: 1.5,
     LightGCN: 1.5,
     FREEDOM: 1.5,
@@ -503,7 +504,7 @@ def prepared(backbone: type[Recommender], data: HeteroData) -> HeteroData:
     return transform(data) if transform else data
 
 
-def task(backbone: type[Recommender], data: HeteroData) -> Recommendation:
+def task(backbone: type[Backbone], data: HeteroData) -> Recommendation:
     torch.manual_seed(0)
     model = backbone.from_data(data)
     model.start_epoch(data, full(modalities(data)))
@@ -523,7 +524,8 @@ def distilled(
         model = Naive(model)
     balance = CKD(teachers, **kwargs)
     training = Recommendation(model, base.data, base.objective, balance)
-    training.balance.begin(base.data)
+    if training.balance is not None:
+        training.balance.begin(base.data)
     return training
 
 
@@ -568,7 +570,7 @@ def by_hand(data: HeteroData, sparse: bool) -> Callable[[], None]:
     )
     parameters = [user.weight, item.weight]
     adam = torch.optim.SparseAdam if sparse else torch.optim.Adam
-    optimizer = adam(parameters, lr=1e-3)
+    optimizer: torch.optim.Optimizer = adam(parameters, lr=1e-3)
     batches = itertools.cycle(list(TripletLoader(data)))
 
     def step() -> None:
@@ -601,7 +603,8 @@ def profiled_shares(step: Callable[[], None], runs: int = 5) -> list[float]:
     shares = []
     for _ in range(runs):
         with profile() as measured:
-            step(), step()
+            step()
+            step()
         times = {
             event.key: event.self_cpu_time_total
             for event in measured.key_averages()

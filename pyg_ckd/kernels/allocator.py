@@ -6,8 +6,9 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from threading import Lock
 
 # Parameters of `mallopt`, from <malloc.h>:
@@ -16,6 +17,9 @@ _NEVER = -1
 _COMMON_MMAP_MAX = 65_536
 #: What glibc itself goes up to as large blocks are freed.
 _COMMON_MMAP_THRESHOLD = 32 * 2**20
+
+#: Up to so many bytes of a process, holes among its blocks are affordable.
+_AFFORDABLE = 2**30
 
 _lock = Lock()
 _users = 0
@@ -26,10 +30,11 @@ def memory_reused() -> Iterator[None]:
     """Keep what is freed for what is allocated next, instead of unmapping it.
 
     glibc gives each block of more than 32 MB back to the system when it is
-    freed. The next one of that size is mapped anew, and the system clears it
-    page by page: with large tables, steps of training spend more time on this
-    than on arithmetic. Within this context blocks stay with the process, and
-    at its end what is free goes back. Contexts may be nested.
+    freed, and smaller ones at the end of its heap. The next one is mapped anew,
+    and the system clears it page by page: steps of training may spend more time
+    on this than on arithmetic. Within this context blocks stay with the process,
+    and at its end what is free goes back. Contexts may be nested. Holes among
+    blocks make the process larger, by a fifth to two thirds where we looked.
 
     It is a setting of the whole process. Nothing happens without glibc, or if
     the environment sets ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable of glibc,
@@ -59,6 +64,16 @@ def memory_reused() -> Iterator[None]:
                 set_option(_MMAP_THRESHOLD, _COMMON_MMAP_THRESHOLD)
                 set_option(_TRIM_THRESHOLD, 2 * _COMMON_MMAP_THRESHOLD)
                 ctypes.CDLL(None).malloc_trim(0)
+
+
+def memory_reused_if_small() -> AbstractContextManager[None]:
+    """Return :func:`memory_reused`, or nothing in a process beyond 1 GB."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except OSError:
+        return nullcontext()
+    size = pages * os.sysconf('SC_PAGE_SIZE')
+    return memory_reused() if size <= _AFFORDABLE else nullcontext()
 
 
 @cache

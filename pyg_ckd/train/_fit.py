@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 from pyg_ckd.balance import CKD
 from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.graph import check, modalities
-from pyg_ckd.kernels.allocator import memory_reused
+from pyg_ckd.kernels.allocator import memory_reused_if_small
 from pyg_ckd.nn import FixedEmbeddings, Recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
@@ -59,7 +59,8 @@ def fit(
     checkpoints are for the task alone, limits for each training. A model
     without parameters to train is ready as it is: it is evaluated once, as
     epoch 0 of the history. While it trains, memory that a step frees stays
-    with the process (:func:`~pyg_ckd.kernels.memory_reused`).
+    with the process if that has at most 1 GB so far
+    (:func:`~pyg_ckd.kernels.memory_reused`).
 
     However training ends, by itself, by a limit such as ``max_time``, an error
     or Ctrl+C, the task has the best weights afterwards, is in evaluation mode
@@ -226,7 +227,7 @@ def fit(
     task.train()
     with left_usable(task, best):
         try:
-            with quiet(), memory_reused():
+            with quiet(), memory_reused_if_small():
                 trainer.fit(task, ckpt_path=ckpt_path)
         except SystemExit:
             # What Lightning makes of Ctrl+C:

@@ -64,6 +64,15 @@ def test_errors_end_it():
     assert not allocator._users
 
 
+def test_large_processes_stay_as_they_are():
+    with allocator.memory_reused_if_small():
+        assert allocator._users
+    held = torch.ones(allocator._AFFORDABLE // 4)
+    with allocator.memory_reused_if_small():
+        assert not allocator._users
+    del held
+
+
 class Faults(Callback):
     def __init__(self):
         self.counts = []

@@ -5,6 +5,7 @@ Only what reads arguments is imported at first, so that help comes at once.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as end:
         return int(end.code or 0)
+    # Torch, not imported yet, then takes huge pages for large tables:
+    os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     try:
         with _ended_by_system():
             return int(args.call(args))
