@@ -32,9 +32,10 @@ def memory_reused() -> Iterator[None]:
     glibc gives each block of more than 32 MB back to the system when it is
     freed, and smaller ones at the end of its heap. The next one is mapped anew,
     and the system clears it page by page: steps of training may spend more time
-    on this than on arithmetic. Within this context blocks stay with the process,
-    and at its end what is free goes back. Contexts may be nested. Holes among
-    blocks make the process larger, by a fifth to two thirds where we looked.
+    on this than on arithmetic. Within this context blocks stay with the
+    process, and at its end what is free goes back. Contexts may be nested.
+    Holes among blocks make the process larger, by a fifth to two thirds where
+    we looked.
 
     It is a setting of the whole process. Nothing happens without glibc, or if
     the environment sets ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable of glibc,
