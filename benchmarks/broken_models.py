@@ -34,6 +34,7 @@ from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.nn import VBPR
 from pyg_ckd.serving import Served, load, load_model, save
 from pyg_ckd.serving._folder import MANIFEST, write_manifest
+from pyg_ckd.serving._load import features_of
 
 #: Values that a forger might try.
 VALUES: list[Any] = [
@@ -141,7 +142,7 @@ def forge(folder: Path) -> None:
 def tried(folder: Path, failures: list[str]) -> str:
     """Return what loading comes to."""
     outcome = 'served'
-    for reader in (load, load_model):
+    for reader in (load, load_model, features_of):
         try:
             made = reader(folder)
         except (ValueError, FileNotFoundError) as error:

@@ -105,21 +105,32 @@ def features_of(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
         ValueError: If they are not what they should be.
     """
     manifest = read_manifest(folder)
-    num_items = _size(manifest, 'num_items')
-    owned = read_tensors(_listed(folder, manifest, INTERACTIONS))
-    found = {}
-    for m, width in manifest['modalities'].items():
-        if f'sampled.{m}' not in owned:
-            continue
-        item = _ascending(owned, f'sampled.{m}', num_items)
-        x = owned.get(f'sample.{m}')
-        if x is None or x.shape != (len(item), width):
-            raise ValueError(
-                f"'sample.{m}' of '{INTERACTIONS}' in '{folder}' needs the "
-                f'shape {[len(item), width]}'
-            )
-        found[m] = item, x
-    return found
+    try:
+        owned = read_tensors(_listed(folder, manifest, INTERACTIONS))
+        num_items = _size(manifest, 'num_items')
+        return {
+            m: _sampled(owned, m, num_items, width)
+            for m, width in manifest['modalities'].items()
+            if f'sampled.{m}' in owned
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"'{folder}' holds no features of items: {error}"
+        ) from error
+
+
+def _sampled(
+    owned: Mapping[str, Tensor], name: str, num_items: int, width: int
+) -> tuple[Tensor, Tensor]:
+    item = _ascending(owned, f'sampled.{name}', num_items)
+    x = owned.get(f'sample.{name}')
+    shape = len(item), width
+    if x is None or x.shape != shape or x.dtype != torch.float32:
+        raise ValueError(
+            f"'sample.{name}' of '{INTERACTIONS}' needs to be float32 of shape "
+            f'{list(shape)}'
+        )
+    return item, x
 
 
 def _served(folder: Path, manifest: Mapping[str, Any]) -> Served:

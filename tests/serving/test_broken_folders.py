@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from pyg_ckd.nn import VBPR
 from pyg_ckd.serving import load, load_model, save
 from pyg_ckd.serving._folder import write_manifest
+from pyg_ckd.serving._load import features_of
 
 
 @pytest.fixture(scope='module')
@@ -222,3 +223,32 @@ def test_pickles_are_not_read(folder):
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no 'model\.json'"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'match'),
+    [
+        ('sample.text', None, 'float32'),
+        ('sample.text', torch.ones(2, 3), 'float32'),
+        ('sample.text', 'whole numbers', 'float32'),
+        ('sampled.text', torch.tensor([2, 1]), 'out of order'),
+        ('sampled.text', torch.tensor([9]), 'out of order or range'),
+        ('sampled.text', torch.ones(2), 'no list of whole numbers'),
+    ],
+)
+def test_samples_of_features(folder, name, value, match):
+    """They are read by a warm start alone."""
+    path = folder / 'interactions.safetensors'
+    owned = load_file(path)
+    assert features_of(folder)['text'][1].dtype == torch.float32
+    if value is None:
+        del owned[name]
+    elif isinstance(value, str):
+        owned[name] = owned[name].long()
+    else:
+        owned[name] = value
+    save_file(owned, path)
+    rewritten(folder)
+    with pytest.raises(ValueError, match=match) as caught:
+        features_of(folder)
+    assert str(folder) in str(caught.value)
