@@ -27,7 +27,6 @@ from pyg_ckd.datasets import FakeMultimodal
 from pyg_ckd.nn import FREEDOM, VBPR, Recommender
 from pyg_ckd.train import Recommendation, SaveLast, fit
 
-assert FREEDOM.pre_transform is not None
 DATA = FREEDOM.pre_transform(
     FakeMultimodal(num_users=30, num_items=24, num_channels=5)[0]
 )

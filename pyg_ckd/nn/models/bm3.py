@@ -84,7 +84,7 @@ class BM3(Backbone):
     """
 
     adjacency = NormalizedAdjacency()
-    pre_transform: ClassVar[BaseTransform | None] = adjacency
+    pre_transform: ClassVar[BaseTransform] = adjacency
 
     def __init__(
         self,

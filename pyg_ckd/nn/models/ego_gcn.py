@@ -79,7 +79,7 @@ class EgoGCN(Branches):
     """
 
     adjacency = NormalizedAdjacency()
-    pre_transform: ClassVar[BaseTransform | None] = adjacency
+    pre_transform: ClassVar[BaseTransform] = adjacency
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class FREEDOM(Backbone):
     neighbors = ItemKNN(k=10)
     #: The graph of items with common users.
     companions: ClassVar[CoOccurrence] = CoOccurrence()
-    pre_transform: ClassVar[BaseTransform | None] = Compose(
+    pre_transform: ClassVar[BaseTransform] = Compose(
         [adjacency, neighbors, companions]
     )
 

@@ -51,9 +51,7 @@ class LatentGraph(Backbone):
 
     adjacency = NormalizedAdjacency('row', add_self_loops=True)
     neighbors = ItemKNN(k=10, weight='cosine')
-    pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [adjacency, neighbors]
-    )
+    pre_transform: ClassVar[BaseTransform] = Compose([adjacency, neighbors])
 
     def __init__(
         self,

@@ -104,7 +104,7 @@ class LGMRec(Backbone):
     """
 
     adjacency = NormalizedAdjacency()
-    pre_transform: ClassVar[BaseTransform | None] = adjacency
+    pre_transform: ClassVar[BaseTransform] = adjacency
 
     def __init__(
         self,

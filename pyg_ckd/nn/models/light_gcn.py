@@ -60,7 +60,7 @@ class LightGCN(Branches):
     """
 
     adjacency = NormalizedAdjacency()
-    pre_transform: ClassVar[BaseTransform | None] = adjacency
+    pre_transform: ClassVar[BaseTransform] = adjacency
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ class MMGCN(Branches):
     """
 
     adjacency = NormalizedAdjacency('row', add_self_loops=True)
-    pre_transform: ClassVar[BaseTransform | None] = adjacency
+    pre_transform: ClassVar[BaseTransform] = adjacency
 
     def __init__(
         self,

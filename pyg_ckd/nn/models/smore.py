@@ -98,9 +98,7 @@ class SMORE(GuidedGCN):
 
     adjacency = NormalizedAdjacency()
     neighbors = ItemKNN(k=10, weight='cosine')
-    pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [adjacency, neighbors]
-    )
+    pre_transform: ClassVar[BaseTransform] = Compose([adjacency, neighbors])
 
     def __init__(
         self,

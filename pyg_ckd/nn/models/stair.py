@@ -101,9 +101,7 @@ class STAIR(Backbone):
 
     adjacency = NormalizedAdjacency()
     neighbors = ItemKNN(k=10)
-    pre_transform: ClassVar[BaseTransform | None] = Compose(
-        [adjacency, neighbors]
-    )
+    pre_transform: ClassVar[BaseTransform] = Compose([adjacency, neighbors])
 
     def __init__(
         self,
