@@ -64,13 +64,11 @@ def test_errors_end_it():
     assert not allocator._users
 
 
-def test_large_processes_stay_as_they_are():
-    with allocator.memory_reused_if_small():
-        assert allocator._users
-    held = torch.ones(allocator._AFFORDABLE // 4)
-    with allocator.memory_reused_if_small():
-        assert not allocator._users
-    del held
+def test_large_processes_stay_as_they_are(monkeypatch):
+    for limit in (2**40, 2**20):
+        monkeypatch.setattr(allocator, '_AFFORDABLE', limit)
+        with allocator.memory_reused_if_small():
+            assert allocator._users == (limit == 2**40)
 
 
 class Faults(Callback):
@@ -81,7 +79,8 @@ class Faults(Callback):
         self.counts.append(faults())
 
 
-def test_fit_keeps_memory_while_it_trains():
+def test_fit_keeps_memory_while_it_trains(monkeypatch):
+    monkeypatch.setattr(allocator, '_AFFORDABLE', 2**40)
     data = FakeMultimodal(num_users=20, num_items=30)[0]
     seen = Faults()
     task = Recommendation(VBPR.from_data(data, dim=4), data)
