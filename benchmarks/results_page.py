@@ -157,7 +157,8 @@ class Study:
                 shown = _unbroken(str(self.against[lower[0]]))
                 text = f'{backbone}: `{lower[0][2]}` ({shown})'
                 if len(lower) > 1:
-                    text += f', {len(lower) - 1} others by less'
+                    others = 'other' if len(lower) == 2 else 'others'
+                    text += f', {len(lower) - 1} {others} by less'
                 texts.append(text)
         return _list(texts)
 

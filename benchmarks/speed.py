@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -167,6 +168,11 @@ class Figure:
         return math.inf if larger else 1.0
 
 
+def allocation_of(study: str) -> AbstractContextManager[None]:
+    """Return what `fit` trains in, for studies of training steps."""
+    return memory_reused() if study in ('step', 'loop') else nullcontext()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description='Measure costs as ratios.')
     parser.add_argument('--dataset', help='a folder below --root')
@@ -190,8 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table('what', 'measured', 'half of all', 'target', '')
     lines = []
     for name in args.only:
-        # As in `fit`:
-        with console.status(f'measuring: {name}'), memory_reused():
+        with console.status(f'measuring: {name}'), allocation_of(name):
             figures = STUDIES[name](data)
         for figure in figures:
             table.add_row(*figure.cells())

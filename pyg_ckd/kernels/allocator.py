@@ -32,16 +32,21 @@ def memory_reused() -> Iterator[None]:
     glibc gives each block of more than 32 MB back to the system when it is
     freed, and smaller ones at the end of its heap. The next one is mapped anew,
     and the system clears it page by page: steps of training may spend more time
-    on this than on arithmetic. Within this context blocks stay with the
-    process, and at its end what is free goes back. Contexts may be nested.
-    Holes among blocks make the process larger, by a fifth to two thirds where
-    we looked.
+    on this than on arithmetic. Within this context blocks of the main thread
+    stay with the process, those of others do not. Holes among them make it
+    larger, by a fifth to two thirds where we looked. Contexts may be nested.
 
-    It is a setting of the whole process. Nothing happens without glibc, or if
-    the environment sets ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable of glibc,
-    which then count.
+    It is a setting of the whole process, and of those that it forks meanwhile.
+    At its end what is free goes back; blocks that are held then lie in the
+    heap, and what is freed of them later may stay. From then on blocks of more
+    than 32 MB are mapped, and the heap is cut where 64 MB are free at its end,
+    whatever it was before.
+
+    Nothing happens without glibc, or if the environment sets its malloc by
+    ``GLIBC_TUNABLES`` or a ``MALLOC_..._`` variable, which then count.
 
     Example:
+        >>> import torch
         >>> with memory_reused():
         ...     table = torch.zeros(2**20, 16)
     """
@@ -79,10 +84,8 @@ def memory_reused_if_small() -> AbstractContextManager[None]:
 
 @cache
 def _mallopt() -> Callable[[int, int], int] | None:
-    is_set = any(
-        name == 'GLIBC_TUNABLES'
-        or (name.startswith('MALLOC_') and name.endswith('_'))
-        for name in os.environ
+    is_set = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '') or any(
+        name.startswith('MALLOC_') and name.endswith('_') for name in os.environ
     )
     if is_set or platform.libc_ver()[0] != 'glibc':
         return None

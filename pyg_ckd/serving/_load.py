@@ -115,7 +115,7 @@ def features_of(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
-            f"'{folder}' holds no features of items: {error}"
+            f"the features of items of '{folder}' cannot be read: {error}"
         ) from error
 
 

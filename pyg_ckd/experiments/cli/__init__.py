@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as end:
         return int(end.code or 0)
-    # Torch, not imported yet, then takes huge pages for large tables:
+    # Torch reads it at its first allocation: huge pages for large tables.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     try:
         with _ended_by_system():

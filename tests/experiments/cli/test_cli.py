@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,15 @@ def test_the_old_script_is_the_command_run(load_benchmark):
     )
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith('usage: pyg-ckd run')
+
+
+def test_huge_pages_are_asked_for_before_torch_allocates():
+    code = """
+import os, sys
+from pyg_ckd.experiments.cli import main
+assert 'torch' not in sys.modules
+main(['report', 'nowhere'])
+assert os.environ['THP_MEM_ALLOC_ENABLE'] == '1'
+"""
+    own = {k: v for k, v in os.environ.items() if k != 'THP_MEM_ALLOC_ENABLE'}
+    subprocess.run([sys.executable, '-c', code], env=own, check=True)
