@@ -71,6 +71,7 @@ from pyg_ckd.nn import (
     Recommender,
 )
 from pyg_ckd.ranking import evaluate
+from pyg_ckd.serving import FaissIndex
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.transforms import nearest_neighbors
 from pyg_ckd.triplet_loader import TripletLoader
@@ -398,6 +399,7 @@ def measure_evaluation(data: HeteroData) -> list[Figure]:
             ratios(*rankings_of_many_items(), runs=9),
             '>=',
         ),
+        *figures_of_an_index(),
     ]
 
 
@@ -637,6 +639,26 @@ def rankings_of_many_items() -> tuple[Callable[[], None], Callable[[], None]]:
         best_items(user, item, everyone, 20, none)
 
     return at_once, ours
+
+
+def figures_of_an_index() -> list[Figure]:
+    """Return what an approximate index of many items brings, and costs."""
+    user, item = torch.randn(512, 64), torch.randn(300_000, 64)
+    everyone = torch.arange(len(user))
+    none = torch.empty(0, dtype=torch.long)
+    start = time.perf_counter()
+    index = FaissIndex(item)
+    making = time.perf_counter() - start
+
+    def exact() -> None:
+        best_items(user, item, everyone, 20, none)
+
+    values = ratios(exact, functools.partial(index.search, user, 20), runs=9)
+    users = [len(user) * making / clock(exact) for _ in range(9)]
+    return [
+        Figure.of('a user of 300,000 items: exact / by an index', values, '>='),
+        Figure.of('users ranked exactly while an index is made', users, '<='),
+    ]
 
 
 def lists(pairs: Tensor, users: list[int]) -> dict[int, set[int]]:
