@@ -53,6 +53,7 @@ from pyg_ckd.datasets.raw.files import open_atomic
 from pyg_ckd.graph import modalities
 from pyg_ckd.kernels import memory_reused
 from pyg_ckd.kernels.best_items import best_items
+from pyg_ckd.kernels.sparse import row_starts
 from pyg_ckd.nn import (
     BPRMF,
     FREEDOM,
@@ -399,7 +400,26 @@ def measure_evaluation(data: HeteroData) -> list[Figure]:
             ratios(*rankings_of_many_items(), runs=9),
             '>=',
         ),
-        *figures_of_an_index(),
+    ]
+
+
+def measure_index(data: HeteroData) -> list[Figure]:
+    """An approximate index of 300,000 items against looking at all."""
+    user, item = torch.randn(512, 64), torch.randn(300_000, 64)
+    everyone = torch.arange(len(user))
+    none = torch.empty(0, dtype=torch.long)
+    start = time.perf_counter()
+    index = FaissIndex(item)
+    making = time.perf_counter() - start
+
+    def exact() -> None:
+        best_items(user, item, everyone, 20, none)
+
+    values = ratios(exact, functools.partial(index.search, user, 20), runs=9)
+    users = [len(user) * making / clock(exact) for _ in range(9)]
+    return [
+        Figure.of('a user of 300,000 items: exact / by an index', values, '>='),
+        Figure.of('users ranked exactly while an index is made', users, '<='),
     ]
 
 
@@ -449,6 +469,39 @@ def measure_knn(data: HeteroData) -> list[Figure]:
     return [Figure.of('item graph / its matrix products', values, '<=', 1.5)]
 
 
+def measure_caches(data: HeteroData) -> list[Figure]:
+    """A sparse product of as many edges, over tables of three sizes."""
+    num_users, num_edges = 200_000, 1_900_000
+    user = torch.randint(num_users, (num_edges,)).sort().values
+    start = row_starts(torch.bincount(user, minlength=num_users))
+
+    def product(num_items: int) -> Callable[[], None]:
+        item = torch.randint(num_items, (num_edges,))
+        matrix = torch.sparse_csr_tensor(
+            start,
+            item,
+            torch.ones(num_edges),
+            (num_users, num_items),
+            check_invariants=False,
+        )
+        x = torch.randn(num_items, 64)
+
+        def multiply() -> None:
+            _ = matrix @ x
+
+        return multiply
+
+    small = product(3_600)
+    return [
+        Figure.of(
+            f'an edge of a product, table of {size} / of 0.9 MB',
+            ratios(product(num_items), small, runs=9),
+            '<=',
+        )
+        for num_items, size in ((36_000, '9 MB'), (360_000, '92 MB'))
+    ]
+
+
 def measure_loop(data: HeteroData) -> list[Figure]:
     """Lightning's loop against a bare loop of the same steps."""
     base = task(VBPR, data)
@@ -496,8 +549,10 @@ STUDIES: dict[str, Callable[[HeteroData], list[Figure]]] = {
     'step': measure_step,
     'gradients': measure_gradients,
     'evaluation': measure_evaluation,
+    'index': measure_index,
     'sampler': measure_sampler,
     'knn': measure_knn,
+    'caches': measure_caches,
     'loop': measure_loop,
     'memory': measure_memory,
 }
@@ -639,26 +694,6 @@ def rankings_of_many_items() -> tuple[Callable[[], None], Callable[[], None]]:
         best_items(user, item, everyone, 20, none)
 
     return at_once, ours
-
-
-def figures_of_an_index() -> list[Figure]:
-    """Return what an approximate index of many items brings, and costs."""
-    user, item = torch.randn(512, 64), torch.randn(300_000, 64)
-    everyone = torch.arange(len(user))
-    none = torch.empty(0, dtype=torch.long)
-    start = time.perf_counter()
-    index = FaissIndex(item)
-    making = time.perf_counter() - start
-
-    def exact() -> None:
-        best_items(user, item, everyone, 20, none)
-
-    values = ratios(exact, functools.partial(index.search, user, 20), runs=9)
-    users = [len(user) * making / clock(exact) for _ in range(9)]
-    return [
-        Figure.of('a user of 300,000 items: exact / by an index', values, '>='),
-        Figure.of('users ranked exactly while an index is made', users, '<='),
-    ]
 
 
 def lists(pairs: Tensor, users: list[int]) -> dict[int, set[int]]:

@@ -263,6 +263,13 @@ def growth(rows: list[Row]) -> list[str]:
             f'{verdict}. The rows are not complete: sizes that are missing '
             'have not been measured, and an exponent of two sizes is no fit.'
         ),
+        wrapped(
+            'Exponents are above 1 for two reasons. Tables outgrow the caches, '
+            'and a row that comes from memory takes longer: *caches* above has '
+            'by how much. And MGCN and SMORE contrast all entries of a batch '
+            'with each other, by the square of a batch that grows with the '
+            'shop; with a fixed batch, see *step, ms*, they do not.'
+        ),
         table(['what', 'users', *COLUMNS.values()], lines),
     ]
 

@@ -163,7 +163,7 @@ def test_refuses_other_files(speed, tmp_path, text, message):
 
 @pytest.mark.parametrize('study', ['step', 'gradients', 'evaluation'])
 def test_studies(speed, data, monkeypatch, study):
-    """Each runs on a small shop; `knn`, `loop` and `memory` take longer."""
+    """Each runs on a small shop; the others take longer."""
     shares = functools.partial(speed.profiled_shares, runs=1)
     monkeypatch.setattr(speed, 'profiled_shares', shares)
     monkeypatch.setattr(speed, 'BACKBONES', {VBPR: 1.5})
