@@ -72,7 +72,6 @@ from pyg_ckd.nn import (
     Recommender,
 )
 from pyg_ckd.ranking import evaluate
-from pyg_ckd.serving import FaissIndex
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.transforms import nearest_neighbors
 from pyg_ckd.triplet_loader import TripletLoader
@@ -403,26 +402,6 @@ def measure_evaluation(data: HeteroData) -> list[Figure]:
     ]
 
 
-def measure_index(data: HeteroData) -> list[Figure]:
-    """An approximate index of 300,000 items against looking at all."""
-    user, item = torch.randn(512, 64), torch.randn(300_000, 64)
-    everyone = torch.arange(len(user))
-    none = torch.empty(0, dtype=torch.long)
-    start = time.perf_counter()
-    index = FaissIndex(item)
-    making = time.perf_counter() - start
-
-    def exact() -> None:
-        best_items(user, item, everyone, 20, none)
-
-    values = ratios(exact, functools.partial(index.search, user, 20), runs=9)
-    users = [len(user) * making / clock(exact) for _ in range(9)]
-    return [
-        Figure.of('a user of 300,000 items: exact / by an index', values, '>='),
-        Figure.of('users ranked exactly while an index is made', users, '<='),
-    ]
-
-
 def measure_sampler(data: HeteroData) -> list[Figure]:
     """An epoch of triples against a sampler that goes user by user."""
     loader = TripletLoader(data)
@@ -549,7 +528,6 @@ STUDIES: dict[str, Callable[[HeteroData], list[Figure]]] = {
     'step': measure_step,
     'gradients': measure_gradients,
     'evaluation': measure_evaluation,
-    'index': measure_index,
     'sampler': measure_sampler,
     'knn': measure_knn,
     'caches': measure_caches,

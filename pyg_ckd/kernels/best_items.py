@@ -30,7 +30,7 @@ def scores(user_emb: Tensor, item_emb: Tensor, user: Tensor) -> Tensor:
         ValueError: If a score is not finite.
     """
     score = _product(user_emb, _columns(item_emb), user)
-    check_finite(score, user)
+    _check_finite(score, user)
     return score
 
 
@@ -84,7 +84,7 @@ def best_items(
     """
     shared = candidates is not None and candidates.dim() == 1
     if candidates is not None and shared:
-        known = renumbered(known, candidates, item_emb.size(0))
+        known = _renumbered(known, candidates, item_emb.size(0))
         item_emb = item_emb.index_select(0, candidates)
     num_columns = item_emb.size(0)
     length = min(k, num_columns)
@@ -97,7 +97,7 @@ def best_items(
     blocks = []
     for rows in torch.arange(len(user), device=user.device).split(block_size):
         of = user[rows]
-        row, column = known_places(of, known, num_columns)
+        row, column = _known_places(of, known, num_columns)
         if candidates is None or shared:
             closed = None
             left = num_columns - torch.bincount(row, minlength=len(of))
@@ -124,7 +124,7 @@ def best_items(
 
         place = torch.arange(length, device=item.device)
         gone = place >= left.unsqueeze(1)  # [block, length]
-        check_finite(score.masked_fill(gone, 0.0), of)
+        _check_finite(score.masked_fill(gone, 0.0), of)
         if candidates is not None and shared:
             item = candidates[item]
         blocks.append((item.masked_fill(gone, -1), score))
@@ -155,7 +155,7 @@ def _product(user_emb: Tensor, columns: Tensor, user: Tensor) -> Tensor:
     return (user_emb.index_select(0, user) @ columns).to_dense()
 
 
-def known_places(
+def _known_places(
     user: Tensor, known: Tensor, num_columns: int
 ) -> tuple[Tensor, Tensor]:
     """Return the row and the column of all that these users know."""
@@ -167,7 +167,7 @@ def known_places(
     return row, known[start[row] + offset] % num_columns
 
 
-def renumbered(known: Tensor, candidates: Tensor, num_items: int) -> Tensor:
+def _renumbered(known: Tensor, candidates: Tensor, num_items: int) -> Tensor:
     """Return the keys of known candidates, these numbered by their place."""
     place = candidates.new_full((num_items,), -1)
     place[candidates] = torch.arange(len(candidates), device=place.device)
@@ -186,8 +186,7 @@ def _closed(candidates: Tensor, num_columns: int) -> Tensor:
     return closed[:, :num_columns]
 
 
-def check_finite(score: Tensor, user: Tensor) -> None:
-    """Refuse scores that are not finite, and name the first user of one."""
+def _check_finite(score: Tensor, user: Tensor) -> None:
     finite = score.isfinite().all(dim=1)
     if not finite.all():
         raise ValueError(

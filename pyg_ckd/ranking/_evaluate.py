@@ -34,7 +34,6 @@ def evaluate(
     view: Keep | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> dict[str, float]:
     r"""Rank all items for all users and return mean metrics.
@@ -66,9 +65,6 @@ def evaluate(
         view: The modalities to keep; all by default.
         protocol: See above.
         candidates: Ids of the only items that may be listed; all by default.
-        exact: Whether all items are looked at. An approximate index is faster
-            for many users of a huge catalogue, see :func:`rank`, and what it
-            misses lowers Recall.
         block_size: The number of users whose scores are held at once; by
             default as many as fill 30 MiB, or 256 MiB of a GPU.
 
@@ -77,9 +73,7 @@ def evaluate(
 
     Raises:
         ValueError: If an argument is unknown or out of range, the split is
-            empty, or the model's embeddings are not finite, or sparse where
-            ``exact`` is not set.
-        ImportError: If ``exact`` is not set and ``faiss`` is missing.
+            empty, or the model's embeddings are not finite.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -97,7 +91,6 @@ def evaluate(
         max(ks),
         view=view,
         candidates=candidates,
-        exact=exact,
         block_size=block_size,
     )
     return means(ranking, ks, metrics, protocol)
@@ -113,7 +106,6 @@ def evaluate_users(
     view: Keep | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Return the metrics of each user, for paired tests and breakdowns.
@@ -133,7 +125,6 @@ def evaluate_users(
         max(ks),
         view=view,
         candidates=candidates,
-        exact=exact,
         block_size=block_size,
     )
     return per_user(ranking, ks, metrics, protocol)
@@ -149,7 +140,6 @@ def evaluate_views(
     keeps: Sequence[Keep] | None = None,
     protocol: Protocol = 'standard',
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Evaluate several views of a model in one pass through it.
@@ -171,7 +161,6 @@ def evaluate_views(
         max(ks),
         keeps,
         candidates=candidates,
-        exact=exact,
         block_size=block_size,
     )
     return ViewMetrics(
@@ -231,7 +220,6 @@ def evaluate_hits(
     *,
     view: Keep | None = None,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Return which held-out interactions are found, for breakdowns by item.
@@ -258,7 +246,6 @@ def evaluate_hits(
         k,
         view=view,
         candidates=candidates,
-        exact=exact,
         block_size=block_size,
     )
     return hits(ranking)

@@ -23,7 +23,6 @@ from pyg_ckd.nn.door import (
 )
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids
-from pyg_ckd.ranking._near_items import near_items
 from pyg_ckd.views import (
     Keep,
     check_view,
@@ -43,7 +42,6 @@ def rank(
     view: Keep | None = None,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
     exclude_known: bool = True,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> Ranking:
     r"""Return the best items of all users with a held-out item.
@@ -65,19 +63,13 @@ def rank(
         candidates: Ids of the only items that may be listed; all by default.
             Held-out items that are not among them count as not found.
         exclude_known: Whether items of a user's training are left out.
-        exact: Whether all items are looked at. If not, an approximate index
-            is made first (:class:`~pyg_ckd.serving.FaissIndex`, of the extra
-            ``faiss``), which pays for many users of a catalogue of more than
-            100,000 items. What it misses is not found, a warning says how
-            much if it is over 1 %, and equal scores are in any order.
         block_size: The number of users whose scores are held at once; by
             default as many as fill 30 MiB, or 256 MiB of a GPU.
 
     Raises:
         ValueError: If an argument is unknown or out of range, the split is
             empty, the graph is not one that can be ranked, or the model's
-            embeddings are not finite, or sparse where ``exact`` is not set.
-        ImportError: If ``exact`` is not set and ``faiss`` is missing.
+            embeddings are not finite.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -94,15 +86,7 @@ def rank(
     data = check(data, splits=(split,))
     keep = default_view(model, data) if view is None else view
     rankings = _rankings(
-        model,
-        data,
-        split,
-        k,
-        [keep],
-        candidates,
-        exclude_known,
-        exact,
-        block_size,
+        model, data, split, k, [keep], candidates, exclude_known, block_size
     )
     return rankings[0]
 
@@ -116,7 +100,6 @@ def rank_views(
     *,
     candidates: Sequence[int] | np.ndarray | Tensor | None = None,
     exclude_known: bool = True,
-    exact: bool = True,
     block_size: int | None = None,
 ) -> dict[str, Ranking]:
     """Return a ranking in each of several views, in one pass of the model.
@@ -130,7 +113,6 @@ def rank_views(
             each modality alone and all but each.
         candidates: See :func:`rank`.
         exclude_known: See :func:`rank`.
-        exact: See :func:`rank`; an index is made for each view.
         block_size: See :func:`rank`.
 
     Returns:
@@ -139,22 +121,13 @@ def rank_views(
 
     Raises:
         ValueError: See :func:`rank`.
-        ImportError: See :func:`rank`.
     """
     _check_split(split)
     data = check(data, splits=(split,))
     names = modalities(data)
     keeps = distinct_views(names) if keeps is None else keeps
     rankings = _rankings(
-        model,
-        data,
-        split,
-        k,
-        keeps,
-        candidates,
-        exclude_known,
-        exact,
-        block_size,
+        model, data, split, k, keeps, candidates, exclude_known, block_size
     )
     labels = [view_name(keep, names) for keep in keeps]
     return dict(zip(labels, rankings, strict=True))
@@ -221,7 +194,6 @@ def _rankings(
     keeps: Sequence[Keep],
     candidates: Sequence[int] | np.ndarray | Tensor | None,
     exclude_known: bool,
-    exact: bool = True,
     block_size: int | None = None,
     ranks: Ranks = ALONE,
 ) -> list[Ranking]:
@@ -244,14 +216,13 @@ def _rankings(
     activity = torch.bincount(known_user, minlength=num_users)[user]
     popularity = torch.bincount(known_item, minlength=num_items)
     known = known_keys(data, exclude_known)
-    search = best_items if exact else near_items
     with evaluating(model):
         return [
             Ranking(
                 user=user,
-                item=search(*embedding, user, k, known, candidates, block_size)[
-                    0
-                ],
+                item=best_items(
+                    *embedding, user, k, known, candidates, block_size
+                )[0],
                 label=torch.stack([row, label_item]),
                 num_items=num_items,
                 popularity=popularity,

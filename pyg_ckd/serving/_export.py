@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pyg_ckd.datasets.raw.files import open_atomic
-from pyg_ckd.ranking.faiss_index import FaissIndex
+from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.recommendations import Recommendations
 from pyg_ckd.serving.served import Served
 from pyg_ckd.views import Keep

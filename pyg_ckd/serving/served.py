@@ -26,9 +26,9 @@ from pyg_ckd.nn.door import (
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._explain import Explanation, explanation
 from pyg_ckd.ranking._rank import check_positive
-from pyg_ckd.ranking.faiss_index import FaissIndex
 from pyg_ckd.serving._names import Name, Names, names_of
 from pyg_ckd.serving._views_file import tensors_of, views_of
+from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.item_weights import ItemWeights
 from pyg_ckd.serving.linear_map import LinearMap
 from pyg_ckd.serving.recommendations import Recommendations
