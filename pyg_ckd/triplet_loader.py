@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES, check, interaction_keys, warm_items
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.kernels.units import UNIT, as_units, drawn
+from pyg_ckd.kernels.whole import check_whole
 
 
 class TripletLoader:
@@ -75,11 +76,7 @@ class TripletLoader:
         sampling: Literal['user', 'interaction'] = 'interaction',
         ranks: Ranks = ALONE,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(
-                f"'batch_size' needs to be positive in "
-                f"'{self.__class__.__name__}' (got {batch_size})"
-            )
+        check_whole(self.__class__.__name__, batch_size=batch_size)
         if sampling not in ('user', 'interaction'):
             raise ValueError(
                 f"'sampling' needs to be 'user' or 'interaction' in "

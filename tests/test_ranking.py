@@ -613,8 +613,8 @@ def test_embeddings_need_to_be_finite(table, bad):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(ks=[0]), r"'ks' needs lengths of at least 1 \(got 0\)"),
-        (dict(ks=[1, -4]), r"'ks' needs lengths of at least 1 \(got -4\)"),
+        (dict(ks=[0]), r"'ks' needs whole numbers, at least 1 \(got 0\)"),
+        (dict(ks=[1, -4]), r"'ks' needs whole numbers, at least 1 \(got -4\)"),
         (dict(ks=[]), "'ks'"),
         (dict(metrics=['auc']), r"'metrics' knows .*recall.* \(got 'auc'\)"),
         (dict(protocol='lattice'), r"'protocol' .* \(got 'lattice'\)"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral
 from typing import TypeVar
 
 from torch import nn
@@ -25,25 +24,6 @@ def check_strength(strength: float, owner: str) -> None:
         raise ValueError(
             f"'strength' needs to be at least 0 in '{owner}' (got {strength})"
         )
-
-
-def check_whole(owner: str, **sizes: int) -> None:
-    """Refuse sizes that are no whole numbers, or below 1.
-
-    Args:
-        owner: Whose they are, for messages.
-        sizes: They by the names of the arguments.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name, size in sizes.items():
-        whole = isinstance(size, Integral) and not isinstance(size, bool)
-        if not whole or size < 1:
-            raise ValueError(
-                f"'{name}' needs to be a whole number, at least 1, in "
-                f"'{owner}' (got {size!r})"
-            )
 
 
 def own_part(name: str, part: Part | None, wanted: type[Part]) -> Part | None:

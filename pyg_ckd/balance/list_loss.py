@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import interaction_keys, warm_items
 from pyg_ckd.kernels.precise import precise
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.objectives.step import Step
 
 #: The score of an item that a user knows from training: finite, lest gradients

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.list_loss import KNOWN, ListLoss
+from pyg_ckd.kernels.whole import check_whole
 
 
 class RCEKD(ListLoss):

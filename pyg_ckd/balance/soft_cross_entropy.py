@@ -10,10 +10,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance._columns import columns
-from pyg_ckd.balance._settings import check_whole
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import RATES, warm_items
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.objectives.step import Batch, Step
 
 

@@ -33,6 +33,7 @@ from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.recipe import RawFile
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split
+from pyg_ckd.kernels.whole import check_whole
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
 
@@ -249,8 +250,8 @@ class AmazonDataset(RawDataset):
             ('k_core', self.k_core),
             ('image_size', self.image_size),
         ):
-            if value is not None and value < 1:
-                raise ValueError(f"'{name}' needs to be positive (got {value})")
+            if value is not None:
+                check_whole(self.__class__.__name__, **{name: value})
         for field in template_fields(self.template) if self.template else []:
             if field not in self.fields:
                 raise ValueError(

@@ -35,6 +35,7 @@ from pyg_ckd.datasets.raw.k_core import core_of
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
+from pyg_ckd.kernels.whole import check_whole
 
 _VERSION = 4  # Of the processed files, to be raised when their content changes.
 
@@ -358,14 +359,9 @@ class Catalogue(RawDataset):
         return f'Catalogue({", ".join(names)})'
 
     def _check_arguments(self) -> None:
-        if self.k_core < 1:
-            raise ValueError(
-                f"'k_core' needs to be at least 1 (got {self.k_core})"
-            )
-        if self.image_size is not None and self.image_size < 1:
-            raise ValueError(
-                f"'image_size' needs to be positive (got {self.image_size})"
-            )
+        check_whole('Catalogue', k_core=self.k_core)
+        if self.image_size is not None:
+            check_whole('Catalogue', image_size=self.image_size)
         own = {'image': self.images_path, 'text': self.template}
         encoded = [name for name, source in own.items() if source is not None]
         for modality in self.features:

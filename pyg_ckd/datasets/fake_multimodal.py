@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.raw.single_graph import SingleGraph
+from pyg_ckd.kernels.whole import check_whole
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}
@@ -118,16 +119,21 @@ class FakeMultimodal(SingleGraph):
                 f"'taste' and 'noise' need the same modalities "
                 f'(got {sorted(taste)} and {sorted(noise)})'
             )
-        for name, value, least in (
-            ('num_users', num_users, 1),
-            ('num_channels', num_channels, 1),
-            ('rank', rank, 1),
-            ('activity', activity or 0, 0),
-            *((f'noise[{m!r}]', noise[m], 0) for m in noise),
+        check_whole(
+            self.__class__.__name__,
+            num_users=num_users,
+            num_items=num_items,
+            num_interactions=num_interactions,
+            num_channels=num_channels,
+            rank=rank,
+        )
+        for name, value in (
+            ('activity', activity or 0),
+            *((f'noise[{m!r}]', noise[m]) for m in noise),
         ):
-            if value < least:
+            if value < 0:
                 raise ValueError(
-                    f"'{name}' needs to be at least {least} in "
+                    f"'{name}' needs to be at least 0 in "
                     f"'{self.__class__.__name__}' (got {value})"
                 )
         num_interactions = min(num_interactions, num_items - 1)

@@ -31,6 +31,7 @@ from pyg_ckd.datasets.raw.k_core import core_of
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import PublishedSplit, Split, as_split
+from pyg_ckd.kernels.whole import check_whole
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
 
@@ -136,8 +137,7 @@ class RecBoleFolder(RawDataset):
         force_reload: bool = False,
         limits: Limits = Limits(),
     ) -> None:
-        if k_core < 1:
-            raise ValueError(f"'k_core' needs to be at least 1 (got {k_core})")
+        check_whole(self.__class__.__name__, k_core=k_core)
         if template is not None:
             template_fields(template)
         self.name = name

@@ -19,6 +19,7 @@ from pyg_ckd.balance import (
 from pyg_ckd.graph import modalities
 from pyg_ckd.inspect.agreement import weights_and_gaps
 from pyg_ckd.inspect.diagnosis import QUANTILES, Diagnosis, Table
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import matched
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import Split, evaluate_views, evaluating
@@ -97,11 +98,7 @@ def diagnose(
     # Lightning is slow to load, and the rest of this package needs none of it:
     from pyg_ckd.train import Recommendation, gradient_share
 
-    if num_triples < 1:
-        raise ValueError(
-            f"'num_triples' needs to be positive in 'diagnose' "
-            f'(got {num_triples})'
-        )
+    check_whole('diagnose', num_triples=num_triples)
     if not teachers:
         raise ValueError(
             "'diagnose' needs 'teachers', such as task.balance.teachers"

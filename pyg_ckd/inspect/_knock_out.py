@@ -17,6 +17,7 @@ from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.kernels.sparse import Uniform
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.metrics import means
 from pyg_ckd.nn import FixedEmbeddings, Recommender, as_recommender
 from pyg_ckd.nn.door import default_view, matched
@@ -244,8 +245,7 @@ def knock_out(
     """
     if split not in ('val', 'test'):
         raise ValueError(f"'split' needs to be 'val' or 'test' (got '{split}')")
-    if k < 1:
-        raise ValueError(f"'k' needs to be positive (got {k})")
+    check_whole('knock_out', k=k)
     recommender = as_recommender(model)
     data = matched(check(data, splits=(split,)), recommender)
     names = modalities(data)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_ckd._ranking import Ranking
+from pyg_ckd.kernels.whole import is_whole
 from pyg_ckd.metrics.accuracy import (
     average_precision,
     found_hits_ndcg,
@@ -159,8 +160,10 @@ def check_metrics(
     if not ks:
         raise ValueError("'ks' needs at least one list length (got none)")
     for k in ks:
-        if not isinstance(k, int) or k < 1:
-            raise ValueError(f"'ks' needs lengths of at least 1 (got {k})")
+        if not is_whole(k) or k < 1:
+            raise ValueError(
+                f"'ks' needs whole numbers, at least 1 (got {k!r})"
+            )
     metrics, known = tuple(metrics), [*METRICS, *BEYOND]
     if not metrics:
         raise ValueError(f"'metrics' needs some of {known} (got none)")

@@ -12,6 +12,7 @@ from torch import Tensor
 from pyg_ckd.graph import RATES, warm_items
 from pyg_ckd.kernels.precise import precise
 from pyg_ckd.kernels.units import UNIT, as_units
+from pyg_ckd.kernels.whole import is_whole
 from pyg_ckd.objectives._cross_entropy import cross_entropy
 from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
@@ -85,7 +86,7 @@ class Softmax(Objective):
                 f"'tau' needs to be positive in 'Softmax' (got {self.tau})"
             )
         n = self.negatives
-        if n not in ('all', 'batch') and (type(n) is not int or n < 1):
+        if n not in ('all', 'batch') and (not is_whole(n) or n < 1):
             raise ValueError(
                 f"'negatives' needs to be 'all', 'batch' or a positive number "
                 f"of items in 'Softmax' (got {n!r})"

@@ -14,6 +14,7 @@ from pyg_ckd._ranking import Ranking
 from pyg_ckd.graph import RATES, check, interaction_keys, modalities
 from pyg_ckd.kernels.best_items import best_items
 from pyg_ckd.kernels.ranks import ALONE, Ranks
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import (
     as_recommender,
     check_finite,
@@ -200,9 +201,10 @@ def _rankings(
     """Return a ranking in each view, of a graph that has been checked."""
     model = as_recommender(model)
     data = matched(data, model)
-    check_positive(k=k)
+    check_whole('rank', k=k)
     if block_size is not None:
-        check_positive(block_size=block_size)
+        check_whole('rank', block_size=block_size)
+        block_size = int(block_size)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     known_user, known_item = data[RATES].edge_index
     if candidates is not None:
@@ -244,13 +246,6 @@ def known_keys(data: HeteroData, exclude: bool) -> Tensor:
     """Return the keys of what is not recommended, each once."""
     keys = interaction_keys(data)
     return torch.unique_consecutive(keys) if exclude else keys[:0]
-
-
-def check_positive(**arguments: int) -> None:
-    """Refuse arguments below one."""
-    for name, value in arguments.items():
-        if value < 1:
-            raise ValueError(f"'{name}' needs to be positive (got {value})")
 
 
 def _check_split(split: Split) -> None:

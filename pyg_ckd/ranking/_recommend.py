@@ -11,10 +11,11 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, owned_keys
 from pyg_ckd.kernels.best_items import best_items
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids, user_ids
-from pyg_ckd.ranking._rank import check_positive, embeddings
+from pyg_ckd.ranking._rank import embeddings
 from pyg_ckd.views import Keep
 
 
@@ -69,7 +70,7 @@ def recommend(
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     device = data[RATES].edge_index.device
     users = user_ids(user, num_users, device)
-    check_positive(k=k)
+    check_whole('recommend', k=k)
     if candidates is not None:
         candidates = candidate_ids(candidates, num_items, device, len(users))
     known = owned_keys(data)

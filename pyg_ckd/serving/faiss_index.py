@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNIndex
 
 from pyg_ckd.datasets.raw.files import open_atomic
+from pyg_ckd.kernels.whole import check_whole
 
 
 class FaissIndex(KNNIndex):
@@ -36,8 +37,7 @@ class FaissIndex(KNNIndex):
 
     def __init__(self, item_emb: Tensor, probe: int = 32) -> None:
         _faiss()
-        if probe < 1:
-            raise ValueError(f"'probe' needs to be positive (got {probe})")
+        check_whole('FaissIndex', probe=probe)
         self.probe = probe
         self.num_items = len(item_emb)
         super().__init__(emb=item_emb.to_dense().float().contiguous())

@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.graph import RATES, check, fingerprint, modalities, owned_keys
 from pyg_ckd.kernels.best_items import best_items, scores
 from pyg_ckd.kernels.topk import stable_topk
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import (
     as_recommender,
     check_finite,
@@ -25,7 +26,6 @@ from pyg_ckd.nn.door import (
 )
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._explain import Explanation, explanation
-from pyg_ckd.ranking._rank import check_positive
 from pyg_ckd.serving._names import Name, Names, names_of
 from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.faiss_index import FaissIndex
@@ -279,7 +279,7 @@ class Served:
             ValueError: If there is no such item or modality, the item lacks
                 it, or ``k`` is not positive.
         """
-        check_positive(k=k)
+        check_whole('similar_items', k=k)
         if modality is not None and modality not in self.modalities:
             raise ValueError(
                 f"'modality' needs to be one of {self.modalities} (got "
@@ -426,7 +426,7 @@ class Served:
         """
         if type(k) is not int:
             raise TypeError(f"'k' needs to be a whole number (got {k!r})")
-        check_positive(k=k)
+        check_whole('recommend', k=k)
         k = min(k, self.items.size)
         allowed = None
         if candidates is not None:

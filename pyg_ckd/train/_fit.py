@@ -16,6 +16,7 @@ from pyg_ckd.balance import CKD
 from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.allocator import memory_reused_if_small
+from pyg_ckd.kernels.whole import is_whole
 from pyg_ckd.nn import FixedEmbeddings, Recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating
@@ -289,12 +290,12 @@ def _check_numbers(
         ('max_epochs', max_epochs),
         ('eval_every', 1 if eval_every is None else eval_every),
     ):
-        if not isinstance(value, int) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(
                 f"'{name}' needs to be a positive number of epochs in 'fit' "
                 f'(got {value!r})'
             )
-    if not isinstance(patience, int) or patience < 0:
+    if not is_whole(patience) or patience < 0:
         raise ValueError(
             f"'patience' needs to be a number of evaluations in 'fit', at "
             f'least 0 (got {patience!r})'

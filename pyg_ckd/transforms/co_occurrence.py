@@ -10,6 +10,7 @@ from torch_geometric.transforms import BaseTransform
 from pyg_ckd.graph import interaction_matrix
 from pyg_ckd.kernels.sparse import Graph, csr
 from pyg_ckd.kernels.topk import stable_topk
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.named_graphs import (
     add_graph,
     checked_without_graphs,
@@ -62,12 +63,7 @@ class CoOccurrence(BaseTransform):
     """
 
     def __init__(self, k: int = 10, min_count: int = 2) -> None:
-        for name, value in (('k', k), ('min_count', min_count)):
-            if value < 1:
-                raise ValueError(
-                    f"'{name}' needs to be positive in "
-                    f"'{self.__class__.__name__}' (got {value})"
-                )
+        check_whole(self.__class__.__name__, k=k, min_count=min_count)
         self.k = k
         self.min_count = min_count
 

@@ -12,6 +12,7 @@ from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd import graph
 from pyg_ckd.kernels.principal_axes import principal_axes
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.missing_modality import observed
 
 
@@ -73,11 +74,7 @@ class FeaturePCA(BaseTransform):
         whiten: bool = False,
         modalities: Sequence[str] | None = None,
     ) -> None:
-        if dim < 1:
-            raise ValueError(
-                f"'dim' needs to be positive in "
-                f"'{self.__class__.__name__}' (got {dim})"
-            )
+        check_whole(self.__class__.__name__, dim=dim)
         self.dim = dim
         self.whiten = whiten
         self.modalities = None if modalities is None else list(modalities)

@@ -13,6 +13,7 @@ from torch_geometric.transforms import BaseTransform
 from pyg_ckd.graph import check_features, modalities
 from pyg_ckd.kernels.sparse import Graph, Uniform, csr, transposed
 from pyg_ckd.kernels.topk import stable_topk
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.named_graphs import add_graph, named_graph
 
 
@@ -109,11 +110,7 @@ class ItemKNN(BaseTransform):
         block_size: int = 512,
     ) -> None:
         name = self.__class__.__name__
-        if k < 1 or block_size < 1:
-            raise ValueError(
-                f"'k' and 'block_size' need to be positive in '{name}' "
-                f'(got {k} and {block_size})'
-            )
+        check_whole(name, k=k, block_size=block_size)
         if weight not in ('binary', 'cosine'):
             raise ValueError(
                 f"'weight' needs to be 'binary' or 'cosine' in '{name}' "

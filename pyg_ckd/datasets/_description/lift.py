@@ -15,6 +15,7 @@ from pyg_ckd.datasets._audit import pairs_of
 from pyg_ckd.datasets._description.common_users import CommonUsers, Ids
 from pyg_ckd.datasets._description.neighbors import nearest, with_direction
 from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.kernels.whole import check_whole
 
 #: Neighbours are looked at of at most so many items, ...
 MOST = 2000
@@ -118,8 +119,7 @@ def feature_lifts(data: HeteroData, k: int = 5) -> dict[str, FeatureLift]:
         >>> f'{found.found.value:.1f}', f'{found.at_random.value:.1f}'
         ('4.5', '1.0')
     """
-    if k < 1:
-        raise ValueError(f"'k' needs to be positive (got {k})")
+    check_whole('feature_lifts', k=k)
     data = check(data)
     users = common_users(data)
     found = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from pyg_ckd.kernels.whole import is_whole
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -45,7 +47,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ValueError(
                     f"'{field.name}' needs to be a positive integer (got "
                     f'{value!r})'

@@ -8,6 +8,7 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
 from pyg_ckd.kernels.edges import Edges
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms import nearest_neighbors
 
 
@@ -62,11 +63,7 @@ class LatentStructure(nn.Module):
         self, in_channels: int, out_channels: int, k: int = 10
     ) -> None:
         super().__init__()
-        if k < 1:
-            raise ValueError(
-                f"'k' needs to be positive in '{self.__class__.__name__}' "
-                f'(got {k})'
-            )
+        check_whole(self.__class__.__name__, k=k)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.k = k

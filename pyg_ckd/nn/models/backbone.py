@@ -14,6 +14,7 @@ from typing_extensions import ParamSpec, Self
 
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.sparse import Graph, Uniform
+from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.recommender import Recommender
 
 Made = TypeVar('Made')
@@ -141,13 +142,12 @@ class Backbone(Recommender):
         return self.num_users + self.num_items
 
     def check_positive(self, **arguments: int) -> None:
-        """Raise a ``ValueError`` that names an argument below 1."""
-        for name, value in arguments.items():
-            if value < 1:
-                raise ValueError(
-                    f"'{name}' needs to be positive in "
-                    f"'{self.__class__.__name__}' (got {value})"
-                )
+        """Raise a ``ValueError`` that names no whole number from 1 on."""
+        check_whole(self.__class__.__name__, **arguments)
+
+    def check_count(self, **arguments: int) -> None:
+        """Raise a ``ValueError`` that names no whole number from 0 on."""
+        check_whole(self.__class__.__name__, 0, **arguments)
 
     def check_not_negative(self, **arguments: float) -> None:
         """Raise a ``ValueError`` that names an argument below 0."""

@@ -104,7 +104,7 @@ class BM3(Backbone):
                 f"'dropout' needs to be in [0, 1) in "
                 f"'{self.__class__.__name__}' (got {dropout})"
             )
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.dropout = dropout
         self.feature_weight = feature_weight

@@ -130,7 +130,7 @@ class FREEDOM(Backbone):
                     f"'{name}' needs to be in [0, 1) in "
                     f"'{self.__class__.__name__}' (got {share})"
                 )
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.graph_weight = dict(graph_weight)
         self.prune = prune

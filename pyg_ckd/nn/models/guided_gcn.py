@@ -59,7 +59,7 @@ class GuidedGCN(Backbone):
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim, train_features)
         self.check_positive(**{'len(in_channels)': len(in_channels)})
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.contrastive_weight = contrastive_weight
         self.tau = tau

@@ -71,7 +71,7 @@ class LatentGraph(Backbone):
             num_item_layers=num_item_layers,
             k=k,
         )
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         if not 0 <= original_weight <= 1:
             raise ValueError(
                 f"'original_weight' needs to be in [0, 1] in "

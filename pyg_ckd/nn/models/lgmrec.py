@@ -127,7 +127,7 @@ class LGMRec(Backbone):
             num_hyperedges=num_hyperedges,
             num_hyper_layers=num_hyper_layers,
         )
-        self.check_not_negative(
+        self.check_count(
             num_layers=num_layers, num_modal_layers=num_modal_layers
         )
         if not 0 <= dropout < 1:

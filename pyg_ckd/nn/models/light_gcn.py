@@ -71,7 +71,7 @@ class LightGCN(Branches):
         num_layers: int = 2,
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim)
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.reset_parameters()
 

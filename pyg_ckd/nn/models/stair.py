@@ -129,7 +129,7 @@ class STAIR(Backbone):
                 f"'gamma' needs to be positive in "
                 f"'{self.__class__.__name__}' (got {gamma})"
             )
-        self.check_not_negative(num_layers=num_layers)
+        self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.gamma = gamma
         self.modality_weight = dict(modality_weight)
