@@ -870,7 +870,9 @@ def test_rank_length_error(k):
     model = Table(torch.ones(2, 1), torch.ones(3, 1))
     data = graph(2, 3, train=[(0, 0)], test=[(0, 1)])
     for call in (rank, rank_views, evaluate_hits):
-        with pytest.raises(ValueError, match=rf"'k' .* positive \(got {k}\)"):
+        with pytest.raises(
+            ValueError, match=rf"'k' .* at least 1, .* \(got {k}\)"
+        ):
             call(model, data, k=k)
 
 
@@ -1028,7 +1030,7 @@ def test_recommend_without_anything_left():
 def test_recommend_k_error(k):
     model = Table(torch.ones(2, 1), torch.ones(3, 1))
     data = graph(2, 3, train=[(0, 0)])
-    with pytest.raises(ValueError, match=rf"'k' .* positive \(got {k}\)"):
+    with pytest.raises(ValueError, match=rf"'k' .* at least 1, .* \(got {k}\)"):
         recommend(model, data, torch.tensor([0]), k=k)
 
 

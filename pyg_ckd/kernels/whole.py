@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import TypeGuard
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Return whether a value is a whole number, of Python or NumPy.
 
     Args:

@@ -146,6 +146,7 @@ def fit(
             f'fit(Recommendation(model, data))'
         )
     _check_numbers(max_epochs, eval_every, patience)
+    max_epochs = int(max_epochs)  # as Lightning refuses numbers of NumPy
     if not monitor.startswith('val_'):
         raise ValueError(
             f"'monitor' is maximised, and needs to be a validation metric in "

@@ -588,7 +588,7 @@ def test_catalogue_refuses_rows(tmp_path, rows, options, expected):
 @pytest.mark.parametrize(
     ('options', 'expected'),
     [
-        ({'k_core': 0}, "'k_core' needs to be at least 1 (got 0)"),
+        ({'k_core': 0}, "at least 1, in 'Catalogue' (got 0)"),
         ({'k_core': 12}, 'no user and item have 12 interactions'),
         ({'split': 'best'}, "(got 'best')"),
         ({'split': 'time'}, 'needs the time of each interaction'),

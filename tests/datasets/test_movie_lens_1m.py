@@ -312,7 +312,7 @@ def test_movie_lens_1m_refuses_films(tmp_path, films, expected):
     [
         ({'template': '{plot}'}, 'title, genres, and the columns of a table'),
         ({'template': 'text'}, 'A template needs fields in braces'),
-        ({'k_core': 0}, "'k_core' needs to be at least 1"),
+        ({'k_core': 0}, "'k_core' needs to be a whole number, at least 1"),
         ({'image_column': 'photo'}, "'image_column' needs"),
         ({'features': {'text': 'a.npy'}}, 'which is that of texts'),
         ({'limits': Limits(file=20)}, "raise 'file' of limits="),

@@ -283,7 +283,7 @@ def test_recbole_folder_refuses_files(tmp_path, files, expected):
 @pytest.mark.parametrize(
     ('options', 'expected'),
     [
-        ({'k_core': 0}, "'k_core' needs to be at least 1"),
+        ({'k_core': 0}, "'k_core' needs to be a whole number, at least 1"),
         ({'template': 'x'}, 'A template needs fields'),
         ({'template': '{brand}'}, "no column 'brand'"),
         ({'title_column': 'brand'}, "no column 'brand'"),

@@ -720,7 +720,7 @@ def test_features_do_not_matter(data, teachers):
 @pytest.mark.parametrize(
     ('argument', 'message'),
     [
-        ({'num_triples': 0}, r"'num_triples' needs to be positive.*\(got 0\)"),
+        ({'num_triples': 0}, r"'num_triples' needs .* at least 1, .*\(got 0\)"),
         ({'split': 'train'}, r"'split' needs.*\(got 'train'\)"),
         ({'batch_size': 0}, r"'batch_size' needs.*\(got 0\)"),
     ],

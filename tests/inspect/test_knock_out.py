@@ -652,7 +652,9 @@ def test_split_error(data):
 
 
 def test_k_error(data):
-    with pytest.raises(ValueError, match=r"'k' needs .* positive \(got 0\)"):
+    with pytest.raises(
+        ValueError, match=r"'k' needs .* at least 1, .* \(got 0\)"
+    ):
         knock_out(VBPR.from_data(data), data, k=0)
 
 

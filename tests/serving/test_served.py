@@ -77,7 +77,10 @@ def test_lists_are_shorter_where_nothing_is_left(served):
     [
         ({'users': ['u77']}, "no user 'u77', the nearest of 40 is 'u7'"),
         ({'users': [7]}, "no user 7, the nearest of 40 is 'u7'"),
-        ({'users': ['u1'], 'k': 0}, "'k' needs to be positive"),
+        (
+            {'users': ['u1'], 'k': 0},
+            "'k' needs to be a whole number, at least 1",
+        ),
         ({'users': ['u1'], 'candidates': ['tea']}, "no item 'tea'"),
         ({'users': ['u1'], 'candidates': []}, 'at least one item'),
         ({'users': ['u1'], 'view': ['sound']}, "'view' needs to be one of"),
@@ -357,5 +360,5 @@ def test_an_index_of_many_items():
     score, index = many.search(user, 10, gone)
     assert not (index == best.unsqueeze(1)).any()
     assert (score.diff(dim=1) <= 0).all()
-    with pytest.raises(ValueError, match="'probe' needs to be positive"):
+    with pytest.raises(ValueError, match="'probe' needs to be a whole"):
         FaissIndex(item, probe=0)

@@ -142,7 +142,7 @@ def test_missing_graph_error():
 @pytest.mark.parametrize('name', ['k', 'min_count'])
 def test_argument_error(name):
     with pytest.raises(
-        ValueError, match=rf"'{name}'.*positive in 'CoOccurrence' \(got 0\)"
+        ValueError, match=rf"'{name}'.* at least 1, in 'CoOccurrence' \(got 0\)"
     ):
         CoOccurrence(**{name: 0})
 

@@ -125,7 +125,7 @@ def test_nothing_to_compare():
 
 def test_errors():
     data = FakeMultimodal(num_users=20, num_items=10)[0]
-    with pytest.raises(ValueError, match=r"'k' needs to be positive \(got 0\)"):
+    with pytest.raises(ValueError, match=r"'k' needs .* 1, .* \(got 0\)"):
         feature_lifts(data, k=0)
     data[RATES].edge_index[1, 0] = 10
     with pytest.raises(ValueError, match='but the 10 items are 0 to 9'):

@@ -124,7 +124,7 @@ def test_from_data_and_repr():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(k=0), r"'k' needs to be positive in 'InteractionKNN' \(got 0\)"),
+        (dict(k=0), r"'k' needs .* at least 1, in 'InteractionKNN' \(got 0\)"),
         (dict(shrinkage=-1), r"'shrinkage'.*'InteractionKNN' \(got -1\)"),
     ],
 )
