@@ -103,7 +103,7 @@ def set_defaults(strategy: Strategy) -> None:
             strategy._ddp_kwargs.setdefault(name, value)
 
 
-def ddp_arguments() -> dict[str, bool]:
+def ddp_arguments() -> dict[str, Any]:
     """Return what training needs of ``DistributedDataParallel``.
 
     Parameters may be without a gradient, such as those of a modality that a
