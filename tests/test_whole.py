@@ -44,6 +44,11 @@ COUNTS = {
     'Softmax': ('negatives', 2, Softmax),
     'pairs': ('num_pairs', 2, SoftCrossEntropy),
     'epochs': ('max_epochs', 1, functools.partial(fit, TASK)),
+    'evaluations': (
+        'eval_every',
+        1,
+        lambda eval_every: fit(TASK, max_epochs=1, eval_every=eval_every),
+    ),
     'patience': (
         'patience',
         1,

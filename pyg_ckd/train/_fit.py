@@ -147,6 +147,7 @@ def fit(
         )
     _check_numbers(max_epochs, eval_every, patience)
     max_epochs = int(max_epochs)  # as Lightning refuses numbers of NumPy
+    eval_every = None if eval_every is None else int(eval_every)
     if not monitor.startswith('val_'):
         raise ValueError(
             f"'monitor' is maximised, and needs to be a validation metric in "
