@@ -10,9 +10,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, interaction_keys, warm_items
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.kernels.units import UNIT, as_units, drawn
-from pyg_ckd.kernels.whole import check_whole
 
 
 class TripletLoader:

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from pyg_ckd.kernels.arguments import check_number
+
 Part = TypeVar('Part', bound=nn.Module)
 
 
@@ -20,10 +22,7 @@ def check_strength(strength: float, owner: str) -> None:
     Raises:
         ValueError: If it is negative.
     """
-    if not strength >= 0:
-        raise ValueError(
-            f"'strength' needs to be at least 0 in '{owner}' (got {strength})"
-        )
+    check_number(owner, 'at least 0', strength=strength)
 
 
 def own_part(name: str, part: Part | None, wanted: type[Part]) -> Part | None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyg_ckd.balance.list_loss import KNOWN, ListLoss
 from pyg_ckd.balance.rrd import ordered
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 
 class DCD(ListLoss):

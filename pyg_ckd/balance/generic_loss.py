@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import RATES
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.objectives.step import Batch, Step
 
 
@@ -48,11 +49,7 @@ class GenericLoss(nn.Module, ABC):
 
     def __init__(self, weight: float) -> None:
         super().__init__()
-        name = self.__class__.__name__
-        if not weight >= 0:
-            raise ValueError(
-                f"'weight' needs to be at least 0 in '{name}' (got {weight})"
-            )
+        check_number(self.__class__.__name__, 'at least 0', weight=weight)
         self.weight = weight
 
     def attach(self, data: HeteroData) -> None:

@@ -13,8 +13,8 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import interaction_keys, warm_items
+from pyg_ckd.kernels.arguments import check_number, check_whole
 from pyg_ckd.kernels.precise import precise
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.objectives.step import Step
 
 #: The score of an item that a user knows from training: finite, lest gradients
@@ -56,10 +56,7 @@ class ListLoss(GenericLoss):
         super().__init__(weight)
         name = self.__class__.__name__
         check_whole(name, num_users=num_users)
-        if not tau > 0:
-            raise ValueError(
-                f"'tau' needs to be positive in '{name}' (got {tau})"
-            )
+        check_number(name, 'positive', tau=tau)
         self.num_users = num_users
         self.tau = tau
 

@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.balance.balance import Balance
 from pyg_ckd.balance.dependence import check_modalities
 from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.arguments import is_number
 from pyg_ckd.nn import Recommender
 from pyg_ckd.views import Keep
 
@@ -56,10 +57,10 @@ class ModalityDropout(Balance):
         self.p = dict(sorted(p.items())) if isinstance(p, Mapping) else p
         named = self.p if isinstance(self.p, dict) else {'': self.p}
         for m, value in named.items():
-            if not 0 <= value < 1:
+            if not is_number(value) or not 0 <= value < 1:
                 raise ValueError(
                     f"'p' needs to be at least 0 and below 1 in "
-                    f"'ModalityDropout' (got {value}"
+                    f"'ModalityDropout' (got {value!r}"
                     f'{f" for {m!r}" if m else ""})'
                 )
         self._probability: dict[str, float] = {}

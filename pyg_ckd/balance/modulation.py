@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance.dependence import check_dependence, check_modalities
 from pyg_ckd.graph import modalities
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.door import Foreign
 
@@ -136,10 +137,7 @@ def checked_names(
         >>> checked_names(0.5, {'text': ('encoder',)}, 'AGM')
         {'text': ['encoder']}
     """
-    if not alpha >= 0:
-        raise ValueError(
-            f"'alpha' needs to be at least 0 in '{owner}' (got {alpha})"
-        )
+    check_number(owner, 'at least 0', alpha=alpha)
     if parameters is None:
         return None
     if not isinstance(parameters, Mapping):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_ckd.balance.list_loss import KNOWN, ListLoss
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_number, check_whole
 
 
 class RCEKD(ListLoss):
@@ -68,10 +68,7 @@ class RCEKD(ListLoss):
     ) -> None:
         super().__init__(weight, num_users, tau)
         check_whole(self.__class__.__name__, k=k)
-        if not beta >= 0:
-            raise ValueError(
-                f"'beta' needs to be at least 0 in 'RCEKD' (got {beta})"
-            )
+        check_number('RCEKD', 'at least 0', beta=beta)
         self.k = k
         self.beta = beta
 

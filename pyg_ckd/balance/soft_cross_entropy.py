@@ -13,7 +13,7 @@ from pyg_ckd.balance._columns import columns
 from pyg_ckd.balance.generic_loss import GenericLoss
 from pyg_ckd.balance.teacher import Teacher
 from pyg_ckd.graph import RATES, warm_items
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_number, check_whole, is_number
 from pyg_ckd.objectives.step import Batch, Step
 
 
@@ -90,16 +90,10 @@ class SoftCrossEntropy(GenericLoss):
     ) -> None:
         super().__init__(weight)
         name = self.__class__.__name__
-        if not tau > 0:
-            raise ValueError(
-                f"'tau' needs to be positive in '{name}' (got {tau})"
-            )
-        if not eps >= 0:
-            raise ValueError(
-                f"'eps' needs to be at least 0 in '{name}' (got {eps})"
-            )
+        check_number(name, 'positive', tau=tau)
+        check_number(name, 'at least 0', eps=eps)
         check_whole(name, num_pairs=num_pairs, group_size=group_size)
-        if band is not None and not 0 < band <= 1:
+        if band is not None and not (is_number(band) and 0 < band <= 1):
             raise ValueError(
                 f"'band' needs to be above 0 and up to 1 in '{name}', or None "
                 f'(got {band})'

@@ -33,7 +33,7 @@ from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.recipe import RawFile
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
 

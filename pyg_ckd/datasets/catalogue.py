@@ -35,7 +35,7 @@ from pyg_ckd.datasets.raw.k_core import core_of
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import Split, as_split
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 _VERSION = 4  # Of the processed files, to be raised when their content changes.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.raw.single_graph import SingleGraph
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}

@@ -31,7 +31,7 @@ from pyg_ckd.datasets.raw.k_core import core_of
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw_dataset import RawDataset, as_text_encoder
 from pyg_ckd.datasets.splits import PublishedSplit, Split, as_split
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
 

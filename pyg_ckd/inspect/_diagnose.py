@@ -19,7 +19,7 @@ from pyg_ckd.balance import (
 from pyg_ckd.graph import modalities
 from pyg_ckd.inspect.agreement import weights_and_gaps
 from pyg_ckd.inspect.diagnosis import QUANTILES, Diagnosis, Table
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.nn.door import matched
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import Split, evaluate_views, evaluating

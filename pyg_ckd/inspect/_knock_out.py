@@ -15,9 +15,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import RATES, check, modalities
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.kernels.sparse import Uniform
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.metrics import means
 from pyg_ckd.nn import FixedEmbeddings, Recommender, as_recommender
 from pyg_ckd.nn.door import default_view, matched

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_ckd._ranking import Ranking
-from pyg_ckd.kernels.whole import is_whole
+from pyg_ckd.kernels.arguments import is_whole
 from pyg_ckd.metrics.accuracy import (
     average_precision,
     found_hits_ndcg,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
@@ -40,10 +41,7 @@ class BPR(Objective):
     l2: float = 1e-2
 
     def __post_init__(self) -> None:
-        if not self.l2 >= 0:
-            raise ValueError(
-                f"'l2' needs to be at least 0 in 'BPR' (got {self.l2})"
-            )
+        check_number('BPR', 'at least 0', l2=self.l2)
 
     def loss(self, step: Step) -> Tensor:
         """Return the loss of the trained view."""

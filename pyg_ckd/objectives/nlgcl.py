@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.kernels.arguments import check_number, check_whole
 from pyg_ckd.kernels.precise import precise
 from pyg_ckd.kernels.sparse import Graph
 from pyg_ckd.nn.functional import unit
@@ -97,25 +98,10 @@ class NLGCL(Objective):
                 f"'objective' needs to be an object of the class Objective, "
                 f"such as BPR(), in 'NLGCL' (got {self.objective!r})"
             )
-        if not 0 <= self.weight < float('inf'):
-            raise ValueError(
-                f"'weight' needs to be finite and at least 0 in 'NLGCL' (got "
-                f'{self.weight})'
-            )
-        if not self.tau > 0:
-            raise ValueError(
-                f"'tau' needs to be positive in 'NLGCL' (got {self.tau})"
-            )
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(
-                f"'alpha' needs to be between 0 and 1 in 'NLGCL' (got "
-                f'{self.alpha})'
-            )
-        if type(self.num_layers) is not int or self.num_layers < 1:
-            raise ValueError(
-                f"'num_layers' needs to be a positive number in 'NLGCL' (got "
-                f'{self.num_layers!r})'
-            )
+        check_number('NLGCL', 'at least 0', weight=self.weight)
+        check_number('NLGCL', 'positive', tau=self.tau)
+        check_number('NLGCL', 'in [0, 1]', alpha=self.alpha)
+        check_whole('NLGCL', num_layers=self.num_layers)
 
     def loss(self, step: Step) -> Tensor:
         """Return the loss of the trained view."""

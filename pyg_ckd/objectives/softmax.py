@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_ckd.graph import RATES, warm_items
+from pyg_ckd.kernels.arguments import check_number, is_whole
 from pyg_ckd.kernels.precise import precise
 from pyg_ckd.kernels.units import UNIT, as_units
-from pyg_ckd.kernels.whole import is_whole
 from pyg_ckd.objectives._cross_entropy import cross_entropy
 from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
@@ -81,19 +81,13 @@ class Softmax(Objective):
     l2: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.tau > 0:
-            raise ValueError(
-                f"'tau' needs to be positive in 'Softmax' (got {self.tau})"
-            )
+        check_number('Softmax', 'positive', tau=self.tau)
+        check_number('Softmax', 'at least 0', l2=self.l2)
         n = self.negatives
         if n not in ('all', 'batch') and (not is_whole(n) or n < 1):
             raise ValueError(
                 f"'negatives' needs to be 'all', 'batch' or a positive number "
                 f"of items in 'Softmax' (got {n!r})"
-            )
-        if not self.l2 >= 0:
-            raise ValueError(
-                f"'l2' needs to be at least 0 in 'Softmax' (got {self.l2})"
             )
 
     def loss(self, step: Step) -> Tensor:

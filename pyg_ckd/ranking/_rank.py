@@ -12,9 +12,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd._ranking import Ranking
 from pyg_ckd.graph import RATES, check, interaction_keys, modalities
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.best_items import best_items
 from pyg_ckd.kernels.ranks import ALONE, Ranks
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import (
     as_recommender,
     check_finite,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, owned_keys
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.best_items import best_items
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._ids import candidate_ids, user_ids

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.nn.pool.knn import KNNIndex
 
 from pyg_ckd.datasets.raw.files import open_atomic
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 
 class FaissIndex(KNNIndex):

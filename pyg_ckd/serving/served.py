@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, check, fingerprint, modalities, owned_keys
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.best_items import best_items, scores
 from pyg_ckd.kernels.topk import stable_topk
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.door import (
     as_recommender,
     check_finite,

@@ -16,7 +16,7 @@ from pyg_ckd.balance import CKD
 from pyg_ckd.datasets.raw.files import is_of_system
 from pyg_ckd.graph import check, modalities
 from pyg_ckd.kernels.allocator import memory_reused_if_small
-from pyg_ckd.kernels.whole import is_whole
+from pyg_ckd.kernels.arguments import is_whole
 from pyg_ckd.nn import FixedEmbeddings, Recommender
 from pyg_ckd.nn.door import matched
 from pyg_ckd.nn.evaluating import evaluating

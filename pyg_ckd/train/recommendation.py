@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import CKD, Balance, Teach
 from pyg_ckd.graph import check, modalities
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender, as_recommender
 from pyg_ckd.nn.door import Trained, check_output, matched, module_of
@@ -127,11 +127,7 @@ class Recommendation(Resumable, Trained):
         self.teach: Teach | None = None
         self._began = False
         self._is_first = True
-        if not 0 < lr < math.inf:
-            raise ValueError(
-                f"'lr' needs to be positive and finite in 'Recommendation' "
-                f'(got {lr})'
-            )
+        check_number('Recommendation', 'positive', lr=lr)
         TripletLoader(data, batch_size, sampling)  # checks both
         if not _is_meta(self.recommender):
             check_output(self.recommender, data)

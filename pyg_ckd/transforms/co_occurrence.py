@@ -8,9 +8,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import interaction_matrix
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.sparse import Graph, csr
 from pyg_ckd.kernels.topk import stable_topk
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.named_graphs import (
     add_graph,
     checked_without_graphs,

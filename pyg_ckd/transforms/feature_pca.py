@@ -11,8 +11,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd import graph
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.principal_axes import principal_axes
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.missing_modality import observed
 
 

@@ -11,9 +11,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import check_features, modalities
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.sparse import Graph, Uniform, csr, transposed
 from pyg_ckd.kernels.topk import stable_topk
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms.named_graphs import add_graph, named_graph
 
 

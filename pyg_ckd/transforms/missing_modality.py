@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import RATES, check_features, modalities
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.kernels.edges import check_ids
 
 
@@ -69,11 +70,7 @@ class MissingModality(BaseTransform):
         seed: int = 0,
     ) -> None:
         name = self.__class__.__name__
-        if not 0 <= rate < 1:
-            raise ValueError(
-                f"'rate' needs to be at least 0 and below 1 in '{name}' "
-                f'(got {rate})'
-            )
+        check_number(name, 'in [0, 1)', rate=rate)
         if pattern not in ('random', 'tail'):
             raise ValueError(
                 f"'pattern' needs to be 'random' or 'tail' in '{name}' "

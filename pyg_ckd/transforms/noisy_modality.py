@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import check_features
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.transforms.missing_modality import observed
 
 
@@ -52,11 +52,7 @@ class NoisyModality(BaseTransform):
     """
 
     def __init__(self, modality: str, scale: float, seed: int = 0) -> None:
-        if not 0 <= scale < math.inf:
-            raise ValueError(
-                f"'scale' needs to be at least 0 and finite in "
-                f"'{self.__class__.__name__}' (got {scale})"
-            )
+        check_number(self.__class__.__name__, 'at least 0', scale=scale)
         self.modality = modality
         self.scale = scale
         self.seed = seed

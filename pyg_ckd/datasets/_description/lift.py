@@ -15,7 +15,7 @@ from pyg_ckd.datasets._audit import pairs_of
 from pyg_ckd.datasets._description.common_users import CommonUsers, Ids
 from pyg_ckd.datasets._description.neighbors import nearest, with_direction
 from pyg_ckd.graph import RATES, check, modalities
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 
 #: Neighbours are looked at of at most so many items, ...
 MOST = 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from pyg_ckd.kernels.whole import is_whole
+from pyg_ckd.kernels.arguments import is_whole
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.edges import Edges
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.transforms import nearest_neighbors
 
 

@@ -13,8 +13,8 @@ from torch_geometric.data import HeteroData
 from typing_extensions import ParamSpec, Self
 
 from pyg_ckd.graph import check, modalities
+from pyg_ckd.kernels.arguments import Range, check_number, check_whole
 from pyg_ckd.kernels.sparse import Graph, Uniform
-from pyg_ckd.kernels.whole import check_whole
 from pyg_ckd.nn.recommender import Recommender
 
 Made = TypeVar('Made')
@@ -149,14 +149,9 @@ class Backbone(Recommender):
         """Raise a ``ValueError`` that names no whole number from 0 on."""
         check_whole(self.__class__.__name__, 0, **arguments)
 
-    def check_not_negative(self, **arguments: float) -> None:
-        """Raise a ``ValueError`` that names an argument below 0."""
-        for name, value in arguments.items():
-            if value < 0:
-                raise ValueError(
-                    f"'{name}' needs to be at least 0 in "
-                    f"'{self.__class__.__name__}' (got {value})"
-                )
+    def check_number(self, wanted: Range, **arguments: float) -> None:
+        """Raise a ``ValueError`` that names what is out of range."""
+        check_number(self.__class__.__name__, wanted, **arguments)
 
     def features(
         self, data: HeteroData, modality: str, index: Tensor | None = None

@@ -99,11 +99,10 @@ class BM3(Backbone):
         train_features: bool = False,
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim, train_features)
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                f"'dropout' needs to be in [0, 1) in "
-                f"'{self.__class__.__name__}' (got {dropout})"
-            )
+        self.check_number('in [0, 1)', dropout=dropout)
+        self.check_number(
+            'at least 0', feature_weight=feature_weight, norm_weight=norm_weight
+        )
         self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.dropout = dropout

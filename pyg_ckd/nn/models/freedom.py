@@ -124,12 +124,12 @@ class FREEDOM(Backbone):
                 f"{list(in_channels)} in '{self.__class__.__name__}' "
                 f'(got {dict(graph_weight)})'
             )
-        for name, share in (('prune', prune), ('co_occurrence', co_occurrence)):
-            if not 0 <= share < 1:
-                raise ValueError(
-                    f"'{name}' needs to be in [0, 1) in "
-                    f"'{self.__class__.__name__}' (got {share})"
-                )
+        self.check_number('in [0, 1)', prune=prune, co_occurrence=co_occurrence)
+        self.check_number(
+            'at least 0',
+            feature_weight=feature_weight,
+            **{f'graph_weight[{m!r}]': w for m, w in graph_weight.items()},
+        )
         self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.graph_weight = dict(graph_weight)

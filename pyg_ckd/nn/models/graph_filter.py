@@ -91,13 +91,9 @@ class GraphFilter(Backbone):
     ) -> None:
         super().__init__(num_users, num_items, in_channels, dim=num_items)
         self.check_positive(k=k)
-        if not 0 <= alpha <= 1:
-            raise ValueError(
-                f"'alpha' needs to be in [0, 1] in "
-                f"'{self.__class__.__name__}' (got {alpha})"
-            )
-        self.check_not_negative(
-            graph_weight=graph_weight, hop_weight=hop_weight
+        self.check_number('in [0, 1]', alpha=alpha)
+        self.check_number(
+            'at least 0', graph_weight=graph_weight, hop_weight=hop_weight
         )
         self.k = k
         self.alpha = alpha

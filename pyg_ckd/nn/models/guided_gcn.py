@@ -60,6 +60,8 @@ class GuidedGCN(Backbone):
         super().__init__(num_users, num_items, in_channels, dim, train_features)
         self.check_positive(**{'len(in_channels)': len(in_channels)})
         self.check_count(num_layers=num_layers)
+        self.check_number('at least 0', contrastive_weight=contrastive_weight)
+        self.check_number('positive', tau=tau)
         self.num_layers = num_layers
         self.contrastive_weight = contrastive_weight
         self.tau = tau

@@ -72,7 +72,7 @@ class InteractionKNN(Backbone):
     ) -> None:
         super().__init__(num_users, num_items, in_channels or {}, dim=num_items)
         self.check_positive(k=k)
-        self.check_not_negative(shrinkage=shrinkage)
+        self.check_number('at least 0', shrinkage=shrinkage)
         self.k = k
         self.shrinkage = shrinkage
 

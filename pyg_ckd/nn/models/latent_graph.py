@@ -72,11 +72,7 @@ class LatentGraph(Backbone):
             k=k,
         )
         self.check_count(num_layers=num_layers)
-        if not 0 <= original_weight <= 1:
-            raise ValueError(
-                f"'original_weight' needs to be in [0, 1] in "
-                f"'{self.__class__.__name__}' (got {original_weight})"
-            )
+        self.check_number('in [0, 1]', original_weight=original_weight)
         self.num_layers = num_layers
         self.num_item_layers = num_item_layers
         self.k = k

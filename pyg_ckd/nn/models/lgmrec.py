@@ -130,11 +130,13 @@ class LGMRec(Backbone):
         self.check_count(
             num_layers=num_layers, num_modal_layers=num_modal_layers
         )
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                f"'dropout' needs to be in [0, 1) in "
-                f"'{self.__class__.__name__}' (got {dropout})"
-            )
+        self.check_number('in [0, 1)', dropout=dropout)
+        self.check_number(
+            'at least 0',
+            global_weight=global_weight,
+            contrastive_weight=contrastive_weight,
+        )
+        self.check_number('positive', tau=tau)
         self.num_layers = num_layers
         self.num_modal_layers = num_modal_layers
         self.num_hyperedges = num_hyperedges

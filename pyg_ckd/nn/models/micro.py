@@ -133,6 +133,8 @@ class MICRO(LatentGraph):
             original_weight,
             train_features,
         )
+        self.check_number('at least 0', contrastive_weight=contrastive_weight)
+        self.check_number('positive', tau=tau)
         if tau < 0.02:  # exponentials would overflow
             raise ValueError(
                 f"'tau' needs to be at least 0.02 in "

@@ -122,11 +122,7 @@ class SMORE(GuidedGCN):
             tau,
             train_features,
         )
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                f"'dropout' needs to be in [0, 1) in "
-                f"'{self.__class__.__name__}' (got {dropout})"
-            )
+        self.check_number('in [0, 1)', dropout=dropout)
         self.dropout = dropout
         self.purifier = nn.ModuleDict(
             {m: _SpectralGate(dim) for m in in_channels}

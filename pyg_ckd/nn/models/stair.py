@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from torch_geometric.utils import scatter
 from typing_extensions import Self
 
 from pyg_ckd.graph import RATES, check
+from pyg_ckd.kernels.arguments import is_number
 from pyg_ckd.kernels.sparse import Graph
 from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.nn.models.whitening import Whitening
@@ -117,18 +119,15 @@ class STAIR(Backbone):
         if modality_weight is None:
             modality_weight = {m: 1 / len(in_channels) for m in in_channels}
         if set(modality_weight) != set(in_channels) or not all(
-            weight > 0 for weight in modality_weight.values()
+            is_number(weight) and 0 < weight < math.inf
+            for weight in modality_weight.values()
         ):
             raise ValueError(
                 f"'modality_weight' needs a positive weight for each of "
                 f"{list(in_channels)} in '{self.__class__.__name__}' "
                 f'(got {dict(modality_weight)})'
             )
-        if not gamma > 0:
-            raise ValueError(
-                f"'gamma' needs to be positive in "
-                f"'{self.__class__.__name__}' (got {gamma})"
-            )
+        self.check_number('positive', gamma=gamma)
         self.check_count(num_layers=num_layers)
         self.num_layers = num_layers
         self.gamma = gamma

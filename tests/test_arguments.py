@@ -7,7 +7,7 @@ import pytest
 
 from pyg_ckd.balance import SoftCrossEntropy
 from pyg_ckd.datasets import FakeMultimodal
-from pyg_ckd.kernels.whole import check_whole
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.nn import InteractionKNN, LightGCN
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.ranking import evaluate, rank, recommend

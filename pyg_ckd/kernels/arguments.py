@@ -1,0 +1,87 @@
+"""Checks of numbers that are given as arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Literal, TypeGuard
+
+Range = Literal['any', 'positive', 'at least 0', 'in [0, 1)', 'in [0, 1]']
+
+_RANGES: dict[Range, Callable[[float], bool]] = {
+    'any': lambda x: not math.isnan(x),
+    'positive': lambda x: x > 0,
+    'at least 0': lambda x: x >= 0,
+    'in [0, 1)': lambda x: 0 <= x < 1,
+    'in [0, 1]': lambda x: 0 <= x <= 1,
+}
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a real number, of Python or NumPy.
+
+    Args:
+        value: Any value.
+
+    Example:
+        >>> is_number(2), is_number(0.5), is_number(True), is_number('0.5')
+        (True, True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether a value is a whole number, of Python or NumPy.
+
+    Args:
+        value: Any value.
+
+    Example:
+        >>> is_whole(2), is_whole(2.0), is_whole(True), is_whole('2')
+        (True, False, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_number(owner: str, wanted: Range, /, **numbers: float) -> None:
+    """Refuse what is no finite number, or out of range.
+
+    Args:
+        owner: Whose they are, for messages.
+        wanted: The range.
+        numbers: They by the names of the arguments.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, number in numbers.items():
+        if is_number(number) and not _RANGES[wanted](number):
+            range_ = 'a number' if wanted == 'any' else wanted
+            raise ValueError(
+                f"'{name}' needs to be {range_} in '{owner}' (got {number!r})"
+            )
+        if not is_number(number) or math.isinf(number):
+            raise ValueError(
+                f"'{name}' needs to be a finite number in '{owner}' (got "
+                f'{number!r})'
+            )
+
+
+def check_whole(owner: str, least: int = 1, /, **sizes: int) -> None:
+    """Refuse sizes that are no whole numbers, or too small.
+
+    Args:
+        owner: Whose they are, for messages.
+        least: What they are at least.
+        sizes: They by the names of the arguments.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, size in sizes.items():
+        if not is_whole(size) or size < least:
+            raise ValueError(
+                f"'{name}' needs to be a whole number, at least {least}, in "
+                f"'{owner}' (got {size!r})"
+            )
