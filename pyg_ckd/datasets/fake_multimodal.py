@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.raw.single_graph import SingleGraph
-from pyg_ckd.kernels.arguments import check_whole
+from pyg_ckd.kernels.arguments import check_number, check_whole
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}
@@ -127,15 +127,19 @@ class FakeMultimodal(SingleGraph):
             num_channels=num_channels,
             rank=rank,
         )
-        for name, value in (
-            ('activity', activity or 0),
-            *((f'noise[{m!r}]', noise[m]) for m in noise),
-        ):
-            if value < 0:
-                raise ValueError(
-                    f"'{name}' needs to be at least 0 in "
-                    f"'{self.__class__.__name__}' (got {value})"
-                )
+        check_number(
+            self.__class__.__name__,
+            'at least 0',
+            popularity=popularity,
+            scale=scale,
+            activity=0 if activity is None else activity,
+            **{f'noise[{m!r}]': noise[m] for m in noise},
+        )
+        check_number(
+            self.__class__.__name__,
+            'any',
+            **{f'taste[{m!r}]': taste[m] for m in taste},
+        )
         num_interactions = min(num_interactions, num_items - 1)
         if num_interactions < 3:
             raise ValueError(

@@ -21,6 +21,7 @@ from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.recipe import RawFile
 from pyg_ckd.datasets.splits import Split
+from pyg_ckd.kernels.arguments import check_number
 
 _VERSION = 1  # Of the processed files, to be raised when their content changes.
 
@@ -145,6 +146,7 @@ class MovieLens1M(PublishedCatalogue):
         force_reload: bool = False,
         limits: Limits = Limits(),
     ) -> None:
+        check_number('MovieLens1M', 'any', min_rating=min_rating)
         self.min_rating = min_rating
         archive = osp.join(
             osp.expanduser(root), self.folder, 'raw', self.file.name

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities
+from pyg_ckd.kernels.arguments import is_number
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving.new_items import with_new_items
 
@@ -69,8 +70,8 @@ class ColdItems:
                 no modality.
         """
         data = check(data)
-        if not 0 < share < 1:
-            raise ValueError(f"'share' needs to be in (0, 1) (got {share})")
+        if not is_number(share) or not 0 < share < 1:
+            raise ValueError(f"'share' needs to be in (0, 1) (got {share!r})")
         if not modalities(data):
             raise ValueError('Items without features cannot be told apart')
         num_items = data['item'].num_nodes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import os.path as osp
 import re
@@ -29,6 +28,7 @@ from pyg_ckd.datasets.raw.files import make_writable, open_atomic
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.problems import Problems
 from pyg_ckd.datasets.raw.prompt_adapter import PromptAdapter
+from pyg_ckd.kernels.arguments import check_number, check_whole
 
 _CHUNK = 2**16
 _NAME = re.compile(r'[\w-][\w.-]*')
@@ -117,20 +117,9 @@ class PictureDownload:
             value = getattr(self, name)
             if value is None and name.startswith('max_'):
                 continue
-            if type(value) is not int or value < least:
-                raise ValueError(
-                    f"'{name}' needs to be an integer and at least {least} "
-                    f'(got {value!r})'
-                )
-        for name in ('timeout', 'pause'):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float) and 0 <= value < math.inf
-            if not is_number or (name == 'timeout' and value == 0):
-                least_of = 'positive' if name == 'timeout' else 'at least 0'
-                raise ValueError(
-                    f"'{name}' needs to be a number of seconds, {least_of} "
-                    f'(got {value!r})'
-                )
+            check_whole('PictureDownload', least, **{name: value})
+        check_number('PictureDownload', 'positive', timeout=self.timeout)
+        check_number('PictureDownload', 'at least 0', pause=self.pause)
 
     def __call__(
         self,

@@ -22,6 +22,7 @@ from pyg_ckd.datasets.raw.files import make_writable, not_written, open_atomic
 from pyg_ckd.datasets.raw.prompt_adapter import PromptAdapter
 from pyg_ckd.datasets.raw.recipe import RawFile
 from pyg_ckd.datasets.raw.regular_file import open_regular
+from pyg_ckd.kernels.arguments import check_number, check_whole
 
 _CHECKSUMS = 'SHA256SUMS'
 _CHECKSUM = re.compile('([0-9a-fA-F]{64}) [ *](.+)')
@@ -69,10 +70,8 @@ def download(
         ...     Path(root, 'SHA256SUMS').read_text()
         '...  image.b\n'
     """
-    if retries < 0:
-        raise ValueError(f"'retries' needs to be at least 0 (got {retries})")
-    if timeout <= 0:
-        raise ValueError(f"'timeout' needs to be positive (got {timeout})")
+    check_whole('download', 0, retries=retries)
+    check_number('download', 'positive', timeout=timeout)
     files = list(files)
     folder = osp.abspath(osp.expanduser(folder))
     if _missing(files, folder):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.kernels.edges import Edges
 
 
@@ -66,6 +67,8 @@ class EgoConv(nn.Module):
         self, channels: int, num_others: int, threshold: float | None = 0.4
     ) -> None:
         super().__init__()
+        if threshold is not None:
+            check_number(self.__class__.__name__, 'any', threshold=threshold)
         self.channels = channels
         self.num_others = num_others
         self.threshold = threshold

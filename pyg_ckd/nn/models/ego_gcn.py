@@ -94,8 +94,6 @@ class EgoGCN(Branches):
         self.check_positive(
             **{'len(in_channels)': len(in_channels)}, num_routings=num_routings
         )
-        if threshold is not None:
-            self.check_number('any', threshold=threshold)
         self.num_routings = num_routings
         self.threshold = threshold
         num_others = len(in_channels) - 1
