@@ -1,23 +1,43 @@
-"""Arguments that count something are whole numbers, everywhere."""
+"""Arguments that are numbers are checked, everywhere."""
 
 import functools
+import inspect
+import math
 
 import numpy as np
 import pytest
 
-from pyg_ckd.balance import SoftCrossEntropy
-from pyg_ckd.datasets import FakeMultimodal
+from pyg_ckd import balance, objectives
+from pyg_ckd.balance import ModalityDropout, SoftCrossEntropy
+from pyg_ckd.datasets import FakeMultimodal, PictureDownload
+from pyg_ckd.experiments import bootstrap_interval
 from pyg_ckd.kernels.arguments import check_whole
-from pyg_ckd.nn import InteractionKNN, LightGCN
+from pyg_ckd.nn import (
+    FREEDOM,
+    STAIR,
+    EgoConv,
+    InteractionKNN,
+    LightGCN,
+    models,
+)
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.ranking import evaluate, rank, recommend
 from pyg_ckd.train import Recommendation, fit
-from pyg_ckd.transforms import CoOccurrence, FeaturePCA, ItemKNN
+from pyg_ckd.transforms import (
+    CoOccurrence,
+    FeaturePCA,
+    ItemKNN,
+    MissingModality,
+    NoisyModality,
+)
 
 SHOP = functools.partial(FakeMultimodal, num_items=30)
 DATA = LightGCN.pre_transform(SHOP(num_users=20)[0])
 MODEL = LightGCN.from_data(DATA)
 TASK = Recommendation(MODEL, DATA)
+
+WRONG = {'image': 1.0, 'text': math.nan}
+ONES = [1.0, 2.0], [2.0, 1.0]
 
 #: What takes a number by name, each with a number that suits it.
 COUNTS = {
@@ -77,3 +97,85 @@ def test_the_message():
         match=r"^'b' needs to be a whole number, at least 0, in 'f' \(got -1\)",
     ):
         check_whole('f', 0, a=0, b=-1)
+
+
+# Numbers #####################################################################
+
+
+def makers():
+    """Yield what makes each public class that needs no other argument."""
+    for name in models.__all__:
+        made = getattr(models, name)
+        if isinstance(made, type) and issubclass(made, models.Backbone):
+            yield name, made, functools.partial(made.from_data, DATA)
+    for package in (balance, objectives):
+        for name in package.__all__:
+            made = getattr(package, name)
+            if isinstance(made, type) and not inspect.isabstract(made):
+                needed = inspect.signature(made).parameters.values()
+                if all(p.default is not p.empty for p in needed):
+                    yield name, made, made
+    yield 'FakeMultimodal', FakeMultimodal, SHOP
+    task = functools.partial(Recommendation, MODEL, DATA)
+    yield 'Recommendation', Recommendation, task
+
+
+#: All arguments that are real numbers by default, of all these classes.
+NUMBERS = {
+    f'{name}.{key}': (key, make)
+    for name, made, make in makers()
+    for key, parameter in inspect.signature(made).parameters.items()
+    if isinstance(parameter.default, float)
+}
+#: What may be below zero.
+ANY = {'EgoGCN.threshold'}
+
+
+def test_there_are_numbers():
+    found = {key.split('.')[0] for key in NUMBERS}
+    assert {'LGMRec', 'CKD', 'Softmax', 'NLGCL', 'Recommendation'} <= found
+    assert len(NUMBERS) > 40
+
+
+@pytest.mark.parametrize('number', NUMBERS)
+@pytest.mark.parametrize(
+    'value', [math.nan, math.inf, -math.inf, '0.1', True, None, -1.0]
+)
+def test_other_values_are_refused(number, value):
+    name, make = NUMBERS[number]
+    allowed = value == -1.0 and number in ANY
+    allowed |= value is None and number in {'EgoGCN.threshold'}
+    if allowed:
+        make(**{name: value})
+        return
+    with pytest.raises(ValueError, match=rf"'{name}' needs .*got "):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize('number', NUMBERS)
+def test_numbers_of_numpy_are_taken(number):
+    name, make = NUMBERS[number]
+    make(**{name: np.float32(0.5)})
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda: FREEDOM.from_data(SHOP()[0], graph_weight=WRONG), "'text'"),
+        (lambda: STAIR.from_data(SHOP()[0], modality_weight=WRONG), 'weight'),
+        (lambda: SHOP(noise=WRONG), r"noise\['text'\]"),
+        (lambda: SHOP(taste=WRONG), r"taste\['text'\]"),
+        (lambda: EgoConv(4, 2, math.nan), 'threshold'),
+        (lambda: MissingModality('text', rate='0.5'), 'rate'),
+        (lambda: NoisyModality('text', scale=math.nan), 'scale'),
+        (lambda: ModalityDropout({'text': '0.5'}), "'p' .* for 'text'"),
+        (lambda: SoftCrossEntropy(band='0.5'), 'band'),
+        (lambda: bootstrap_interval(*ONES, confidence=-1.0), 'confidence'),
+        (lambda: bootstrap_interval(*ONES, confidence='95 %'), 'confidence'),
+        (lambda: PictureDownload(timeout=True), 'timeout'),
+        (lambda: PictureDownload(pause=math.nan), 'pause'),
+    ],
+)
+def test_numbers_of_other_kinds(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
