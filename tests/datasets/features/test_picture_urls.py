@@ -393,32 +393,17 @@ def test_the_folder_and_the_report_are_where_they_should_be(tmp_path, shop):
     [
         (
             {'max_items': 0},
-            "'max_items' needs to be an integer and at least 1 (got 0)",
+            "'max_items' needs to be a whole number, at least 1",
         ),
-        (
-            {'max_bytes': -1},
-            "'max_bytes' needs to be an integer and at least 1 (got -1)",
-        ),
-        (
-            {'threads': 0},
-            "'threads' needs to be an integer and at least 1 (got 0)",
-        ),
-        (
-            {'retries': -1},
-            "'retries' needs to be an integer and at least 0 (got -1)",
-        ),
-        (
-            {'pause': -1.0},
-            "'pause' needs to be a number of seconds, at least 0 (got -1.0)",
-        ),
-        (
-            {'timeout': 0.0},
-            "'timeout' needs to be a number of seconds, positive (got 0.0)",
-        ),
+        ({'max_bytes': -1}, "'max_bytes' needs to be a whole number"),
+        ({'threads': 0}, "'threads' needs to be a whole number, at least 1"),
+        ({'retries': -1}, "'retries' needs to be a whole number, at least 0"),
+        ({'pause': -1.0}, "'pause' needs to be at least 0"),
+        ({'timeout': 0.0}, "'timeout' needs to be positive"),
     ],
 )
 def test_arguments_are_checked(kwargs, message):
-    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+    with pytest.raises(ValueError, match=f"^{message}.* in 'PictureDownload'"):
         PictureDownload(**kwargs)
 
 
@@ -483,7 +468,7 @@ def test_ids_too_long_for_a_file_and_urls_that_are_none(tmp_path, shop):
     ],
 )
 def test_settings_of_a_wrong_kind(name, value):
-    with pytest.raises(ValueError, match=f"'{name}' needs to be a"):
+    with pytest.raises(ValueError, match=f"'{name}' needs to be .*got "):
         PictureDownload(**{name: value})
 
 
