@@ -2,7 +2,6 @@ import csv
 import gzip
 import io
 import os
-import re
 import resource
 import socket
 import time
