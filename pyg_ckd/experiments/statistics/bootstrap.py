@@ -93,8 +93,8 @@ def bootstrap_interval(
 
     Raises:
         ValueError: If the shapes differ, there is neither a second user nor a
-            second seed, values are not finite, or those of the base add up to
-            nothing.
+            second seed, values are not finite, those of the base add up to
+            nothing, or ``confidence`` is not between 0 and 1.
 
     Example:
         >>> base = np.tile([0.0, 0.0, 1.0], 200)

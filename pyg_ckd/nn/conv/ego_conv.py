@@ -50,6 +50,9 @@ class EgoConv(nn.Module):
         threshold (float, optional): The threshold :math:`\tau`; gates if
             ``None``. (default: :obj:`0.4`)
 
+    Raises:
+        ValueError: If ``threshold`` is no finite number.
+
     Shapes:
         - **input:** node features :math:`(|\mathcal{V}|, F)`, those of each
           other modality, edge indices :math:`(2, |\mathcal{E}|)` or any

@@ -68,7 +68,7 @@ class BM3(Backbone):
             see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
-        ValueError: If ``dropout`` or ``num_layers`` is out of range.
+        ValueError: If ``dropout``, ``num_layers`` or a weight is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item

@@ -62,8 +62,7 @@ class EgoGCN(Branches):
             join; gates instead if ``None``. (default: :obj:`0.4`)
 
     Raises:
-        ValueError: If there is no modality, or ``num_routings`` is not
-            positive.
+        ValueError: If there is no modality, or an argument is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, (1 + M) d)` and

@@ -79,7 +79,8 @@ class FREEDOM(Backbone):
 
     Raises:
         ValueError: If ``graph_weight`` does not name exactly the modalities,
-            or ``prune``, ``num_layers`` or ``co_occurrence`` is out of range.
+            or ``prune``, ``num_layers``, ``co_occurrence`` or a weight is out
+            of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item

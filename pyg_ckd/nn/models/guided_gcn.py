@@ -43,7 +43,7 @@ class GuidedGCN(Backbone):
         train_features (bool): Whether to fine-tune the features.
 
     Raises:
-        ValueError: If there is no modality, or ``num_layers`` is negative.
+        ValueError: If there is no modality, or an argument is out of range.
     """
 
     def __init__(

@@ -87,8 +87,7 @@ class LGMRec(Backbone):
             (default: :obj:`0.2`)
 
     Raises:
-        ValueError: If there is no modality, or ``dropout`` or a number of
-            layers or hyperedges is out of range.
+        ValueError: If there is no modality, or an argument is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item

@@ -46,6 +46,9 @@ class LightGCN(Branches):
         num_layers (int, optional): The number of layers :math:`L`.
             (default: :obj:`2`)
 
+    Raises:
+        ValueError: If a size is not positive or ``num_layers`` negative.
+
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, (1 + M) d)` and
           item embeddings :math:`(|\mathcal{I}|, (1 + M) d)`

@@ -66,7 +66,7 @@ class MGCN(GuidedGCN):
             see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
-        ValueError: If there is no modality, or ``num_layers`` is negative.
+        ValueError: If there is no modality, or an argument is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item

@@ -80,8 +80,7 @@ class SMORE(GuidedGCN):
             see :class:`~pyg_ckd.nn.Backbone`. (default: :obj:`False`)
 
     Raises:
-        ValueError: If there is no modality, or ``num_layers`` or ``dropout``
-            is out of range.
+        ValueError: If there is no modality, or an argument is out of range.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d)` and item
