@@ -3,13 +3,14 @@
 import functools
 import inspect
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from pyg_ckd import balance, objectives
 from pyg_ckd.balance import ModalityDropout, SoftCrossEntropy
-from pyg_ckd.datasets import FakeMultimodal, PictureDownload
+from pyg_ckd.datasets import FakeMultimodal, PictureDownload, TextEncoder
 from pyg_ckd.experiments import bootstrap_interval
 from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.nn import (
@@ -22,7 +23,9 @@ from pyg_ckd.nn import (
 )
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.ranking import evaluate, rank, recommend
-from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.serving import Served
+from pyg_ckd.serving.http import Live
+from pyg_ckd.train import Recommendation, SaveLast, fit
 from pyg_ckd.transforms import (
     CoOccurrence,
     FeaturePCA,
@@ -172,10 +175,39 @@ def test_numbers_of_numpy_are_taken(number):
         (lambda: SoftCrossEntropy(band='0.5'), 'band'),
         (lambda: bootstrap_interval(*ONES, confidence=-1.0), 'confidence'),
         (lambda: bootstrap_interval(*ONES, confidence='95 %'), 'confidence'),
+        (lambda: bootstrap_interval(*ONES, resamples=True), 'resamples'),
         (lambda: PictureDownload(timeout=True), 'timeout'),
+        (lambda: TextEncoder('any', batch_size=2.0), 'batch_size'),
+        (lambda: Live('none', every='3'), 'every'),
+        (lambda: Live('none', every=math.inf), 'every'),
+        (lambda: Softmax(tau=Fraction(1, 5)), 'tau'),
+        (lambda: evaluate(MODEL, DATA, ks=2.0), r"'ks' needs a list .*\[2.0\]"),
         (lambda: PictureDownload(pause=math.nan), 'pause'),
     ],
 )
 def test_numbers_of_other_kinds(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_checkpoints_hold_plain_numbers(tmp_path):
+    """NumPy's would be refused when they are read."""
+    task = Recommendation(
+        MODEL, DATA, lr=np.float64(1e-3), batch_size=np.int64(64)
+    )
+    path = tmp_path / 'last.ckpt'
+    fit(task, max_epochs=1, callbacks=SaveLast(path), progress=False)
+    again = Recommendation(MODEL, DATA, lr=1e-3, batch_size=64)
+    again = fit(again, max_epochs=2, ckpt_path=path, progress=False)
+    assert again.lr == 1e-3
+    assert type(task.lr) is float
+    assert type(task.batch_size) is int
+
+
+def test_those_of_numpy_are_served():
+    served = Served.from_model(MODEL, DATA)
+    found = served.recommend([0, 1], k=np.int64(3))
+    assert found.items == served.recommend([0, 1], k=3).items
+    pytest.importorskip('faiss')
+    near = served.approximate(np.int64(8))
+    assert len(near.recommend([0], k=3).items[0]) == 3

@@ -42,6 +42,7 @@ from pyg_ckd.experiments.watcher import Watcher
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.graph import fingerprint as graph_fingerprint
 from pyg_ckd.inspect import knock_out
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.metrics import BEYOND, hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import Ranking, evaluate, rank_views
@@ -117,6 +118,7 @@ class Experiment:
         self.device = device
         self.test = test
         self.save = save
+        check_whole('Experiment', max_epochs=max_epochs)
         settings.check(dataset, dict.fromkeys([*backbones, *BACKBONES]))
         self._graphs: dict[bytes, HeteroData] = {}
         # Taken once, as code may be edited, and makers change, meanwhile:

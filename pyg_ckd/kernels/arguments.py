@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Literal, TypeGuard
+
+import numpy as np
 
 Range = Literal['any', 'positive', 'at least 0', 'in [0, 1)', 'in [0, 1]']
 
@@ -28,7 +29,8 @@ def is_number(value: object) -> TypeGuard[float]:
         >>> is_number(2), is_number(0.5), is_number(True), is_number('0.5')
         (True, True, False, False)
     """
-    return isinstance(value, Real) and not isinstance(value, bool)
+    kinds = int, float, np.integer, np.floating
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -41,7 +43,7 @@ def is_whole(value: object) -> TypeGuard[int]:
         >>> is_whole(2), is_whole(2.0), is_whole(True), is_whole('2')
         (True, False, False, False)
     """
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def check_number(owner: str, wanted: Range, /, **numbers: float) -> None:
@@ -61,7 +63,7 @@ def check_number(owner: str, wanted: Range, /, **numbers: float) -> None:
             raise ValueError(
                 f"'{name}' needs to be {range_} in '{owner}' (got {number!r})"
             )
-        if not is_number(number) or math.isinf(number):
+        if not is_number(number) or abs(number) == math.inf:
             raise ValueError(
                 f"'{name}' needs to be a finite number in '{owner}' (got "
                 f'{number!r})'

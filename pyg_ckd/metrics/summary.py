@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_ckd._ranking import Ranking
-from pyg_ckd.kernels.arguments import is_whole
+from pyg_ckd.kernels.arguments import is_number, is_whole
 from pyg_ckd.metrics.accuracy import (
     average_precision,
     found_hits_ndcg,
@@ -150,7 +150,7 @@ def check_metrics(
     Raises:
         ValueError: If an argument is unknown or out of range.
     """
-    if isinstance(ks, int):
+    if is_number(ks):
         raise ValueError(f"'ks' needs a list of lengths (got {ks}): ks=[{ks}]")
     if isinstance(metrics, str):
         raise ValueError(

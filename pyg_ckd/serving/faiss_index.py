@@ -38,7 +38,7 @@ class FaissIndex(KNNIndex):
     def __init__(self, item_emb: Tensor, probe: int = 32) -> None:
         _faiss()
         check_whole('FaissIndex', probe=probe)
-        self.probe = probe
+        self.probe = int(probe)  # as faiss refuses numbers of NumPy
         self.num_items = len(item_emb)
         super().__init__(emb=item_emb.to_dense().float().contiguous())
 

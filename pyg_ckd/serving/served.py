@@ -424,8 +424,6 @@ class Served:
             candidates: The only items that may be listed.
             place: The view.
         """
-        if type(k) is not int:
-            raise TypeError(f"'k' needs to be a whole number (got {k!r})")
         check_whole('recommend', k=k)
         k = min(k, self.items.size)
         allowed = None

@@ -114,8 +114,6 @@ class Recommendation(Resumable, Trained):
         self.objective = objective
         self.balance = copy.deepcopy(balance)
         self.keep = full(names) if keep is None else check_view(keep, data)
-        self.lr = lr
-        self.batch_size = batch_size
         self.sampling = sampling
         #: The epoch whose weights it has, once it was trained by ``fit``.
         self.best_epoch: int | None = None
@@ -129,6 +127,8 @@ class Recommendation(Resumable, Trained):
         self._is_first = True
         check_number('Recommendation', 'positive', lr=lr)
         TripletLoader(data, batch_size, sampling)  # checks both
+        # Checkpoints hold plain numbers, none of NumPy:
+        self.lr, self.batch_size = float(lr), int(batch_size)
         if not _is_meta(self.recommender):
             check_output(self.recommender, data)
         if self.balance is None:

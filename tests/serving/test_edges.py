@@ -122,7 +122,7 @@ def test_users_that_can_be_read_once(plain):
 @pytest.mark.parametrize('k', [2.5, '3', True, None])
 def test_lengths_that_are_none(plain, k):
     served = Served.from_model(BPRMF.from_data(plain, dim=4), plain)
-    with pytest.raises(TypeError, match="'k' needs to be a whole number"):
+    with pytest.raises(ValueError, match="'k' needs to be a whole number"):
         served.recommend([1], k)
     assert len(served.recommend([1], 10**12)[0]) == 30 - len(served.history(1))
     with pytest.raises(TypeError, match='needs to be a list of items'):

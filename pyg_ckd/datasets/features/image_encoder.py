@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from pyg_ckd.datasets.features.model_identity import ModelIdentity
+from pyg_ckd.kernels.arguments import check_whole
 
 
 class ImageEncoder:
@@ -74,7 +75,8 @@ class ImageEncoder:
     ) -> None:
         self.model = os.fspath(model)
         self.identity = ModelIdentity(self.model)
-        self.batch_size = batch_size
+        check_whole('ImageEncoder', batch_size=batch_size)
+        self.batch_size = int(batch_size)
         gpu = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = device or gpu
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyg_ckd.datasets.features.model_identity import ModelIdentity
+from pyg_ckd.kernels.arguments import check_whole
 
 
 class TextEncoder:
@@ -43,7 +44,8 @@ class TextEncoder:
     ) -> None:
         self.model = os.fspath(model)
         self.identity = ModelIdentity(self.model)
-        self.batch_size = batch_size
+        check_whole('TextEncoder', batch_size=batch_size)
+        self.batch_size = int(batch_size)
         self.device = device
 
     def __call__(self, texts: list[str]) -> Tensor:

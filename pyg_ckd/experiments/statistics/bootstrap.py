@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from pyg_ckd.experiments.statistics.pairs import Array, paired, relative_gain
-from pyg_ckd.kernels.arguments import is_number
+from pyg_ckd.kernels.arguments import check_whole, is_number
 
 #: Users that agree in all values are drawn together if they are more than
 #: this; one by one, fewer are faster.
@@ -133,6 +133,7 @@ def resampled_gain(
     """
     base, other = paired(base, other)
     num_seeds, num_users = base.shape
+    check_whole('bootstrap_interval', resamples=resamples)
     if not is_number(confidence) or not 0 < confidence < 1:
         raise ValueError(
             f"'confidence' needs to be in (0, 1) (got {confidence!r})"

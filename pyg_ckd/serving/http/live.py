@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pyg_ckd.kernels.arguments import check_number
 from pyg_ckd.serving._folder import MANIFEST
 from pyg_ckd.serving._load import load
 from pyg_ckd.serving.served import Served
@@ -45,6 +46,7 @@ class Live:
         probe: int | None = None,
     ) -> None:
         self.folder = Path(folder)
+        check_number('Live', 'positive', every=every)
         self.every = every
         self.probe = probe
         self._seen = self._broken = _stamp(self.newest())
