@@ -196,9 +196,23 @@ def test_checkpoints_hold_plain_numbers(tmp_path):
         MODEL, DATA, lr=np.float64(1e-3), batch_size=np.int64(64)
     )
     path = tmp_path / 'last.ckpt'
-    fit(task, max_epochs=1, callbacks=SaveLast(path), progress=False)
+    numbers = dict(eval_every=np.int64(1), patience=np.int64(3))
+    fit(
+        task,
+        max_epochs=np.int64(1),
+        callbacks=SaveLast(path),
+        progress=False,
+        **numbers,
+    )
     again = Recommendation(MODEL, DATA, lr=1e-3, batch_size=64)
-    again = fit(again, max_epochs=2, ckpt_path=path, progress=False)
+    again = fit(
+        again,
+        max_epochs=2,
+        eval_every=1,
+        patience=3,
+        ckpt_path=path,
+        progress=False,
+    )
     assert again.lr == 1e-3
     assert type(task.lr) is float
     assert type(task.batch_size) is int

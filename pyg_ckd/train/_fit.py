@@ -146,7 +146,8 @@ def fit(
             f'fit(Recommendation(model, data))'
         )
     _check_numbers(max_epochs, eval_every, patience)
-    max_epochs = int(max_epochs)  # as Lightning refuses numbers of NumPy
+    # Neither Lightning nor checkpoints take numbers of NumPy:
+    max_epochs, patience = int(max_epochs), int(patience)
     eval_every = None if eval_every is None else int(eval_every)
     if not monitor.startswith('val_'):
         raise ValueError(
