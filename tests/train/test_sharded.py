@@ -250,6 +250,7 @@ def main():
             (validated,) = task.trainer.validate(task, verbose=False)
             found['validated'] = validated, result(task), task.best_epoch
     trained('teachers', apart=True, callbacks=[SaveLast(path), Stops()])
+    dist.barrier()  # until both files are there
     resume = partial(trained, 'teachers', apart=True, ckpt_path=path)
     found['resumed'] = result(resume())
     own = folder / ['last.ckpt', 'last.ckpt.1'][rank()]
