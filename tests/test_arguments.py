@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from pyg_ckd import balance, objectives
 from pyg_ckd.balance import ModalityDropout, SoftCrossEntropy
@@ -225,3 +226,16 @@ def test_those_of_numpy_are_served():
     pytest.importorskip('faiss')
     near = served.approximate(np.int64(8))
     assert len(near.recommend([0], k=3).items[0]) == 3
+
+
+def test_negatives_of_numpy_are_as_many():
+    """It was taken for all items, as it is no ``int``."""
+    losses = []
+    for negatives in (2, np.int64(2), 'all'):
+        task = Recommendation(
+            MODEL, DATA, objective=Softmax(negatives=negatives)
+        )
+        torch.manual_seed(0)
+        batch = next(iter(task.train_dataloader()))
+        losses.append(float(task.training_step(batch).detach()))
+    assert losses[0] == losses[1] != losses[2]

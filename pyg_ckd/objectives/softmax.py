@@ -120,7 +120,7 @@ class Softmax(Objective):
         user = step.batch[0]
         warm = warm_items(step.data)
         size = step.data['item'].num_nodes if warm is None else len(warm)
-        if isinstance(self.negatives, int) and self.negatives < size:
+        if is_whole(self.negatives) and self.negatives < size:
             index = torch.randperm(size, device=user.device)
             index = index[: self.negatives]
         elif warm is None:
