@@ -3,29 +3,49 @@
 import functools
 import inspect
 import math
+import tempfile
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
-from pyg_ckd import balance, objectives
+from pyg_ckd import balance, from_interactions, objectives
 from pyg_ckd.balance import ModalityDropout, SoftCrossEntropy
-from pyg_ckd.datasets import FakeMultimodal, PictureDownload, TextEncoder
-from pyg_ckd.experiments import bootstrap_interval
+from pyg_ckd.datasets import (
+    FakeMultimodal,
+    LATTICEFolder,
+    PictureDownload,
+    TextEncoder,
+)
+from pyg_ckd.datasets.raw.renumbered import renumbered
+from pyg_ckd.experiments import (
+    METHODS,
+    Experiment,
+    Settings,
+    Store,
+    bootstrap_interval,
+)
+from pyg_ckd.experiments.plots.degrees import degree_changes
+from pyg_ckd.experiments.tuning import tune
+from pyg_ckd.inspect import diagnose, knock_out
 from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.nn import (
     FREEDOM,
     STAIR,
     EgoConv,
     InteractionKNN,
+    ItemBias,
     LightGCN,
     models,
 )
+from pyg_ckd.nn.conv import PreferenceRouting
+from pyg_ckd.nn.models.whitening import Whitening
 from pyg_ckd.objectives import Softmax
 from pyg_ckd.ranking import evaluate, rank, recommend
 from pyg_ckd.serving import Served
-from pyg_ckd.serving.http import Live
+from pyg_ckd.serving.cold_items import ColdItems
+from pyg_ckd.serving.http import Live, create_app
 from pyg_ckd.train import Recommendation, SaveLast, fit
 from pyg_ckd.transforms import (
     CoOccurrence,
@@ -101,6 +121,67 @@ def test_the_message():
         match=r"^'b' needs to be a whole number, at least 0, in 'f' \(got -1\)",
     ):
         check_whole('f', 0, a=0, b=-1)
+
+
+# Seeds #######################################################################
+
+
+def planned(seed):
+    """Return the key of a planned run."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = Experiment(
+            'shop', lambda _: SHOP(num_users=20)[0], Settings({}), Store(folder)
+        )
+        return experiment.planned('VBPR', METHODS['base'], seed).key
+
+
+def tuned(seed):
+    """Ask for a search that no seed lets begin."""
+    tune(None, 'VBPR', ['none'], seed=seed)
+
+
+#: What takes a seed, and returns what it draws if it is quickly done.
+SEEDS = {
+    'FakeMultimodal': lambda seed: SHOP(seed=seed)[0]['item'].x_text,
+    'MissingModality': lambda seed: (
+        MissingModality('text', 0.5, seed=seed)(SHOP()[0])['item'].has_text
+    ),
+    'NoisyModality': lambda seed: (
+        NoisyModality('text', 1.0, seed=seed)(SHOP()[0])['item'].x_text
+    ),
+    'renumbered': lambda seed: renumbered(SHOP()[0], seed)['item'].x_text,
+    'ColdItems': lambda seed: ColdItems.of(SHOP()[0], seed=seed).item,
+    'knock_out': lambda seed: knock_out(MODEL, DATA, seed=seed).rows,
+    'bootstrap_interval': lambda seed: bootstrap_interval(*ONES, seed=seed),
+    'plan': planned,
+}
+
+
+@pytest.mark.parametrize('owner', [*SEEDS, 'diagnose', 'tune'])
+@pytest.mark.parametrize('seed', [2.0, '3', True, None, -1, 2**63, math.nan])
+def test_what_is_no_seed_is_refused(owner, seed):
+    calls = {
+        **SEEDS,
+        'diagnose': lambda seed: diagnose(MODEL, DATA, {}, seed=seed),
+        'tune': tuned,
+    }
+    message = f"'seed' needs to be a whole number from 0 .* in '{owner}'"
+    with pytest.raises(ValueError, match=message):
+        calls[owner](seed)
+
+
+@pytest.mark.parametrize('owner', SEEDS)
+def test_a_seed_of_numpy_draws_the_same(owner):
+    own, other = SEEDS[owner](3), SEEDS[owner](np.int64(3))
+    if isinstance(own, torch.Tensor):
+        own, other = own.tolist(), other.tolist()
+    assert own == other
+
+
+def test_seeds_of_runs_have_32_bits():
+    assert planned(2**32 - 1)
+    with pytest.raises(ValueError, match='2\\^32 - 1'):
+        planned(2**32)
 
 
 # Numbers #####################################################################
@@ -184,6 +265,20 @@ def test_numbers_of_numpy_are_taken(number):
         (lambda: Softmax(tau=Fraction(1, 5)), 'tau'),
         (lambda: evaluate(MODEL, DATA, ks=2.0), r"'ks' needs a list .*\[2.0\]"),
         (lambda: PictureDownload(pause=math.nan), 'pause'),
+        (lambda: EgoConv(4.0, 2), "'channels' .* 'EgoConv'"),
+        (lambda: EgoConv(4, -1), "'num_others' .* at least 0"),
+        (lambda: PreferenceRouting(2.0), 'num_iterations'),
+        (lambda: Whitening(4, 2.0), 'dim'),
+        (lambda: ItemBias(MODEL, num_items=30.0), 'num_items'),
+        (lambda: create_app('none', longest=2.0), "'longest' .* 'create_app'"),
+        (lambda: degree_changes([], DATA, num_groups=0), 'num_groups'),
+        (lambda: LATTICEFolder('none', 'tiny', core=5.0), 'core'),
+        (lambda: from_interactions([0], [0], num_users=2.0), 'num_users'),
+        (lambda: from_interactions([0], [0], num_items='2'), 'num_items'),
+        (
+            lambda: Recommendation(MODEL, DATA, batch_size=0),
+            "'batch_size' .* 'Recommendation'",
+        ),
     ],
 )
 def test_numbers_of_other_kinds(call, message):

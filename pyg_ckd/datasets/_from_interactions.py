@@ -24,6 +24,7 @@ from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits import Split, as_split
 from pyg_ckd.datasets.splits.names import NAMES
 from pyg_ckd.graph import check
+from pyg_ckd.kernels.arguments import check_whole
 
 _LABELS: dict[str | int, int] = {
     **{0: 0, 1: 1, 2: 2},
@@ -90,7 +91,8 @@ def from_interactions(
         A graph that passes :func:`~pyg_ckd.graph.check`.
 
     Raises:
-        ValueError: If the parts do not fit together. Integers that leave gaps
+        ValueError: If the parts do not fit together, or a number of users or
+            items is not positive. Integers that leave gaps
             are not renumbered.
 
     Example:
@@ -142,6 +144,9 @@ def from_interactions(
                 f'each interaction needs one'
             )
 
+    for name, size in ('num_users', num_users), ('num_items', num_items):
+        if size is not None:
+            check_whole('from_interactions', **{name: size})
     if isinstance(features, Mapping):
         features = {
             modality: indexed(x, item) for modality, x in features.items()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets.raw.single_graph import SingleGraph
-from pyg_ckd.kernels.arguments import check_number, check_whole
+from pyg_ckd.kernels.arguments import as_seed, check_number, check_whole
 
 #: By default text matters twice as much as the image, and is less noisy.
 TASTE = {'image': 0.5, 'text': 1.0}
@@ -140,6 +140,7 @@ class FakeMultimodal(SingleGraph):
             'any',
             **{f'taste[{m!r}]': taste[m] for m in taste},
         )
+        seed = as_seed(self.__class__.__name__, seed)
         num_interactions = min(num_interactions, num_items - 1)
         if num_interactions < 3:
             raise ValueError(

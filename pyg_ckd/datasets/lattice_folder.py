@@ -23,6 +23,7 @@ from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.raw.limits import Limits
 from pyg_ckd.datasets.raw.renumbered import renumbered
 from pyg_ckd.datasets.raw.row_numbers import check_highest
+from pyg_ckd.kernels.arguments import check_whole
 
 _VERSION = 2  # Of the processed files, to be raised when their content changes.
 
@@ -85,8 +86,9 @@ class LATTICEFolder(GraphDataset):
     Raises:
         FileNotFoundError: If a split is missing.
         PermissionError: If ``processed_root`` cannot be written.
-        ValueError: If a file is malformed or does not fit the others, a split
-            is empty, or a user and an item are paired twice.
+        ValueError: If ``core`` is no whole number, a file is malformed or does
+            not fit the others, a split is empty, or a user and an item are
+            paired twice.
 
     Example:
         >>> import tempfile
@@ -114,6 +116,8 @@ class LATTICEFolder(GraphDataset):
         force_reload: bool = False,
         limits: Limits = Limits(),
     ) -> None:
+        if core is not None:
+            check_whole(self.__class__.__name__, 0, core=core)
         self.name = name
         self.limits = limits
         self.core = core

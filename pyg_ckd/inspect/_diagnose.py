@@ -19,7 +19,7 @@ from pyg_ckd.balance import (
 from pyg_ckd.graph import modalities
 from pyg_ckd.inspect.agreement import weights_and_gaps
 from pyg_ckd.inspect.diagnosis import QUANTILES, Diagnosis, Table
-from pyg_ckd.kernels.arguments import check_whole
+from pyg_ckd.kernels.arguments import as_seed, check_whole
 from pyg_ckd.nn.door import matched
 from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import Split, evaluate_views, evaluating
@@ -77,9 +77,9 @@ def diagnose(
         seed: The seed they are drawn with.
 
     Raises:
-        ValueError: If ``num_triples`` is not positive, no modality alone has
-            a teacher, the history is not one of CKD, or an argument is one
-            that CKD or the evaluation refuses.
+        ValueError: If ``num_triples`` or ``seed`` is out of range, no modality
+            alone has a teacher, the history is not one of CKD, or an argument
+            is one that CKD or the evaluation refuses.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -99,6 +99,7 @@ def diagnose(
     from pyg_ckd.train import Recommendation, gradient_share
 
     check_whole('diagnose', num_triples=num_triples)
+    seed = as_seed('diagnose', seed)
     if not teachers:
         raise ValueError(
             "'diagnose' needs 'teachers', such as task.balance.teachers"

@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import RATES, check, modalities
-from pyg_ckd.kernels.arguments import check_whole
+from pyg_ckd.kernels.arguments import as_seed, check_whole
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.kernels.sparse import Uniform
 from pyg_ckd.metrics import means
@@ -228,9 +228,9 @@ def knock_out(
         seed: The seed of noise and order.
 
     Raises:
-        ValueError: If ``split`` or ``k`` is not valid, the items have no
-            modality or one named ``all``, no item has a modality, or the model
-            fails on other features or without a graph that was left out.
+        ValueError: If ``split``, ``k`` or ``seed`` is not valid, the items have
+            no modality or one named ``all``, no item has a modality, or the
+            model fails on other features or without a graph that was left out.
 
     Example:
         >>> from pyg_ckd.datasets import FakeMultimodal
@@ -246,6 +246,7 @@ def knock_out(
     if split not in ('val', 'test'):
         raise ValueError(f"'split' needs to be 'val' or 'test' (got '{split}')")
     check_whole('knock_out', k=k)
+    seed = as_seed('knock_out', seed)
     recommender = as_recommender(model)
     data = matched(check(data, splits=(split,)), recommender)
     names = modalities(data)

@@ -87,3 +87,22 @@ def check_whole(owner: str, least: int = 1, /, **sizes: int) -> None:
                 f"'{name}' needs to be a whole number, at least {least}, in "
                 f"'{owner}' (got {size!r})"
             )
+
+
+def as_seed(owner: str, seed: int, bits: int = 63) -> int:
+    """Return a seed as a plain number, which generators and files need.
+
+    Args:
+        owner: Whose it is, for messages.
+        seed: The seed.
+        bits: How many it may have; NumPy's global generator takes 32.
+
+    Raises:
+        ValueError: If it is no whole number from 0 on of so many bits.
+    """
+    if not is_whole(seed) or not 0 <= seed < 2**bits:
+        raise ValueError(
+            f"'seed' needs to be a whole number from 0 to 2^{bits} - 1 in "
+            f"'{owner}' (got {seed!r})"
+        )
+    return int(seed)

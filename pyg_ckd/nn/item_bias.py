@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.nn.wrapper import WrappedViews, Wrapper
 from pyg_ckd.views import Keep
@@ -35,7 +36,8 @@ class ItemBias(Wrapper):
             recommender, if it is a :class:`Backbone`)
 
     Raises:
-        ValueError: If the number of items is not known; when called, if the
+        ValueError: If the number of items is not known or not positive; when
+            called, if the
             embeddings of the recommender are sparse.
 
     Shapes:
@@ -54,6 +56,7 @@ class ItemBias(Wrapper):
         super().__init__(recommender)
         if num_items is None:
             num_items = self._known_num_items()
+        check_whole(self.__class__.__name__, num_items=num_items)
         self.num_items = num_items
         self.bias = nn.Parameter(torch.empty(num_items))
         self.reset_parameters()

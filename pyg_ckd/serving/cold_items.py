@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities
-from pyg_ckd.kernels.arguments import is_number
+from pyg_ckd.kernels.arguments import as_seed, is_number
 from pyg_ckd.ranking import evaluate
 from pyg_ckd.serving.new_items import with_new_items
 
@@ -66,9 +66,10 @@ class ColdItems:
             seed: The seed by which they are drawn.
 
         Raises:
-            ValueError: If ``share`` is not between 0 and 1, or the items have
-                no modality.
+            ValueError: If ``share`` is not between 0 and 1, ``seed`` is no
+                whole number from 0 on, or the items have no modality.
         """
+        seed = as_seed(cls.__name__, seed)
         data = check(data)
         if not is_number(share) or not 0 < share < 1:
             raise ValueError(f"'share' needs to be in (0, 1) (got {share!r})")

@@ -16,7 +16,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.balance import CKD, Balance, Teach
 from pyg_ckd.graph import check, modalities
-from pyg_ckd.kernels.arguments import check_number
+from pyg_ckd.kernels.arguments import check_number, check_whole
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender, as_recommender
 from pyg_ckd.nn.door import Trained, check_output, matched, module_of
@@ -126,6 +126,7 @@ class Recommendation(Resumable, Trained):
         self._began = False
         self._is_first = True
         check_number('Recommendation', 'positive', lr=lr)
+        check_whole(self.__class__.__name__, batch_size=batch_size)
         TripletLoader(data, batch_size, sampling)  # checks both
         # Checkpoints hold plain numbers, none of NumPy:
         self.lr, self.batch_size = float(lr), int(batch_size)

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import RATES, check_features, modalities
-from pyg_ckd.kernels.arguments import check_number
+from pyg_ckd.kernels.arguments import as_seed, check_number
 from pyg_ckd.kernels.edges import check_ids
 
 
@@ -79,7 +79,7 @@ class MissingModality(BaseTransform):
         self.modality = modality
         self.rate = rate
         self.pattern = pattern
-        self.seed = seed
+        self.seed = as_seed(name, seed)
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Take the modality from items of ``data``."""

@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_ckd.graph import check_features
-from pyg_ckd.kernels.arguments import check_number
+from pyg_ckd.kernels.arguments import as_seed, check_number
 from pyg_ckd.transforms.missing_modality import observed
 
 
@@ -40,8 +40,9 @@ class NoisyModality(BaseTransform):
         seed (int, optional): The seed. (default: :obj:`0`)
 
     Raises:
-        ValueError: If ``scale`` is negative or not finite, if no item has the
-            modality, or if its item-item graph exists already.
+        ValueError: If ``scale`` is negative or not finite, if ``seed`` is no
+            whole number from 0 on, if no item has the modality, or if its
+            item-item graph exists already.
 
     Example:
         >>> data = HeteroData()
@@ -52,10 +53,11 @@ class NoisyModality(BaseTransform):
     """
 
     def __init__(self, modality: str, scale: float, seed: int = 0) -> None:
-        check_number(self.__class__.__name__, 'at least 0', scale=scale)
+        name = self.__class__.__name__
+        check_number(name, 'at least 0', scale=scale)
         self.modality = modality
         self.scale = scale
-        self.seed = seed
+        self.seed = as_seed(name, seed)
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Blur the modality of ``data``."""

@@ -830,7 +830,7 @@ def test_wrong_methods_are_refused(methods, message, tmp_path):
 
 @pytest.mark.parametrize('trials', [0, -1, 1.5, True])
 def test_wrong_number_of_trials_is_refused(trials, tmp_path):
-    with pytest.raises(ValueError, match="'trials' needs to be a positive"):
+    with pytest.raises(ValueError, match="'trials' needs to be a whole number"):
         search(tmp_path, trials=trials)
 
 

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd._contract.arrays import as_tensor
 from pyg_ckd.graph import check
+from pyg_ckd.kernels.arguments import as_seed
 
 _NODES = ('user', 'item')
 #: How the names of tensors that hold numbers of nodes end, ``[2, num_edges]``.
@@ -45,7 +46,8 @@ def renumbered(data: HeteroData, seed: int = 0) -> HeteroData:
 
     Raises:
         ValueError: If the graph breaks its contract, see
-            :func:`~pyg_ckd.graph.check`, or transforms have added graphs.
+            :func:`~pyg_ckd.graph.check`, transforms have added graphs, or
+            ``seed`` is no whole number from 0 on.
 
     Example:
         >>> data = HeteroData()
@@ -59,6 +61,7 @@ def renumbered(data: HeteroData, seed: int = 0) -> HeteroData:
         tensor([[0, 1],
                 [0, 1]])
     """
+    seed = as_seed('renumbered', seed)
     data = check(data)
     if 'graphs' in data and data.graphs:
         makers = ', '.join(sorted({maker for maker, _ in data.graphs}))

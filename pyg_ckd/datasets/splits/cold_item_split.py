@@ -13,10 +13,10 @@ from pyg_ckd.datasets.splits.split import (
     TRAIN,
     VALIDATION,
     Split,
-    check_seed,
     check_share,
     share_of,
 )
+from pyg_ckd.kernels.arguments import as_seed
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ColdItemSplit(Split):
 
     Raises:
         ValueError: If ``share`` is not between 0 and 0.5, or ``seed`` is no
-            integer.
+            whole number from 0 on.
 
     Example:
         >>> interactions = Interactions.from_ids(
@@ -51,7 +51,8 @@ class ColdItemSplit(Split):
 
     def __post_init__(self) -> None:
         check_share(self.share)
-        check_seed(self.seed)
+        seed = as_seed(self.__class__.__name__, self.seed)
+        object.__setattr__(self, 'seed', seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

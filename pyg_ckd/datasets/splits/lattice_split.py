@@ -8,7 +8,8 @@ from torch import Tensor
 
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits.per_user import hold_out_fifth, label_of
-from pyg_ckd.datasets.splits.split import Split, check_seed
+from pyg_ckd.datasets.splits.split import Split
+from pyg_ckd.kernels.arguments import as_seed
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class LATTICESplit(Split):
         seed: The seed by which they are drawn.
 
     Raises:
-        ValueError: If ``seed`` is no integer.
+        ValueError: If ``seed`` is no whole number from 0 on.
 
     Example:
         >>> interactions = Interactions.from_ids(
@@ -35,7 +36,8 @@ class LATTICESplit(Split):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
+        seed = as_seed(self.__class__.__name__, self.seed)
+        object.__setattr__(self, 'seed', seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         last, count, held_out = hold_out_fifth(interactions, self.seed)

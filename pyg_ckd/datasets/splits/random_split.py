@@ -10,10 +10,10 @@ from torch import Tensor
 from pyg_ckd.datasets.raw.interactions import Interactions
 from pyg_ckd.datasets.splits.split import (
     Split,
-    check_seed,
     check_share,
     last_of,
 )
+from pyg_ckd.kernels.arguments import as_seed
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RandomSplit(Split):
 
     Raises:
         ValueError: If ``share`` is not between 0 and 0.5, or ``seed`` is no
-            integer.
+            whole number from 0 on.
 
     Example:
         >>> interactions = Interactions.from_ids(
@@ -41,7 +41,8 @@ class RandomSplit(Split):
 
     def __post_init__(self) -> None:
         check_share(self.share)
-        check_seed(self.seed)
+        seed = as_seed(self.__class__.__name__, self.seed)
+        object.__setattr__(self, 'seed', seed)
 
     def label(self, interactions: Interactions) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

@@ -167,19 +167,6 @@ def check_share(share: float) -> None:
         )
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that random numbers cannot be drawn by.
-
-    Args:
-        seed: The seed.
-    """
-    if type(seed) is not int or not -(2**63) <= seed < 2**63:
-        raise ValueError(
-            f"'seed' needs to be an integer of 64 bits (got {seed!r}); cast it "
-            f'by int'
-        )
-
-
 def known_time(split: Split, interactions: Interactions) -> Tensor:
     """Return the times of interactions, or raise an error that names them."""
     if interactions.time is None:

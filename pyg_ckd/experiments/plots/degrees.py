@@ -15,6 +15,7 @@ from pyg_ckd.experiments.plots.layout import label_rows, new_panels
 from pyg_ckd.experiments.plots.shown import by_backbone, shown_of
 from pyg_ckd.experiments.result import Result
 from pyg_ckd.graph import RATES
+from pyg_ckd.kernels.arguments import check_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,10 +98,11 @@ def degree_changes(
         items; means over seeds.
 
     Raises:
-        ValueError: If no seed has metrics of each user, or hits, of both, or
-            runs were not tested on the same users or items, or on others than
-            those of the data.
+        ValueError: If ``num_groups`` is not positive, no seed has metrics of
+            each user, or hits, of both, or runs were not tested on the same
+            users or items, or on others than those of the data.
     """
+    check_whole('degree_changes', num_groups=num_groups)
     pairs = [
         (_values(base, side), _values(other, side))
         for base, other in paired_runs(runs, side, student)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from pyg_ckd.experiments.statistics.pairs import Array, paired, relative_gain
-from pyg_ckd.kernels.arguments import check_whole, is_number
+from pyg_ckd.kernels.arguments import as_seed, check_whole, is_number
 
 #: Users that agree in all values are drawn together if they are more than
 #: this; one by one, fewer are faster.
@@ -94,7 +94,8 @@ def bootstrap_interval(
     Raises:
         ValueError: If the shapes differ, there is neither a second user nor a
             second seed, values are not finite, those of the base add up to
-            nothing, or ``confidence`` is not between 0 and 1.
+            nothing, ``confidence`` is not between 0 and 1, ``resamples`` is
+            not positive, or ``seed`` is no whole number from 0 on.
 
     Example:
         >>> base = np.tile([0.0, 0.0, 1.0], 200)
@@ -143,7 +144,7 @@ def resampled_gain(
     gain = relative_gain(base, other)
     if num_users == 1 and _is_constant(base, other, gain):
         return Resampled(math.nan, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed('bootstrap_interval', seed))
 
     # Users are drawn once for all, seeds on top of them:
     means = resample_users(np.concatenate([base, other]), resamples, rng)

@@ -39,6 +39,7 @@ from pyg_ckd.experiments.tuning.trials import (
     slots_of,
 )
 from pyg_ckd.experiments.tuning.watcher import TuneWatcher
+from pyg_ckd.kernels.arguments import as_seed, check_whole
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -181,10 +182,8 @@ def tune(
         (2, True, 'best.toml')
     """
     packages()
-    if type(trials) is not int or trials < 1:
-        raise ValueError(
-            f"'trials' needs to be a positive number in 'tune' (got {trials!r})"
-        )
+    check_whole('tune', trials=trials)
+    seed = as_seed('tune', seed, bits=32)
     objective, balances = _checked(methods)
     if backbone in BASELINES:
         balances = []

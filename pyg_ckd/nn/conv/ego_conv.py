@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj
 
-from pyg_ckd.kernels.arguments import check_number
+from pyg_ckd.kernels.arguments import check_number, check_whole
 from pyg_ckd.kernels.edges import Edges
 
 
@@ -51,7 +51,8 @@ class EgoConv(nn.Module):
             ``None``. (default: :obj:`0.4`)
 
     Raises:
-        ValueError: If ``threshold`` is no finite number.
+        ValueError: If ``threshold`` is no finite number, or a size no whole
+            number.
 
     Shapes:
         - **input:** node features :math:`(|\mathcal{V}|, F)`, those of each
@@ -70,8 +71,11 @@ class EgoConv(nn.Module):
         self, channels: int, num_others: int, threshold: float | None = 0.4
     ) -> None:
         super().__init__()
+        name = self.__class__.__name__
+        check_whole(name, channels=channels)
+        check_whole(name, 0, num_others=num_others)
         if threshold is not None:
-            check_number(self.__class__.__name__, 'any', threshold=threshold)
+            check_number(name, 'any', threshold=threshold)
         self.channels = channels
         self.num_others = num_others
         self.threshold = threshold

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.typing import Adj
 
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.edges import Edges
 
 
@@ -26,6 +27,9 @@ class PreferenceRouting(nn.Module):
         num_iterations (int, optional): The number of iterations.
             (default: :obj:`3`)
 
+    Raises:
+        ValueError: If ``num_iterations`` is not positive.
+
     Shapes:
         - **input:** preferences :math:`(|\mathcal{U}|, F)`, item features
           :math:`(|\mathcal{I}|, F)`, edge indices from items to users
@@ -43,6 +47,7 @@ class PreferenceRouting(nn.Module):
 
     def __init__(self, num_iterations: int = 3) -> None:
         super().__init__()
+        check_whole(self.__class__.__name__, num_iterations=num_iterations)
         self.num_iterations = num_iterations
 
     def forward(self, p: Tensor, f: Tensor, edge_index: Adj) -> Tensor:

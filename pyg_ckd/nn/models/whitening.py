@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.kernels.principal_axes import principal_axes
 
 
@@ -32,6 +33,9 @@ class Whitening(nn.Module):
         in_channels (int): The number of features.
         dim (int): The number of dimensions :math:`d`.
 
+    Raises:
+        ValueError: If a size is not positive.
+
     Shapes:
         - **input:** features :math:`(N, F)`
         - **output:** whitened features :math:`(N, d)`
@@ -50,6 +54,7 @@ class Whitening(nn.Module):
 
     def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()
+        check_whole(self.__class__.__name__, in_channels=in_channels, dim=dim)
         self.register_buffer('weight', torch.zeros(dim, in_channels))
         self.register_buffer('bias', torch.zeros(dim))
 

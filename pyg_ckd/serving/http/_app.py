@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictInt
 
 from pyg_ckd._version import __version__
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.serving._names import Name, Names
 from pyg_ckd.serving.http.live import Live
 from pyg_ckd.serving.http.pictures import Pictures
@@ -70,7 +71,7 @@ def create_app(
 
     Raises:
         FileNotFoundError: If there is no saved model.
-        ValueError: If it cannot be loaded.
+        ValueError: If it cannot be loaded, or an argument is out of range.
 
     Example:
         >>> from fastapi.testclient import TestClient
@@ -85,6 +86,7 @@ def create_app(
         >>> len(client.get('/recommend', params={'user': 7, 'k': 3}).json())
         1
     """
+    check_whole('create_app', longest=longest)
     live = Live(folder, every, probe)
     shown = None if pictures is None else Pictures(pictures)
 

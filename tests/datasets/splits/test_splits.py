@@ -428,10 +428,19 @@ def test_a_share_is_a_number(rule, share):
 @pytest.mark.parametrize(
     'rule', [RandomSplit, ColdItemSplit, MMRecSplit, LATTICESplit]
 )
-@pytest.mark.parametrize('seed', [1.5, '1', None, True, np.int64(1), 2**63])
-def test_a_seed_is_an_integer(rule, seed):
-    with pytest.raises(ValueError, match="'seed' needs to be an integer"):
+@pytest.mark.parametrize('seed', [1.5, '1', None, True, -1, 2**63])
+def test_a_seed_is_a_whole_number(rule, seed):
+    match = f"'seed' needs to be a whole number .* in '{rule.__name__}'"
+    with pytest.raises(ValueError, match=match):
         rule(seed=seed)
+
+
+@pytest.mark.parametrize(
+    'rule', [RandomSplit, ColdItemSplit, MMRecSplit, LATTICESplit]
+)
+def test_a_seed_of_numpy_is_a_plain_one(rule):
+    """Data on disk are known by the representation of their split."""
+    assert repr(rule(seed=np.int64(1))) == repr(rule(seed=1))
 
 
 def test_per_user_is_a_boolean():
