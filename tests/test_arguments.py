@@ -29,7 +29,7 @@ from pyg_ckd.experiments import (
 from pyg_ckd.experiments.plots.degrees import degree_changes
 from pyg_ckd.experiments.tuning import tune
 from pyg_ckd.inspect import diagnose, knock_out
-from pyg_ckd.kernels.arguments import check_whole
+from pyg_ckd.kernels.arguments import check_number, check_whole
 from pyg_ckd.nn import (
     FREEDOM,
     STAIR,
@@ -113,6 +113,16 @@ def test_other_numbers_are_refused(count, kind):
 def test_those_of_numpy_are_taken(count):
     name, value, call = COUNTS[count]
     call(**{name: np.int64(value)})
+
+
+def test_the_message_of_numbers():
+    """It names the range, whatever is wrong."""
+    for wrong in (-1, '0.5', math.nan):
+        with pytest.raises(
+            ValueError,
+            match=r"^'p' needs to be a finite number, in \[0, 1\), in 'f' \(",
+        ):
+            check_number('f', 'in [0, 1)', p=wrong)
 
 
 def test_the_message():

@@ -11,7 +11,7 @@ import numpy as np
 Range = Literal['any', 'positive', 'at least 0', 'in [0, 1)', 'in [0, 1]']
 
 _RANGES: dict[Range, Callable[[float], bool]] = {
-    'any': lambda x: not math.isnan(x),
+    'any': lambda x: True,
     'positive': lambda x: x > 0,
     'at least 0': lambda x: x >= 0,
     'in [0, 1)': lambda x: 0 <= x < 1,
@@ -58,15 +58,12 @@ def check_number(owner: str, wanted: Range, /, **numbers: float) -> None:
         ValueError: If one is not.
     """
     for name, number in numbers.items():
-        if is_number(number) and not _RANGES[wanted](number):
-            range_ = 'a number' if wanted == 'any' else wanted
+        finite = is_number(number) and math.isfinite(number)
+        if not finite or not _RANGES[wanted](number):
+            range_ = '' if wanted == 'any' else f', {wanted},'
             raise ValueError(
-                f"'{name}' needs to be {range_} in '{owner}' (got {number!r})"
-            )
-        if not is_number(number) or abs(number) == math.inf:
-            raise ValueError(
-                f"'{name}' needs to be a finite number in '{owner}' (got "
-                f'{number!r})'
+                f"'{name}' needs to be a finite number{range_} in '{owner}' "
+                f'(got {number!r})'
             )
 
 

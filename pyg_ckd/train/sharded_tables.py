@@ -17,6 +17,9 @@ from pyg_ckd.kernels.ranks import Ranks
 from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.objectives import BPR, Objective
 
+#: Callbacks of Lightning; the second one is not in all releases.
+_AVERAGING = ('StochasticWeightAveraging', 'WeightAveraging')
+
 
 class ShardedTables(DDPStrategy):
     r"""Trains as ``strategy='ddp'`` does, with tables cut by rows.
@@ -182,6 +185,14 @@ def check_fits(
             f'rows (got {trainer.gradient_clip_val}): each process would clip '
             f'by the norm of its own rows'
         )
+    for kind in {
+        kind for each in trainer.callbacks for kind in type(each).__mro__
+    }:
+        if kind.__name__ in _AVERAGING:
+            raise ValueError(
+                f"'callbacks' cannot have {kind.__name__} where tables are cut "
+                f"by rows: it copies whole tables. Or take strategy='ddp'"
+            )
     if trainer.precision == '16-mixed':
         raise ValueError(
             "'precision' cannot be '16-mixed' where tables are cut by rows: "

@@ -17,6 +17,7 @@ import torch.distributed as dist
 import torch_geometric.typing
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning.callbacks import StochasticWeightAveraging
 
 from pyg_ckd.balance import CKD, OGMGE, RCEKD, SoftCrossEntropy, Teacher
 from pyg_ckd.datasets import FakeMultimodal
@@ -435,6 +436,11 @@ def test_models_that_are_refused(make, reason):
         ),
         ({}, {'gradient_clip_val': 0.1}, "'gradient_clip_val' needs"),
         ({}, {'warm_start': 'folder'}, "'warm_start' needs whole tables"),
+        (
+            {},
+            {'callbacks': StochasticWeightAveraging(0.1)},
+            "'callbacks' cannot have StochasticWeightAveraging",
+        ),
     ],
 )
 def test_options_that_are_refused(of_task, of_fit, reason):

@@ -397,8 +397,8 @@ def test_the_folder_and_the_report_are_where_they_should_be(tmp_path, shop):
         ({'max_bytes': -1}, "'max_bytes' needs to be a whole number"),
         ({'threads': 0}, "'threads' needs to be a whole number, at least 1"),
         ({'retries': -1}, "'retries' needs to be a whole number, at least 0"),
-        ({'pause': -1.0}, "'pause' needs to be at least 0"),
-        ({'timeout': 0.0}, "'timeout' needs to be positive"),
+        ({'pause': -1.0}, "'pause' needs to be a finite number, at least 0"),
+        ({'timeout': 0.0}, "'timeout' needs to be a finite number, positive"),
     ],
 )
 def test_arguments_are_checked(kwargs, message):
