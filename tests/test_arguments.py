@@ -163,7 +163,7 @@ SEEDS = {
     'ColdItems': lambda seed: ColdItems.of(SHOP()[0], seed=seed).item,
     'knock_out': lambda seed: knock_out(MODEL, DATA, seed=seed).rows,
     'bootstrap_interval': lambda seed: bootstrap_interval(*ONES, seed=seed),
-    'plan': planned,
+    'Run': planned,
 }
 
 

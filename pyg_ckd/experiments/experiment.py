@@ -42,7 +42,7 @@ from pyg_ckd.experiments.watcher import Watcher
 from pyg_ckd.graph import RATES, check, modalities
 from pyg_ckd.graph import fingerprint as graph_fingerprint
 from pyg_ckd.inspect import knock_out
-from pyg_ckd.kernels.arguments import as_seed, check_whole
+from pyg_ckd.kernels.arguments import check_whole
 from pyg_ckd.metrics import BEYOND, hits, means, per_user
 from pyg_ckd.nn import FixedEmbeddings
 from pyg_ckd.ranking import Ranking, evaluate, rank_views
@@ -178,7 +178,6 @@ class Experiment:
                 f"'{backbone}' is no backbone; there are "
                 f'{", ".join(self.backbones)}'
             )
-        seed = as_seed('plan', seed, bits=32)
         names = modalities(self.data())
         if method.modality and method.modality not in names:
             raise ValueError(
@@ -196,12 +195,7 @@ class Experiment:
         if method.kind == 'ensemble':  # it is made of its teachers alone
             settings = {}
         run = Run(
-            self.dataset,
-            backbone,
-            method,
-            seed,
-            settings,
-            self.fingerprint,
+            self.dataset, backbone, method, seed, settings, self.fingerprint
         )
         needed = [teacher.key for teacher in self.needs(run)]
         return replace(run, teachers=tuple(needed))

@@ -13,6 +13,7 @@ from typing import Any
 from pyg_ckd._version import __version__
 from pyg_ckd.experiments.method import Method
 from pyg_ckd.experiments.plain import check_kinds, kinds_of
+from pyg_ckd.kernels.arguments import as_seed
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Run:
         teachers (tuple[str]): The :attr:`key` of each run that it learns from.
         version (str): The version of the library.
 
+    Raises:
+        ValueError: If ``seed`` is no whole number from 0 on of 32 bits.
+
     Example:
         >>> run = Run('shop', 'VBPR', Method(), 0, {'train': {'lr': 1}})
         >>> same = Run('shop', 'VBPR', Method(), 0, {'train': {'lr': 1.0}})
@@ -51,12 +55,7 @@ class Run:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not hasattr(self.seed, '__index__'):
-            raise ValueError(
-                f"'seed' needs to be a whole number in 'Run' (got "
-                f'{self.seed!r})'
-            )
-        object.__setattr__(self, 'seed', int(self.seed))
+        object.__setattr__(self, 'seed', as_seed('Run', self.seed, bits=32))
         object.__setattr__(self, 'settings', copy.deepcopy(self.settings))
 
     @cached_property

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATES, modalities
+from pyg_ckd.kernels.arguments import is_whole
 from pyg_ckd.nn.models.backbone import Backbone
 from pyg_ckd.nn.neighborhoods import Neighborhood, Neighborhoods
 from pyg_ckd.nn.wrapper import Wrapper
@@ -103,7 +104,7 @@ class Sampled(Wrapper):
                 f'items. Train it without Sampled'
             )
         if len(self.num_neighbors) != hops or not all(
-            type(num) is int and (num > 0 or num == -1)
+            is_whole(num) and (num > 0 or num == -1)
             for num in self.num_neighbors
         ):
             raise ValueError(
@@ -111,6 +112,7 @@ class Sampled(Wrapper):
                 f"this '{name}', one for each layer, positive or -1 (got "
                 f'{self.num_neighbors})'
             )
+        self.num_neighbors = list(map(int, self.num_neighbors))
         self._neighborhoods: Neighborhoods | None = None
 
     @property

@@ -2,6 +2,7 @@ import copy
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import torch
 import torch_geometric.typing
@@ -351,6 +352,11 @@ def test_repr(data):
         f'Sampled({model!r}, num_neighbors=[2, -1])'
     )
     assert Sampled(model, [2, -1]).name == 'Sampled(LightGCN)'
+
+
+def test_numbers_of_numpy_are_taken(data):
+    model = Sampled(LightGCN.from_data(data), np.array([2, -1]))
+    assert repr(model) == repr(Sampled(model.recommender, [2, -1]))
 
 
 @pytest.mark.parametrize('num_neighbors', [[2], [2, 0], [2, -2], [2, 2.0]])
