@@ -185,9 +185,8 @@ def check_fits(
             f'rows (got {trainer.gradient_clip_val}): each process would clip '
             f'by the norm of its own rows'
         )
-    for kind in {
-        kind for each in trainer.callbacks for kind in type(each).__mro__
-    }:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    for kind in {kind for each in callbacks for kind in type(each).__mro__}:
         if kind.__name__ in _AVERAGING:
             raise ValueError(
                 f"'callbacks' cannot have {kind.__name__} where tables are cut "
