@@ -262,8 +262,9 @@ def view(
     The item features of each ablated modality are replaced by their mean over
     items, and so are its tables, by their mean over rows: what a model has
     learned of that modality for each user, or adds to the features of each
-    item. Gradients flow through means. The model itself is not changed, also
-    where it has a table under several names.
+    item. Gradients flow through means. A table that a kept modality has, too,
+    stays. The model itself is not changed, also where it has a table under
+    several names.
 
     Args:
         model: A :class:`~pyg_ckd.nn.Recommender`.
@@ -277,10 +278,12 @@ def view(
     """
     assert isinstance(model, nn.Module)
     dropped = [name for name in modalities(data) if name not in keep]
+    kept = {id(table) for name in keep for table in model.tables(name)}
     means = {
         id(table): table.mean(dim=0, keepdim=True).expand_as(table)
         for name in dropped
         for table in model.tables(name)
+        if id(table) not in kept
     }
     # Each place that holds one of them, once, however often it is reached:
     replaced: dict[str, Tensor] = {

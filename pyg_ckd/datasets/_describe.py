@@ -8,6 +8,7 @@ from rich.table import Table
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_ckd._contract.arrays import as_tensor
 from pyg_ckd._contract.interactions import LABELS
 from pyg_ckd._shown.block import Block
 from pyg_ckd._shown.html import to_html
@@ -142,7 +143,7 @@ def _count(node: Tensor, num_nodes: int) -> Tensor:
 
 
 def _missing(data: HeteroData, modality: str) -> float:
-    has = data['item'].get(f'has_{modality}')
+    has = as_tensor(data['item'].get(f'has_{modality}'))
     if has is None or has.numel() == 0:
         return 0.0
     return int((~has).sum()) / has.numel()

@@ -44,7 +44,9 @@ def model_of(
     objective = settings['objective'] or {'name': ''}
     if objective['name'].startswith('Cosine'):
         model = Cosine(model)
-    return ItemBias(model) if _extra(settings, 'item_bias') else model
+    if _extra(settings, 'item_bias'):
+        return ItemBias(model, data['item'].num_nodes)
+    return model
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective | None:

@@ -286,7 +286,7 @@ class Experiment:
     def _identity(self, backbone: str) -> str:
         if backbone not in self._identities:
             make = self.backbones[backbone]
-            self._identities[backbone] = identity_of(make)
+            self._identities[backbone] = identity_of(make, backbone)
         return self._identities[backbone]
 
     def _check_same(

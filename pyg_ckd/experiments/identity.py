@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyg_ckd.experiments.backbones import BACKBONES
+
 #: Whose code the version of the library stands for, or that of a package.
 KNOWN = ('pyg_ckd', 'torch', 'torch_geometric', 'pytorch_lightning', 'builtins')
 #: So many values are looked at.
@@ -24,22 +26,25 @@ NOISE = (
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 
-def identity_of(make: Any) -> str:
+def identity_of(make: Any, name: str = '') -> str:
     """Return what tells a backbone from others of its name.
 
-    It is empty for classes of the library. Of others it stands for the code of
-    the function, or of the class and of those that it inherits from, and for
-    all values that it holds: attributes, defaults, what it closes over; not
-    for global names that the code uses, and not for comments.
+    It is empty for a backbone of the library under the library's name, and
+    the name of the class for one of its classes under another. Of others it
+    stands for the code of the function, or of the class and of those that it
+    inherits from, and for all values that it holds: attributes, defaults, what
+    it closes over; not for global names that the code uses, and not for
+    comments.
 
     Args:
         make: The backbone.
+        name: What it is called.
 
     Raises:
         ValueError: If it holds too much to be looked at.
     """
     if isinstance(make, type) and _is_known(make):
-        return ''
+        return '' if BACKBONES.get(name) is make else make.__qualname__
     digest = _digest(_parts(make, {}))
     name = getattr(make, '__qualname__', type(make).__qualname__)
     return f'{name} {digest[:12]}'

@@ -239,7 +239,7 @@ class Settings:
                 )
         extra = {k: value for k, value in extra.items() if value != EXTRA[k]}
         train = arguments_of(Recommendation, only=TRAIN)
-        maker = identity_of(make) if identity is None else identity
+        maker = identity_of(make, backbone) if identity is None else identity
         return {
             **({'maker': maker} if maker else {}),
             **({'extra': extra} if extra else {}),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from inspect import signature
-from itertools import chain
 from typing import Any
 
 import torch
@@ -81,7 +80,7 @@ class Foreign(Recommender):
         ]
         own = [
             child[modality]
-            for name, child in self.module.named_children()
+            for name, child in self.module._modules.items()
             if name in ('preference', 'offset')
             and isinstance(child, nn.ParameterDict)
             and modality in child
@@ -197,27 +196,31 @@ def default_view(model: nn.Module, data: HeteroData) -> Keep:
 def matched(data: HeteroData, module: nn.Module) -> HeteroData:
     """Return a graph on the device and in the precision of a module.
 
+    The precision is that of the parameters that are trained, where there are
+    some. If they are of several, features that are of one of them stay so.
+
     Args:
         data: The user-item graph, returned as it is if both fit.
         module: The module.
     """
-    state = chain(module.parameters(), module.buffers())
-    for like in state:
-        if like.is_floating_point():
-            break
-    else:
+    state = [*module.parameters(), *module.buffers()]
+    floating = [tensor for tensor in state if tensor.is_floating_point()]
+    trained = [tensor for tensor in floating if tensor.requires_grad]
+    if not floating:
+        return data
+    dtypes = [tensor.dtype for tensor in trained or floating]
+    names = modalities(data)
+    x_dtype = data['item'][f'x_{names[0]}'].dtype if names else dtypes[0]
+    dtype = x_dtype if x_dtype in dtypes else dtypes[0]
+    device = floating[0].device
+    if data[RATES].edge_index.device == device and x_dtype == dtype:
         return data
 
     def move(x: Any) -> Any:
         if x.is_floating_point():
-            return x.to(device=like.device, dtype=like.dtype)
-        return x.to(device=like.device)
+            return x.to(device=device, dtype=dtype)
+        return x.to(device=device)
 
-    edges = data[RATES].edge_index
-    names = modalities(data)
-    x = data['item'][f'x_{names[0]}'] if names else like
-    if edges.device == like.device and x.dtype == like.dtype:
-        return data
     return copy.copy(data).apply(move)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_ckd.graph import RATES, warm_items
+from pyg_ckd.graph import warm_items
 from pyg_ckd.kernels.arguments import check_number, is_whole
 from pyg_ckd.kernels.precise import precise
-from pyg_ckd.kernels.units import UNIT, as_units
 from pyg_ckd.objectives._cross_entropy import cross_entropy
+from pyg_ckd.objectives._item_counts import ItemCounts
 from pyg_ckd.objectives._squared_norm import squared_norm
 from pyg_ckd.objectives.objective import Objective
 from pyg_ckd.objectives.step import Step
@@ -49,7 +49,7 @@ class Softmax(Objective):
       Recommendations" <https://doi.org/10.1145/3298689.3346996>`_ paper:
       :math:`z_{uj} = s(u, j) / \tau - \log p_j` with :math:`p_j` the share of
       the item among training interactions, by their weights where they have
-      some.
+      some, each pair once.
 
     Item :math:`i` itself counts once in any case, and nothing else is taken
     out of :math:`\mathcal{N}`. The drawn item of a triple is not used.
@@ -79,6 +79,9 @@ class Softmax(Objective):
     tau: float = 0.2
     negatives: Literal['all', 'batch'] | int = 'all'
     l2: float = 0.0
+    _counts: ItemCounts = field(
+        default_factory=ItemCounts, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         check_number('Softmax', 'positive', tau=self.tau)
@@ -97,7 +100,8 @@ class Softmax(Objective):
         other: Tensor | None
         if self.negatives == 'batch':
             other, item = step.ranks.gather(preferred), step.ranks.gather(pos)
-            bias = -_log_count(step, other).to(pos.dtype)
+            count = self._counts(step.data)[other]
+            bias = -torch.where(count > 0, count, 1).log().to(pos.dtype)
             own_bias = step.ranks.part(bias).unsqueeze(1)
         else:
             other, item = self._drawn(step)
@@ -132,16 +136,3 @@ class Softmax(Objective):
         # Those of the users are known:
         _, item = step.views.embedding(user=user[:0], item=index)
         return index, precise(item)
-
-
-def _log_count(step: Step, item: Tensor) -> Tensor:
-    """Return the logarithm of the items' interactions; 0 if there are none."""
-    size, rates = step.data['item'].num_nodes, step.data[RATES]
-    if 'edge_weight' not in rates:
-        count = torch.bincount(rates.edge_index[1], minlength=size)
-        return count[item].clamp(min=1).log()
-    # Whole numbers have the same sum in any order, on any device:
-    units = as_units(rates.edge_weight)
-    total = torch.zeros(size, dtype=torch.long, device=units.device)
-    total.index_add_(0, rates.edge_index[1], units)
-    return (total[item].clamp(min=1).double() / UNIT).log()

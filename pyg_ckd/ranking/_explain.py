@@ -15,7 +15,7 @@ from pyg_ckd._shown import Block, Cell, Note, Shown, Table, number
 from pyg_ckd.graph import check, modalities, owned_keys
 from pyg_ckd.kernels.best_items import scores
 from pyg_ckd.nn import as_recommender
-from pyg_ckd.nn.door import matched
+from pyg_ckd.nn.door import default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.ranking._rank import embeddings
 from pyg_ckd.views import Keep, distinct_views, view_name, without
@@ -119,6 +119,12 @@ class Explanation(Shown):
             )
 
 
+NOTHING_TO_EXPLAIN_BY = (
+    'There is no modality to explain by: the items have none, or the view '
+    'that the model was trained in keeps none'
+)
+
+
 def explain(
     model: nn.Module,
     data: HeteroData,
@@ -144,11 +150,13 @@ def explain(
     Effects of several modalities need not add up to the score. The rank is
     that among the items which the user does not have, held out ones included,
     as in :func:`~pyg_ckd.ranking.recommend`; equal scores are ordered by lower
-    item id. An item that she has is ranked as if she had it not.
+    item id. An item that she has is ranked as if she had it not. Of a task
+    that was trained in a view, the modalities are those of the view, and it is
+    what ``full`` stands for.
 
     Args:
-        model: Any recommender with ``user_emb, item_emb = model(data)``.
-            Embeddings may be sparse (COO) tensors.
+        model: Any recommender with ``user_emb, item_emb = model(data)``, or a
+            task. Embeddings may be sparse (COO) tensors.
         data: The user-item graph.
         user: The id of the user.
         item: The id of the item.
@@ -157,7 +165,7 @@ def explain(
 
     Raises:
         ValueError: If ``user`` or ``item`` does not exist, ``names`` has not
-            one name for each item, the items have no modality, or the
+            one name for each item, the view keeps no modality, or the
             embeddings are not finite.
 
     Example:
@@ -172,6 +180,7 @@ def explain(
         Without text, item 37 would fall from rank 3 to rank 9.
     """
     user, item = _id('user', user), _id('item', item)
+    trained = default_view(model, check(data))
     model = as_recommender(model)
     data = matched(check(data), model)
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
@@ -188,9 +197,9 @@ def explain(
             f"'names' needs one name for each of {num_items} items (got "
             f'{len(names)})'
         )
-    known = modalities(data)
+    known = [m for m in modalities(data) if m in trained]
     if not known:
-        raise ValueError('The items have no modality to explain by')
+        raise ValueError(NOTHING_TO_EXPLAIN_BY)
 
     keys = owned_keys(data)
     keeps = distinct_views(known)

@@ -18,14 +18,23 @@ from torch_geometric.data import HeteroData
 Name = str | int
 
 
+def listed(names: Any) -> Any:
+    """Return what is in an array, a series or a tensor, and all else as it is.
+
+    Example:
+        >>> listed(torch.tensor([3, 1])), listed('tea')
+        ([3, 1], 'tea')
+    """
+    return names.tolist() if hasattr(names, 'tolist') else names
+
+
 def named(names: Iterable[Any] | None) -> list[Name] | None:
     """Return names that a file can hold, others than whole numbers as text."""
     if names is None:
         return None
-    if hasattr(names, 'tolist'):  # an array or a tensor
-        names = names.tolist()
     return [
-        int(name) if isinstance(name, Integral) else str(name) for name in names
+        int(name) if isinstance(name, Integral) else str(name)
+        for name in listed(names)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
 from pyg_ckd.serving._load import features_of, load, weights_of
 from pyg_ckd.serving._names import Names, names_of
 from pyg_ckd.serving._plain_model import plain_model
-from pyg_ckd.serving._rows import sides_by_size, sides_of
+from pyg_ckd.serving._rows import Side, sides_by_size, sides_of
 from pyg_ckd.serving.served import Served
 
 #: Of the scale: how far features may move without a word.
@@ -61,6 +62,7 @@ def warm_start(
         sides = sides_by_size(
             recommender.module, state, served.users.size, served.items.size
         )
+        _tell_sides(recommender.name, sides)
     else:
         sides = sides_of(recommender)
     rows = Rows(
@@ -81,6 +83,21 @@ def warm_start(
     learned = Learned(state, user_emb, item_emb, served.trained_keys())
     carry_over(learned, module_of(recommender), data, rows, sides)
     return known[0], known[1]
+
+
+def _tell_sides(name: str, sides: Mapping[str, Side]) -> None:
+    """Say what was taken for tables, as nobody but the user can tell."""
+    told = '; '.join(
+        f'of {side}s {", ".join(map(repr, keys))}'
+        for side in ('user', 'item', 'node')
+        if (keys := [key for key, own in sides.items() if own == side])
+    )
+    warnings.warn(
+        f"'{name}' is not of this library. By their numbers of rows, these of "
+        f'its tensors are taken for tables, whose rows follow users and items: '
+        f'{told or "none"}; all others are taken over as they are',
+        stacklevel=4,
+    )
 
 
 def _check_alike(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from pyg_ckd.datasets.raw.renumbered import rows_of
 from pyg_ckd.graph import RATED_BY, RATES, check, modalities
 from pyg_ckd.kernels.arguments import as_seed, is_number
 from pyg_ckd.ranking import evaluate
@@ -166,12 +167,10 @@ def _without(data: HeteroData, cold: Tensor) -> HeteroData:
         for name, value in data[node].items():
             warm[node][name] = value
     warm['item'].num_nodes = int(kept.sum())
+    rows = kept.nonzero().flatten()
     for name, value in data['item'].items():
-        if isinstance(value, Tensor):
-            warm['item'][name] = value[kept]
-        elif isinstance(value, list):
-            rows = kept.nonzero().flatten().tolist()
-            warm['item'][name] = [value[row] for row in rows]
+        if name != 'num_nodes':
+            warm['item'][name] = rows_of(value, rows, num_items)
     if 'edge_weight' in data[RATES]:
         is_warm = kept[data[RATES].edge_index[1]]
         warm[RATES].edge_weight = data[RATES].edge_weight[is_warm]

@@ -22,6 +22,7 @@ from pyg_ckd.nn.door import as_recommender, default_view, matched
 from pyg_ckd.nn.evaluating import evaluating
 from pyg_ckd.nn.recommender import Recommender
 from pyg_ckd.serving._carry_over import Learned, Rows, carry_over
+from pyg_ckd.serving._names import listed
 from pyg_ckd.serving._plain_model import model_of, plain_model
 from pyg_ckd.serving._rows import resized, sides_of
 from pyg_ckd.views import full
@@ -166,14 +167,15 @@ def _with_items(
     grown['user'].update(data['user'].to_dict())
     grown['item'].num_nodes = item.num_nodes + num_new
     for kind, given in texts.items():
-        known, number = item.get(kind), len(given or ())
+        new = [] if given is None else list(listed(given))
+        known, number = item.get(kind), len(new)
         if number != (0 if known is None else num_new):
             raise ValueError(
                 f"'{kind}s' needs a {kind} for each of {num_new} new items if "
                 f'the others have {kind}s, and none otherwise (got {number})'
             )
         if known is not None:
-            grown['item'][kind] = [*known, *(given or ())]
+            grown['item'][kind] = [*known, *new]
     if 'original_id' in item:
         known = item.original_id
         new = known.max() + 1 + torch.arange(num_new, device=known.device)

@@ -25,8 +25,12 @@ from pyg_ckd.nn.door import (
     matched,
 )
 from pyg_ckd.nn.evaluating import evaluating
-from pyg_ckd.ranking._explain import Explanation, explanation
-from pyg_ckd.serving._names import Name, Names, names_of
+from pyg_ckd.ranking._explain import (
+    NOTHING_TO_EXPLAIN_BY,
+    Explanation,
+    explanation,
+)
+from pyg_ckd.serving._names import Name, Names, listed, names_of
 from pyg_ckd.serving._views_file import tensors_of, views_of
 from pyg_ckd.serving.faiss_index import FaissIndex
 from pyg_ckd.serving.item_weights import ItemWeights
@@ -144,7 +148,8 @@ class Served:
         data = check(data)
         names = modalities(data)
         keep = default_view(model, data)
-        keeps = list(dict.fromkeys([keep, *distinct_views(names)]))
+        own = distinct_views([m for m in names if m in keep])
+        keeps = list(dict.fromkeys([keep, *own, *distinct_views(names)]))
         recommender = as_recommender(model)
         moved = matched(data, recommender)
         with evaluating(recommender):
@@ -196,7 +201,7 @@ class Served:
         """
         if isinstance(users, str | int):
             raise TypeError(f"'users' needs to be a list, such as [{users!r}]")
-        users = list(users)
+        users = list(listed(users))
         rows = self.users.rows(users)
         known = self._known_of(rows) if exclude_known else self.known[:0]
         place = self._place(view)
@@ -311,9 +316,9 @@ class Served:
         Raises:
             ValueError: If one is unknown, or items have no modality.
         """
-        names = self.modalities
+        names = [m for m in self.modalities if m in self.keeps[0]]
         if not names:
-            raise ValueError('The items have no modality to explain by')
+            raise ValueError(NOTHING_TO_EXPLAIN_BY)
         row, column = self.users.rows([user]), self.items.row(item)
         score_of = {}
         for keep in distinct_views(names):
@@ -428,7 +433,7 @@ class Served:
         k = min(k, self.items.size)
         allowed = None
         if candidates is not None:
-            allowed = self.items.rows(candidates).unique()
+            allowed = self.items.rows(listed(candidates)).unique()
             if not len(allowed):
                 raise ValueError("'candidates' needs at least one item")
         if not len(user_emb):
@@ -506,6 +511,7 @@ class Served:
     # New users ##############################################################
 
     def _history(self, history: Sequence[Name]) -> Tensor:
+        history = listed(history)
         if not isinstance(history, Collection) or isinstance(history, str):
             raise TypeError(
                 f'A history needs to be a list of items (got {history!r})'

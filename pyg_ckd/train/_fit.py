@@ -10,6 +10,7 @@ from zipfile import is_zipfile
 
 import torch
 from pytorch_lightning import Callback
+from torch import nn
 from typing_extensions import Unpack
 
 from pyg_ckd.balance import CKD
@@ -203,7 +204,9 @@ def fit(
         begin_from(task.model, task.data, warm_start)
     if ckpt_path is None and is_first:
         warn_of_scales(task)
+    modes = _frozen_modes(task)
     task.eval()
+    _set_modes(modes)
     if task.balance is not None and ckpt_path is None:
         arguments = {
             'max_epochs': max_epochs,
@@ -228,7 +231,9 @@ def fit(
             arguments['strategy'] = OnThisRank(strategy.root_device)
             task.teach = lambda keep: _taught(task, keep, arguments)
 
+    task.eval_every = eval_every
     task.train()
+    _set_modes(modes)
     with left_usable(task, best):
         try:
             with quiet(), memory_reused_if_small():
@@ -272,7 +277,11 @@ def _taught(
     )
     names = modalities(task.data)
     teacher.title = teacher_title(task.recommender.name, keep, names)
-    return fit(teacher, **arguments).recommender
+    teacher = fit(teacher, **arguments)
+    trainer = teacher._trainer  # none if it has nothing to train
+    if trainer and trainer.current_epoch == arguments['max_epochs']:
+        task.teachers_cut_at = arguments['max_epochs']
+    return teacher.recommender
 
 
 def _taught_apart(
@@ -284,6 +293,25 @@ def _taught_apart(
     with evaluating(model):
         own = model.own_embeddings(matched(task.data, model), keep)
     return FixedEmbeddings(*own)
+
+
+def _frozen_modes(task: nn.Module) -> dict[nn.Module, bool]:
+    """Return the modes of parts that have parameters, none of them trained.
+
+    They are the user's choice: a frozen encoder in evaluation mode stays so.
+    """
+    frozen = [
+        part
+        for part in task.modules()
+        if (own := list(part.parameters()))
+        and not any(parameter.requires_grad for parameter in own)
+    ]
+    return {part: part.training for each in frozen for part in each.modules()}
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
+    for part, training in modes.items():
+        part.training = training
 
 
 def _check_numbers(

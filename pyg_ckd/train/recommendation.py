@@ -25,6 +25,7 @@ from pyg_ckd.objectives import Batch, Objective
 from pyg_ckd.ranking import recommend
 from pyg_ckd.serving import save
 from pyg_ckd.train.checks import check_dense, check_parts
+from pyg_ckd.train.digests import digest_of_all
 from pyg_ckd.train.losses import Losses, compute_losses
 from pyg_ckd.train.processes import (
     check_same_settings,
@@ -38,7 +39,7 @@ from pyg_ckd.train.sharded_tables import ShardedTables, check_fits
 from pyg_ckd.train.sharded_teacher import ShardedTeacher
 from pyg_ckd.train.shared_out import SharedOut
 from pyg_ckd.train.titles import title
-from pyg_ckd.train.validation import Once, digest, validation
+from pyg_ckd.train.validation import Once, validation
 from pyg_ckd.triplet_loader import TripletLoader
 from pyg_ckd.views import Keep, check_view, full, view_name
 
@@ -121,6 +122,9 @@ class Recommendation(Resumable, Trained):
         self.watched: list[Keep] = []
         #: What the line of progress calls it.
         self.title = title(self.recommender.name, self.keep, names, balance)
+        #: How often ``fit`` was asked to evaluate, maybe less often than it
+        #: does if there are few epochs.
+        self.eval_every: int | None = None
         #: How several processes train teachers, set by ``fit``.
         self.teach: Teach | None = None
         self._began = False
@@ -147,7 +151,7 @@ class Recommendation(Resumable, Trained):
         return module_of(self.recommender)
 
     #: What tells its data from others.
-    fingerprint = cached_property(lambda self: digest(self._home))
+    fingerprint = cached_property(lambda self: digest_of_all(self._home))
 
     # Loss ###################################################################
 
@@ -303,8 +307,15 @@ class Recommendation(Resumable, Trained):
             'lr': self.lr,
             'batch_size': self.batch_size,
             'sampling': self.sampling,
-            'eval_every': self.trainer.check_val_every_n_epoch,
+            'eval_every': self.eval_every
+            or self.trainer.check_val_every_n_epoch,
             'precision': self.trainer.precision,
+            'accumulate_grad_batches': self.trainer.accumulate_grad_batches,
+            'gradient_clip_val': self.trainer.gradient_clip_val,
+            'gradient_clip_algorithm': str(
+                self.trainer.gradient_clip_algorithm
+            ),
+            'limit_train_batches': self.trainer.limit_train_batches,
             'processes': self.ranks.size,
             'data': self.fingerprint,
         }
@@ -313,9 +324,11 @@ class Recommendation(Resumable, Trained):
         """Return validation metrics, see :func:`validation`."""
         needed = () if self.balance is None else self.balance.watched
         watched = list(dict.fromkeys([*needed, *self.watched]))
-        return validation(
-            self.recommender, self.data, self.keep, watched, self.ranks
-        )
+        # In full precision, in which models are evaluated after training:
+        with torch.autocast(self.device.type, enabled=False):
+            return validation(
+                self.recommender, self.data, self.keep, watched, self.ranks
+            )
 
     def _own_rows(self) -> list[nn.Parameter]:
         """Return the parameters of which each process has other rows."""

@@ -18,6 +18,14 @@ from pyg_ckd.train.warn import warn
 
 #: Where it is in a checkpoint.
 _KEY = 'pyg_ckd'
+#: Settings of checkpoints that have none.
+_BEFORE = {
+    'processes': 1,
+    'accumulate_grad_batches': 1,
+    'gradient_clip_val': None,
+    'gradient_clip_algorithm': 'None',
+    'limit_train_batches': 1.0,
+}
 
 
 class Resumable(LightningModule, ABC):
@@ -35,6 +43,8 @@ class Resumable(LightningModule, ABC):
         self.means = EpochMeans()
         #: The processes that train it together.
         self.ranks = ALONE
+        #: The largest number of epochs of its teachers, if one met it.
+        self.teachers_cut_at: int | None = None
         self._epoch_ended = False
         self._saved: Mapping[str, Any] | None = None
 
@@ -113,6 +123,7 @@ class Resumable(LightningModule, ABC):
             'settings': self.settings(),
             'history': [dict(entry) for entry in self.history],
             'means': self.means.state(),
+            'teachers_cut_at': self.teachers_cut_at,
             'generators': {
                 'cpu': torch.get_rng_state(),
                 'cuda': torch.cuda.get_rng_state_all() if cuda else [],
@@ -141,18 +152,29 @@ class Resumable(LightningModule, ABC):
         saved = checkpoint[_KEY]
         self._check_epoch(checkpoint, saved['resumable'])
         for name, value in self.settings().items():
-            before = {'processes': 1, **saved['settings']}.get(name)
+            before = {**_BEFORE, **saved['settings']}.get(name)
             if before != value:
                 raise ValueError(
                     f"'ckpt_path' is of a training with other settings: "
                     f"'{name}' was {before} (got {value})"
                 )
+        self._warn_of_teachers(saved.get('teachers_cut_at'))
         # Before weights are loaded, lest they are rounded to what was there:
         self.trainer.precision_plugin.convert_module(self)
         self.history = [dict(entry) for entry in saved['history']]
         self.means = EpochMeans.of(saved['means'])
         self._epoch_ended = True
         self._saved = saved
+
+    def _warn_of_teachers(self, cut_at: int | None) -> None:
+        self.teachers_cut_at = cut_at
+        most = self.trainer.max_epochs
+        if cut_at is not None and (most is None or not 0 <= most <= cut_at):
+            warn(
+                f'The teachers of the checkpoint had {cut_at} epochs, as '
+                f"'max_epochs' was then, and would have learned on. They are "
+                f'kept as they are; begin anew to give them more'
+            )
 
     def _check_epoch(
         self, checkpoint: Mapping[str, Any], is_resumable: bool

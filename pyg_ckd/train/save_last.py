@@ -16,6 +16,9 @@ from pyg_ckd.train.sharded_tables import ShardedTables
 class SaveLast(Checkpoint):
     """Writes a checkpoint after each evaluation, whole or not at all.
 
+    Where nothing is evaluated, ``fit(eval_every=None)``, it does so after each
+    epoch.
+
     The file replaces the one before in a single move inside its folder, so
     that there is a readable one at any moment, even if the process is killed.
     Where several processes train together, the first one writes; with
@@ -48,12 +51,13 @@ class SaveLast(Checkpoint):
     def on_train_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Save if there was an evaluation."""
+        """Save if there was an evaluation, or never is one."""
         assert isinstance(pl_module, Recommendation)
         history: list[dict[str, Any]] = pl_module.history
-        if not history or history[-1]['epoch'] != trainer.current_epoch + 1:
-            return
-        if pl_module.is_resumable:
+        epoch = trainer.current_epoch + 1
+        evaluated = bool(history) and history[-1]['epoch'] == epoch
+        due = evaluated or trainer.limit_val_batches == 0
+        if due and pl_module.is_resumable:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             half = self.path.with_name(f'{self.path.name}.half')
             trainer.save_checkpoint(half)

@@ -11,7 +11,12 @@ from inspect import signature
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    Checkpoint,
+    LearningRateFinder,
+    ProgressBar,
+)
 
 from pyg_ckd.train.fit_options import FitOptions
 from pyg_ckd.train.processes import check_strategy, check_strategy_name
@@ -82,6 +87,12 @@ def make_trainer(
             raise TypeError(
                 f"'callbacks' needs objects of Lightning's Callback (got "
                 f'{callback!r})'
+            )
+        if isinstance(callback, BatchSizeFinder | LearningRateFinder):
+            raise ValueError(
+                f"'callbacks' cannot have {type(callback).__name__} in 'fit': "
+                f'it trains on trial, from checkpoints of the midst of an '
+                f"epoch. 'pyg-ckd tune' searches by validation"
             )
     both = [*own, *(callbacks or [])]
     defaults: dict[str, Any] = {

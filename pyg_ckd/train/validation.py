@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from torch_geometric.data import HeteroData
 
-from pyg_ckd.graph import RATES, fingerprint, modalities
+from pyg_ckd.graph import modalities
 from pyg_ckd.kernels.ranks import ALONE, Ranks
 from pyg_ckd.nn import Recommender
 from pyg_ckd.nn.evaluating import evaluating
@@ -79,16 +78,3 @@ def validation(
     for view in (view_name(one, names) for one in watched):
         values[f'val_recall@20/{view}'] = result[view]['recall@20']
     return values
-
-
-def digest(data: HeteroData) -> str:
-    """Return a hash of all that training depends on, validation included.
-
-    Args:
-        data: The user-item graph.
-    """
-    whole = hashlib.sha256(fingerprint(data).encode())
-    held_out = data[RATES].get('val_edge_label_index')
-    if held_out is not None:
-        whole.update(held_out.cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()

@@ -95,7 +95,8 @@ def test_unlike_makers(pair):
 
 @pytest.mark.parametrize('name', BACKBONES)
 def test_those_of_the_library_have_none(name):
-    assert identity_of(BACKBONES[name]) == ''
+    assert identity_of(BACKBONES[name], name) == ''
+    assert identity_of(BACKBONES[name], 'mine') != ''
 
 
 def test_what_is_hard_to_look_at():

@@ -15,6 +15,7 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
 
     They are for formats without weights and cold items, which warnings say.
     """
+    data = check(data)
     splits = {}
     for split, key in (
         ('train', 'edge_index'),
@@ -28,7 +29,7 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
                 f'interactions into training, validation and test first'
             )
         splits[split] = key
-    rates = check(data)[RATES]
+    rates = data[RATES]
     if 'edge_weight' in rates:
         warnings.warn(
             'The format has no weights of interactions: whoever reads the '

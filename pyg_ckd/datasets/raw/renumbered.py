@@ -122,7 +122,7 @@ def _ordered(data: HeteroData, order: Mapping[str, Tensor]) -> HeteroData:
     other = copy.copy(data)
     for node, rows in order.items():
         for name, value in data[node].items():
-            other[node][name] = _rows_of(value, rows)
+            other[node][name] = rows_of(value, rows, len(rows))
     for edge_type in data.edge_types:
         ends = edge_type[0], edge_type[-1]
         for name, value in data[edge_type].items():
@@ -159,22 +159,23 @@ def _places(original: Any, node: str, size: int) -> Tensor:
     return places
 
 
-def _rows_of(value: Any, rows: Tensor) -> Any:
-    """Return what there is of each node in another order.
+def rows_of(value: Any, rows: Tensor, size: int) -> Any:
+    """Return what there is of some nodes, in their order.
 
     Args:
         value: An attribute of nodes; what has not one entry a node stays.
-        rows: The nodes in the new order, ``[num_nodes]``.
+        rows: The nodes, ``[N]``.
+        size: How many nodes there are.
     """
     if isinstance(value, Tensor):
-        if value.dim() and len(value) == len(rows):
+        if value.dim() and len(value) == size:
             return value.index_select(0, rows.to(value.device))
     elif isinstance(value, np.ndarray):
-        if value.ndim and len(value) == len(rows):
+        if value.ndim and len(value) == size:
             return value[rows.numpy()]
     elif isinstance(value, pd.Series | pd.DataFrame | pd.Index):
-        if len(value) == len(rows):
+        if len(value) == size:
             return value.take(rows.numpy())
-    elif isinstance(value, list | tuple) and len(value) == len(rows):
+    elif isinstance(value, list | tuple) and len(value) == size:
         return type(value)(value[row] for row in rows.tolist())
     return value
