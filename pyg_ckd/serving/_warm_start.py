@@ -96,7 +96,7 @@ def _tell_sides(name: str, sides: Mapping[str, Side]) -> None:
         f"'{name}' is not of this library. By their numbers of rows, these of "
         f'its tensors are taken for tables, whose rows follow users and items: '
         f'{told or "none"}; all others are taken over as they are',
-        stacklevel=4,
+        stacklevel=3,
     )
 
 

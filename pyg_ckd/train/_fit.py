@@ -62,7 +62,9 @@ def fit(
     without parameters to train is ready as it is: it is evaluated once, as
     epoch 0 of the history. While it trains, memory that a step frees stays
     with the process if that has at most 1 GB so far
-    (:func:`~pyg_ckd.kernels.memory_reused`).
+    (:func:`~pyg_ckd.kernels.memory_reused`). Parts none of whose parameters is
+    trained keep their mode: a frozen encoder in evaluation mode stays in it.
+    Validation is in full precision, whatever training is in.
 
     However training ends, by itself, by a limit such as ``max_time``, an error
     or Ctrl+C, the task has the best weights afterwards, is in evaluation mode
@@ -72,7 +74,9 @@ def fit(
 
     With ``ckpt_path`` training goes on where a checkpoint was saved, as if it
     had not stopped, and on CPUs to the last bit: make the task as before, and
-    pass the same arguments again; ``max_epochs`` may be larger.
+    pass the same arguments again; ``max_epochs`` may be larger. Teachers are
+    those of the checkpoint, and a warning says so if fewer epochs cut them
+    short.
     :class:`~pyg_ckd.train.SaveLast` writes such a file; those of Lightning's
     ``ModelCheckpoint`` serve as well, if they were saved at the end of an
     epoch. A script that may be stopped at any time and started again says::

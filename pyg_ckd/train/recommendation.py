@@ -315,7 +315,8 @@ class Recommendation(Resumable, Trained):
             'gradient_clip_algorithm': str(
                 self.trainer.gradient_clip_algorithm
             ),
-            'limit_train_batches': self.trainer.limit_train_batches,
+            # 1 is one batch, 1.0 are all:
+            'limit_train_batches': repr(self.trainer.limit_train_batches),
             'processes': self.ranks.size,
             'data': self.fingerprint,
         }

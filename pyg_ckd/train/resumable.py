@@ -24,7 +24,7 @@ _BEFORE = {
     'accumulate_grad_batches': 1,
     'gradient_clip_val': None,
     'gradient_clip_algorithm': 'None',
-    'limit_train_batches': 1.0,
+    'limit_train_batches': '1.0',
 }
 
 

@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder
 from pyg_ckd.datasets._describe import describe, statistics
 from pyg_ckd.graph import RATES, feature_scales
+from pyg_ckd.testing import fake_graph
 
 
 def graph(
@@ -187,3 +188,13 @@ def test_statistics_of_amazon_baby(tmp_path, shared):
             },
         },
     }
+
+
+def test_arrays():
+    """A graph may hold arrays in place of tensors."""
+    data = fake_graph()
+    data['item'].has_text = torch.arange(9) > 2
+    wanted = statistics(data)
+    data['item'].has_text = data['item'].has_text.numpy()
+    assert statistics(data) == wanted
+    assert wanted['modalities']['text']['missing'] == 3 / 9

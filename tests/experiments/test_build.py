@@ -194,3 +194,11 @@ def test_kinds_of_backbones():
     assert [n for n, make in BACKBONES.items() if has_own_loss(make)] == ['BM3']
     assert not has_own_loss(print)
     assert list(BACKBONES)[: len(BASELINES)] == list(BASELINES)
+
+
+def test_a_bias_around_what_is_not_ours(data):
+    """The data tells how many items there are."""
+    settings = effective({'extra': {'item_bias': True}}, make=PlainRecommender)
+    model = model_of(PlainRecommender, data, settings)
+    assert isinstance(model, ItemBias)
+    assert model(data)[1].size(0) == 9

@@ -99,6 +99,12 @@ def test_those_of_the_library_have_none(name):
     assert identity_of(BACKBONES[name], 'mine') != ''
 
 
+def test_classes_of_the_library_by_another_name():
+    classes = [BACKBONES[name] for name in ('VBPR', 'BPRMF')]
+    assert len({identity_of(made, 'mine') for made in classes}) == 2
+    assert identity_of(classes[0], 'BPRMF') != identity_of(classes[1], 'BPRMF')
+
+
 def test_what_is_hard_to_look_at():
     own = Maker(3)
     own.me = own  # a circle

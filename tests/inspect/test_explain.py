@@ -18,7 +18,9 @@ from pyg_ckd.nn import (
     Recommender,
 )
 from pyg_ckd.ranking import recommend
-from pyg_ckd.views import distinct_views, view_name, without
+from pyg_ckd.serving import Served
+from pyg_ckd.train import Recommendation, fit
+from pyg_ckd.views import distinct_views, only, view_name, without
 
 NAMES = ['image', 'text', 'sound']
 
@@ -296,3 +298,25 @@ def test_overflow(data):
             parameter[:] = 1e30
     with pytest.raises(ValueError, match=r'score of user 7 is not finite'):
         explain(model, data, 7, 4)
+
+
+@pytest.mark.parametrize('keep', [only('text'), frozenset({'text', 'image'})])
+def test_a_task_of_a_view(keep):
+    """What it recommends first is first in the explanation."""
+    data = FakeMultimodal(num_users=30, num_items=20)[0]
+    data['item'].x_sound = data['item'].x_text.flip(0)
+    model = VBPR.from_data(data, dim=8)
+    task = Recommendation(model, data, keep=keep, lr=0.05)
+    fit(task, max_epochs=5, progress=False)
+    served = Served.from_model(task, data)
+    for user in range(30):
+        best = int(task.recommend(user, k=1)[0])
+        for found in (
+            explain(task, data, user, best),
+            served.explain(user, best),
+        ):
+            assert found.rank['full'] == 1
+            assert set(found.effect) == keep
+    task.keep = frozenset()
+    with pytest.raises(ValueError, match='trained in keeps none'):
+        explain(task, data, 0, 0)

@@ -8,7 +8,7 @@ from torch import nn
 
 from pyg_ckd.graph import modalities
 from pyg_ckd.nn import VBPR, FeatureKNN, Recommender, as_recommender
-from pyg_ckd.nn.door import check_finite, checked_embeddings
+from pyg_ckd.nn.door import check_finite, checked_embeddings, matched
 from pyg_ckd.ranking import evaluate, recommend
 from pyg_ckd.testing import (
     PlainRecommender,
@@ -112,6 +112,62 @@ def test_names_that_mean_something_else(add):
     before = copy.deepcopy(other.state_dict())
     train_steps(as_recommender(other), data, keeps[1])
     assert not torch.equal(before['user.weight'], other.user.weight)
+
+
+def test_a_table_under_a_second_name():
+    """Also if that comes first, as it does in an ensemble of old and new."""
+    data = fake_graph()
+    model = PlainRecommender(data)
+    table = nn.ParameterDict({'text': nn.Parameter(torch.randn(12, 4))})
+    model.users = table
+    model.preference = table
+    assert as_recommender(model).tables('text') == [table['text']]
+
+
+class Tied(nn.Module):
+    """One table of users for all modalities."""
+
+    def __init__(self):
+        super().__init__()
+        users = nn.Parameter(torch.randn(12, 5))
+        names = ('image', 'text')
+        self.preference = nn.ParameterDict(dict.fromkeys(names, users))
+
+    def forward(self, data):
+        item = data['item'].x_image + data['item'].x_text
+        return (self.preference['image'] + self.preference['text']) / 2, item
+
+
+def test_a_table_of_two_modalities_is_ablated_with_the_last():
+    data, model = fake_graph(), Tied()
+    users = model.preference['text']
+    for keep in (full(['image', 'text']), only('text'), only('image')):
+        assert torch.equal(view(as_recommender(model), data, keep)[0], users)
+    user, _ = view(as_recommender(model), data, frozenset())
+    torch.testing.assert_close(user, users.mean(0).expand(12, 5))
+
+
+class TwoPrecisions(PlainRecommender):
+    """Has a frozen part of half precision that comes first."""
+
+    def __init__(self, data, kind):
+        super().__init__(data)
+        frozen = nn.Parameter(torch.zeros(3, dtype=kind), requires_grad=False)
+        self._parameters = {'frozen': frozen, **self._parameters}
+
+
+@pytest.mark.parametrize('kind', [torch.float16, torch.bfloat16, torch.double])
+@pytest.mark.parametrize('trained', [True, False])
+def test_features_have_the_precision_of_what_is_trained(kind, trained):
+    data = fake_graph()
+    model = TwoPrecisions(data, kind).requires_grad_(trained)
+    model.frozen.requires_grad_(False)
+    assert next(iter(model.parameters())) is model.frozen
+    plain = PlainRecommender(data)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    assert evaluate(model, data) == evaluate(plain, data)
+    assert matched(data, model) is data
+    assert matched(data, model.double())['item'].x_text.dtype == torch.double
 
 
 # Outputs #####################################################################

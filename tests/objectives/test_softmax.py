@@ -1,4 +1,5 @@
 import math
+import pickle
 from collections import Counter
 from itertools import combinations
 
@@ -95,6 +96,35 @@ def test_batch(tau, data, random):
     assert loss == pytest.approx(expected, rel=1e-4)
     uncorrected = naive(user, item, batch, batch[1].tolist(), tau)
     assert abs(loss - uncorrected) > 1e-3
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+def test_repeated_pairs_count_once(weighted, data, random):
+    """They are drawn once, of weights with the largest."""
+    *_, step = random
+    objective = Softmax(0.5, 'batch')
+    rates = data[RATES]
+    if weighted:
+        rates.edge_weight = torch.rand(rates.edge_index.size(1)) / 2 + 0.5
+    expected = objective.loss(step)
+    lighter = rates.edge_index[:, :1].expand(2, 30)
+    rates.edge_index = torch.cat([rates.edge_index, lighter], dim=1)
+    if weighted:
+        less = torch.full((30,), 0.01)
+        rates.edge_weight = torch.cat([rates.edge_weight, less])
+    assert torch.equal(objective.loss(step), expected)
+    rates.edge_index[1, 0] = (rates.edge_index[1, 0] + 1) % 9  # in place
+    assert not torch.equal(objective.loss(step), expected)
+    assert torch.equal(objective.loss(step), Softmax(0.5, 'batch').loss(step))
+
+
+def test_what_it_has_counted_is_no_part_of_it(random):
+    counted, fresh = Softmax(0.5, 'batch'), Softmax(0.5, 'batch')
+    counted.loss(random[-1])
+    assert counted == fresh
+    assert hash(counted) == hash(fresh)
+    assert repr(counted) == repr(fresh)
+    assert len(pickle.dumps(counted)) == len(pickle.dumps(fresh))
 
 
 @pytest.mark.parametrize('n', [1, 2, 8])

@@ -109,3 +109,18 @@ def test_what_cold_items_lack(shop):
     hidden = cold.evaluate(model)
     cold.features['image'][~cold.has['image']] += 100
     assert cold.evaluate(model) == hidden
+
+
+def test_attributes_of_any_kind(plain):
+    """What has an entry an item loses those of cold ones, all else stays."""
+    data = plain.clone()
+    prices = torch.arange(30)
+    data['item'].price = prices
+    data['item'].array = prices.numpy()
+    data['item'].row = tuple(prices.tolist())
+    data['item'].scale, data['item'].table = torch.tensor(2.0), torch.ones(5, 2)
+    cold = ColdItems.of(data, share=0.2)
+    item = cold.warm['item']
+    warm = [row for row in range(30) if row not in cold.item]
+    assert item.price.tolist() == item.array.tolist() == list(item.row) == warm
+    assert (item.scale, item.table.shape) == (2.0, (5, 2))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -194,3 +195,14 @@ def test_names_that_do_not_fit(plain, shop):
 def test_foreign_models(plain):
     with pytest.raises(ValueError, match='not made by its arguments'):
         with_new_items(PlainRecommender(plain), plain, twins(plain))
+
+
+def test_names_in_an_array(shop):
+    model = VBPR.from_data(shop, dim=4)
+    features = {m: torch.randn(2, 32) for m in ('image', 'text')}
+    texts = {'names': ['new', 'newer'], 'titles': ['New', 'Newer']}
+    _, one = with_new_items(model, shop, features, **texts)
+    arrays = {kind: np.array(value) for kind, value in texts.items()}
+    _, other = with_new_items(model, shop, features, **arrays)
+    assert one['item'].name == other['item'].name
+    assert one['item'].title == other['item'].title

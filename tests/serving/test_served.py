@@ -1,5 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -362,3 +364,18 @@ def test_an_index_of_many_items():
     assert (score.diff(dim=1) <= 0).all()
     with pytest.raises(ValueError, match="'probe' needs to be a whole"):
         FaissIndex(item, probe=0)
+
+
+@pytest.mark.parametrize('kind', [np.array, torch.tensor, pd.Series])
+def test_names_in_arrays(kind, plain):
+    served = Served.from_model(VBPR.from_data(plain, dim=4), plain)
+    new = served.recommend_new([[3, 4], [0]], k=3, candidates=[1, 5, 7])
+    found = served.recommend_new(
+        [kind([3, 4]), kind([0])], k=3, candidates=kind([1, 5, 7])
+    )
+    assert found.items == new.items
+    assert torch.equal(served.fold_in(kind([3])), served.fold_in([3]))
+    known = served.recommend(kind([2, 0]), k=3)
+    assert known.items == served.recommend([2, 0], k=3).items
+    with pytest.raises(ValueError, match='at least one item'):
+        served.recommend_new([kind([])])

@@ -178,3 +178,10 @@ def test_other_shops(shop, plain, tmp_path):
     other['item'].name = [f'x{name}' for name in shop['item'].name]
     with pytest.raises(ValueError, match='one of another shop'):
         warm_start(model, other, tmp_path / 'model')
+
+
+def test_what_are_tables_of_foreign_models_is_said(before, after, tmp_path):
+    save(PlainRecommender(before), before, tmp_path / 'model')
+    new = PlainRecommender(after)
+    with pytest.warns(UserWarning, match=r"tables, .* of users 'user.weight';"):
+        warm_start(new, after, tmp_path / 'model')

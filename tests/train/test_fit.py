@@ -7,11 +7,15 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+)
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from pyg_ckd.balance import CKD
+from pyg_ckd.balance import CKD, UMT
 from pyg_ckd.graph import RATES, fingerprint
 from pyg_ckd.inspect import explain
 from pyg_ckd.nn import (
@@ -22,6 +26,7 @@ from pyg_ckd.nn import (
     Popularity,
 )
 from pyg_ckd.ranking import evaluate, recommend
+from pyg_ckd.testing import PlainRecommender
 from pyg_ckd.train import Recommendation, fit
 from pyg_ckd.views import only
 
@@ -474,3 +479,60 @@ def unsplit(data):
     graph = copy.copy(data)
     del graph[RATES].val_edge_label_index
     return graph
+
+
+# Modes #######################################################################
+
+
+class WithEncoder(PlainRecommender):
+    """Has an encoder that is not trained, and notes the modes of parts."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        size = data['item'].x_text.size(1)
+        encoder = nn.Linear(size, size)
+        self.encoder = nn.Sequential(encoder, nn.Dropout(0.9))
+        self.encoder.requires_grad_(False).eval()
+        self.dropout = nn.Dropout(0.1)
+        self.seen = set()
+
+    def forward(self, data):
+        if torch.is_grad_enabled():
+            modes = self.encoder[1].training, self.dropout.training
+            self.seen.add(modes)
+        data['item'].x_text = self.encoder(data['item'].x_text)
+        return super().forward(data)
+
+
+@pytest.mark.parametrize('balance', [None, UMT()], ids=str)
+def test_frozen_parts_stay_in_their_mode(balance, data):
+    model = WithEncoder(data)
+    task = Recommendation(model, data, balance=balance)
+    for _ in range(2):
+        fit(task, max_epochs=1, progress=False)
+        assert model.seen == {(False, True)}
+    model.encoder.train()
+    model.seen.clear()
+    fit(task, max_epochs=1, progress=False)
+    assert model.seen == {(True, True)}
+
+
+def test_validation_is_what_evaluate_gives(data, task_of, run):
+    """It is in full precision, so that the best epoch is the best."""
+    seen = []
+
+    class Spy(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            found = evaluate(pl_module.model, data, 'val', (20,))
+            seen.append((found['recall@20'], found['ndcg@20']))
+
+    task = run(task_of(), precision='bf16-mixed', callbacks=Spy())
+    history = [(e['val_recall@20'], e['val_ndcg@20']) for e in task.history]
+    assert len(history) == 4
+    assert history == seen
+
+
+@pytest.mark.parametrize('finder', [BatchSizeFinder, LearningRateFinder])
+def test_finders_are_refused(finder, task_of, run):
+    with pytest.raises(ValueError, match=f"'callbacks' .* {finder.__name__}"):
+        run(task_of(), callbacks=finder())

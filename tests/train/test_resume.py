@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,56 @@ def test_more_epochs(small, tmp_path):
     assert task.history == expected.history
 
 
+def test_more_epochs_than_one_evaluation(small, tmp_path):
+    """The usual distance of evaluations is larger than the first training."""
+    file = tmp_path / 'last.ckpt'
+
+    def task():
+        torch.manual_seed(0)
+        model, _ = MAKE['vbpr'](small)
+        return Recommendation(model, small, lr=0.05, batch_size=60)
+
+    fit(task(), max_epochs=3, callbacks=SaveLast(file), progress=False)
+    found = fit(task(), max_epochs=10, ckpt_path=file, progress=False)
+    wanted = fit(task(), max_epochs=10, progress=False)
+    assert [entry['epoch'] for entry in found.history] == [3, 5, 10]
+    assert found.history[1:] == wanted.history
+
+
+def test_teachers_that_were_cut_short(small, tmp_path):
+    """They are what they were, which is said if the student gets more."""
+    folder = Folder('umt', small, tmp_path, None, eval_every=1)
+
+    def said(file, max_epochs):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter('always')
+            folder.run(file, max_epochs=max_epochs)
+        start = 'The teachers of the checkpoint had 2 epochs'
+        return [each for each in seen if str(each.message).startswith(start)]
+
+    assert not said(None, 2)
+    file = folder.folder / 'whole' / 'last.ckpt'
+    assert not said(file, 2)
+    assert len(said(file, 3)) == 1
+    assert len(said(folder.folder / 'resumed' / 'last.ckpt', 4)) == 1  # still
+
+
+def test_without_evaluation(small, tmp_path):
+    """Of what is never evaluated, each epoch is saved."""
+    file = tmp_path / 'last.ckpt'
+
+    def task():
+        torch.manual_seed(0)
+        model, _ = MAKE['dropout'](small)
+        return Recommendation(model, small, lr=0.05, batch_size=60)
+
+    common = dict(eval_every=None, progress=False)
+    wanted = fit(task(), max_epochs=4, **common)
+    fit(task(), max_epochs=2, callbacks=SaveLast(file), **common)
+    found = fit(task(), max_epochs=4, ckpt_path=file, **common)
+    assert_same(dict(found.named_parameters()), dict(wanted.named_parameters()))
+
+
 def test_teachers_come_from_the_checkpoint(small, tmp_path, capsys):
     folder = Folder('ckd', small, tmp_path, None, eval_every=2, progress=True)
     expected, _ = folder.run()
@@ -239,6 +290,31 @@ def test_other_settings(data, small, task_of, run, tmp_path):
         task = Recommendation(task_of().model, graph, lr=0.05, batch_size=200)
         with pytest.raises(ValueError, match="'data' was"):
             run(task, ckpt_path=file)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'accumulate_grad_batches': 2},
+        {'gradient_clip_val': 0.5},
+        {'limit_train_batches': 1},
+    ],
+)
+def test_other_options_of_the_trainer(wrong, task_of, run, tmp_path):
+    file = tmp_path / 'last.ckpt'
+    run(task_of(), callbacks=SaveLast(file), max_epochs=2)
+    ((name, _),) = wrong.items()
+    assert_other(name, task_of(), file, **wrong)
+
+
+def test_other_attributes(data, task_of, run, tmp_path):
+    """A model may read whatever is in the graph."""
+    file = tmp_path / 'last.ckpt'
+    run(task_of(), callbacks=SaveLast(file), max_epochs=2)
+    other = copy.copy(data)
+    other['item'].price = [1.0] * 60
+    task = Recommendation(task_of().model, other, lr=0.05, batch_size=200)
+    assert_other('data', task, file)
 
 
 def assert_other(name, task, file, before='', now='', **kwargs):

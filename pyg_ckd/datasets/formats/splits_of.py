@@ -15,7 +15,6 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
 
     They are for formats without weights and cold items, which warnings say.
     """
-    data = check(data)
     splits = {}
     for split, key in (
         ('train', 'edge_index'),
@@ -23,13 +22,13 @@ def splits_of(data: HeteroData) -> dict[str, Tensor]:
         ('test', 'test_edge_label_index'),
     ):
         pairs = data[RATES].get(key)
-        if pairs is None or pairs.numel() == 0:
+        if pairs is None or 0 in pairs.shape:
             raise ValueError(
                 f"'data[{RATES}].{key}' is missing or empty; split the "
                 f'interactions into training, validation and test first'
             )
         splits[split] = key
-    rates = data[RATES]
+    rates = check(data)[RATES]
     if 'edge_weight' in rates:
         warnings.warn(
             'The format has no weights of interactions: whoever reads the '

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_ckd.datasets import FakeMultimodal, MMRecFolder, to_lattice, to_mmrec
+from pyg_ckd.datasets.formats.splits_of import splits_of
 from pyg_ckd.datasets.lattice_folder import LATTICEFolder
 from pyg_ckd.datasets.raw.graph_of_splits import graph_of_splits
 from pyg_ckd.datasets.raw.renumbered import renumbered, restored
 from pyg_ckd.graph import RATES
+from pyg_ckd.testing import fake_graph
 
 KEYS = ('edge_index', 'val_edge_label_index', 'test_edge_label_index')
 
@@ -327,3 +329,12 @@ def test_to_mmrec_and_to_lattice_keep_amazon_baby(tmp_path, shared):
     for key in KEYS:
         assert data[RATES][key].t().tolist() == by_user(expected[RATES][key])
     check_features(data, expected)
+
+
+def test_edges_in_arrays():
+    data = fake_graph()
+    wanted = {split: pairs.tolist() for split, pairs in splits_of(data).items()}
+    for name in ('edge_index', 'val_edge_label_index', 'test_edge_label_index'):
+        data[RATES][name] = data[RATES][name].numpy()
+    found = {split: pairs.tolist() for split, pairs in splits_of(data).items()}
+    assert found == wanted
