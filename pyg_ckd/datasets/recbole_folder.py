@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -208,9 +209,15 @@ class RecBoleFolder(RawDataset):
 
     def read_interactions(self) -> Interactions:
         paths = self.interaction_paths
-        known = set.intersection(
-            *(set(column_types(path, self.limits)) for path in paths)
-        )
+        columns_of = [set(column_types(path, self.limits)) for path in paths]
+        known = set.intersection(*columns_of)
+        for column in (self.rating_column, self.time_column):
+            if column not in known and column in set.union(*columns_of):
+                warnings.warn(
+                    f"'{self.folder}' has the column {column!r} in some of its "
+                    f'files of interactions, so that it is left out',
+                    stacklevel=2,
+                )
         rating = self._known('rating_column', 'rating', known)
         time = self._known('time_column', 'timestamp', known)
         columns = [self.user_column, self.item_column]

@@ -50,7 +50,7 @@ def identity_of(make: Any, name: str = '') -> str:
     return f'{name} {digest[:12]}'
 
 
-def _parts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
+def _parts(value: Any, seen: dict[int, tuple[int, Any]]) -> Iterator[str]:
     """Yield texts that stand for a value and all it holds."""
     if isinstance(value, PLAIN):
         yield repr(value)
@@ -62,15 +62,19 @@ def _parts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
             f"tensors, or as 'model' settings"
         )
     if id(value) in seen:
-        yield f'again {type(value).__qualname__}'
+        place, _ = seen[id(value)]
+        yield f'again {place}'
         return
-    seen[id(value)] = value  # kept, so that no other has its place
+    # Kept, so that no other has its id:
+    seen[id(value)] = len(seen), value
     yield f'{type(value).__module__}.{type(value).__qualname__} ('
     if isinstance(value, Tensor | np.ndarray | np.generic):
         yield _of_numbers(value)
-    elif isinstance(value, Mapping | set | frozenset):
-        pairs = value.items() if isinstance(value, Mapping) else value
+    elif isinstance(value, Mapping):
+        pairs = value.items()
         yield from sorted(_digest(_parts(pair, seen)) for pair in pairs)
+    elif isinstance(value, set | frozenset):  # in another order each time
+        yield from sorted(_digest(_parts(x, dict(seen))) for x in value)
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _parts(each, seen)
@@ -89,7 +93,7 @@ def _digest(parts: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def _of_object(value: Any, seen: dict[int, Any]) -> Iterator[str]:
+def _of_object(value: Any, seen: dict[int, tuple[int, Any]]) -> Iterator[str]:
     """Yield what classes, functions and other objects are made of."""
     if isinstance(value, type):
         yield f'{value.__module__.split(".")[0]} {value.__qualname__}'

@@ -442,3 +442,19 @@ def test_pipes_are_not_waited_for(tmp_path):
     for read in (column_types, is_recbole, lambda p: read_recbole(p, ['x'])):
         with pytest.raises(ValueError, match=r"a\.inter' is no regular file"):
             read(tmp_path / 'a.inter')
+
+
+def test_times_are_read_back_and_ratings_are_told(tmp_path):
+    data = from_interactions(
+        [*'aaabbb'],
+        [*'xyzxyz'],
+        rating=[5, 4, 3, 2, 1, 2],
+        time=[*range(6)],
+        split=[0, 1, 2] * 2,
+    )
+    to_recbole(data, tmp_path / 'shop')
+    with pytest.warns(UserWarning, match="column 'rating' in some of"):
+        found = RecBoleFolder(tmp_path, 'shop')[0]
+    assert 'rating' not in found[RATES]
+    for name in ('time', 'val_edge_label_time', 'test_edge_label_time'):
+        assert sorted(found[RATES][name]) == sorted(data[RATES][name])

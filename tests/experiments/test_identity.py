@@ -105,6 +105,15 @@ def test_classes_of_the_library_by_another_name():
     assert identity_of(classes[0], 'BPRMF') != identity_of(classes[1], 'BPRMF')
 
 
+def test_what_repeats_is_told_by_what_it_repeats():
+    one, other = torch.nn.Linear, torch.nn.Bilinear
+    shapes = [[one, other, one], [one, other, other], [one, one, other]]
+    assert len({identity_of(holding(shape)) for shape in shapes}) == 3
+    tensors = torch.zeros(2), torch.ones(2)
+    lists = [[tensors[0], tensors[1], tensors[place]] for place in (0, 1)]
+    assert len({identity_of(holding(each)) for each in lists}) == 2
+
+
 def test_what_is_hard_to_look_at():
     own = Maker(3)
     own.me = own  # a circle

@@ -739,3 +739,33 @@ def test_p_is_that_over_users_with_one_seed():
     assert one.p == one.p_users == paired_test_users(base[:1], other[:1])
     two = compare(*runs)
     assert two.p == resampled_gain(base, other).p != two.p_users
+
+
+def thirds(numbers):
+    """Recall as it is computed, in single precision."""
+    return (torch.tensor(numbers) / 3).double().numpy()
+
+
+@pytest.mark.parametrize('gain', [20, 36])
+def test_rounding_breaks_no_ties(gain):
+    """Gains and losses are of the same size, but from other values."""
+    lose = 56 - gain
+    base = thirds([2.0] * gain + [1.0] * lose)
+    other = thirds([3.0] * gain + [0.0] * lose)
+    assert len(set(np.abs(other - base))) == 2
+    signs = np.r_[np.ones(gain), -np.ones(lose)]
+    found = paired_test_users(base, other)
+    assert found == pytest.approx(stats.wilcoxon(signs).pvalue)
+
+
+def test_rounding_makes_no_difference():
+    base = np.stack([thirds([2.0] * 30), thirds([1.0] * 30)])
+    other = np.stack([thirds([3.0] * 30), thirds([0.0] * 30)])
+    assert (other - base).mean(axis=0).any()
+    assert paired_test_users(base, other) == 1
+
+
+@pytest.mark.parametrize('p', [math.nan, -0.1, 1.1])
+def test_holm_refuses_what_is_no_probability(p):
+    with pytest.raises(ValueError, match=r"'p_values' .*between 0 and 1"):
+        holm([0.01, p])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pyg_ckd.datasets.features.item_files import ItemFiles
@@ -23,6 +24,7 @@ ENDINGS = {
 #: The endings of pictures, in whichever way they are written.
 PICTURES = frozenset({*ENDINGS.values(), '.jpeg', '.tiff'})
 _PILLOW = Lock()
+_WHITE = 2**16 - 1  # of pictures in grey of 16 bits
 
 
 def open_picture(
@@ -99,11 +101,22 @@ def formats() -> list[str]:
 
 def _decode(file: Image.Image, longest_side: int | None) -> Image.Image:
     if longest_side is None or max(file.size) <= longest_side:
-        return file.convert('RGB')
+        return _to_rgb(file)
     file.draft('RGB', (longest_side, longest_side))
-    image = file if file.mode == 'RGB' else file.convert('RGB')
+    image = file if file.mode == 'RGB' else _to_rgb(file)
     image.thumbnail((longest_side, longest_side))
     return image.copy()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture in 8 bits a colour; Pillow would cut 16 off at 255."""
+    if image.mode not in ('I', 'F') and not image.mode.startswith('I;'):
+        return image.convert('RGB')
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == 'F' or values.min() < 0 or values.max() > _WHITE:
+        raise ValueError('its numbers are no shades of grey of 16 bits')
+    grey = (values * (255 / _WHITE)).round().astype(np.uint8)
+    return Image.fromarray(grey).convert('RGB')
 
 
 @contextmanager

@@ -23,6 +23,11 @@ from pyg_ckd.graph import RATES, modalities
 
 #: The splits of interactions, as RecBole's own files are named.
 SPLITS = ('train', 'valid', 'test')
+_TIMES = {
+    'train': 'time',
+    'valid': 'val_edge_label_time',
+    'test': 'test_edge_label_time',
+}
 _TYPES = ('token', 'token_seq', 'float', 'float_seq')
 
 
@@ -221,12 +226,15 @@ def to_recbole(data: HeteroData, folder: str | os.PathLike[str]) -> None:
 
     A folder ``shop`` then holds ``shop.train.inter``, ``shop.valid.inter`` and
     ``shop.test.inter``, with the columns ``user_id:token`` and
-    ``item_id:token``, and in the first ``rating:float`` and
-    ``timestamp:float`` where they are known; and ``shop.item``, with
-    ``item_id:token``, where there are titles ``title:token_seq``, and for each
-    modality ``<modality>:float_seq``, empty for items that lack it. RecBole
-    takes the split by ``benchmark_filename: ['train', 'valid', 'test']``, and
-    :class:`RecBoleFolder` reads it as well.
+    ``item_id:token``, ``timestamp:float`` where times are known, and in the
+    first ``rating:float``, as a graph has no ratings of what is held out; and
+    ``shop.item``, with ``item_id:token``, where there are titles
+    ``title:token_seq``, and for each modality ``<modality>:float_seq``, empty
+    for items that lack it. RecBole takes the split by
+    ``benchmark_filename: ['train', 'valid', 'test']``, and
+    :class:`RecBoleFolder` reads it as well, but for ratings. Titles it takes
+    for texts to encode, unless it gets ``text_encoder=None`` and
+    ``title_column='title'``.
 
     Users and items are called by their names, or else by ``original_id``, or
     else by their numbers. The format has no place for users and items without
@@ -255,19 +263,17 @@ def to_recbole(data: HeteroData, folder: str | os.PathLike[str]) -> None:
     """
     splits = splits_of(data)
     users, items = _tokens(data, 'user'), _tokens(data, 'item')
+    rates = data[RATES]
     with new_folder(folder) as (path, name):
         for split, pairs in zip(SPLITS, splits.values(), strict=True):
             columns: dict[str, Any] = {
                 'user_id:token': [users[i] for i in pairs[0].tolist()],
                 'item_id:token': [items[i] for i in pairs[1].tolist()],
             }
-            if split == 'train':
-                for key, column in (
-                    ('rating', 'rating:float'),
-                    ('time', 'timestamp:float'),
-                ):
-                    if key in data[RATES]:
-                        columns[column] = data[RATES][key].tolist()
+            if split == 'train' and 'rating' in rates:
+                columns['rating:float'] = rates['rating'].tolist()
+            if _TIMES[split] in rates:
+                columns['timestamp:float'] = rates[_TIMES[split]].tolist()
             _write(columns, osp.join(path, f'{name}.{split}.inter'))
         columns = {'item_id:token': items}
         if 'title' in data['item']:

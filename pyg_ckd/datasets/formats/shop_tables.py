@@ -159,10 +159,14 @@ def _valid_rows(
         rows['weight'] = table[columns.type].map(weights).astype(float)
         rules.append(_type_rule(table[columns.type], weights))
     is_valid = ~_any(rules, table)
+    valid = rows[is_valid].copy()
+    if kind == 'number':
+        # Beside NaN, whole numbers were floats and had lost digits:
+        valid['time'] = pd.to_numeric(table[columns.time][is_valid])
     if columns.type is None:  # A log has whatever a user did again.
-        rules.append(_twin_rule(rows[is_valid], table, columns))
+        rules.append(_twin_rule(valid, table, columns))
     _check(columns.name, table, rules, skip_invalid, row_numbers)
-    return rows[is_valid], kind
+    return valid, kind
 
 
 def _ratings(

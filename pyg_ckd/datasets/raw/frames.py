@@ -46,7 +46,8 @@ def frame_of(table: Any) -> pd.DataFrame | None:
 def indexed(table: Any, column: str) -> Any:
     """Return features in a table without an index, by the items in a column.
 
-    A table of polars has no index. Other values stay as they are.
+    A table of polars has no index, and one of pandas none but the numbers of
+    its rows if nobody gave it one. Other values stay as they are.
 
     Args:
         table: A table that holds a column of items, and numbers in the others,
@@ -59,9 +60,18 @@ def indexed(table: Any, column: str) -> Any:
         an array.
     """
     frame = frame_of(table)
-    if frame is None or isinstance(table, pd.DataFrame):
+    if frame is None:
         return table
     named = column in frame
+    if isinstance(table, pd.DataFrame) and (
+        not named or not isinstance(table.index, pd.RangeIndex)
+    ):
+        return table
+    if not named and 'item' in frame:
+        raise ValueError(
+            f"Features have a column 'item', but items are in {column!r}: call "
+            f'both the same'
+        )
     if named:
         frame = frame.set_index(column)
     vectors = frame.shape[1] == 1 and frame.dtypes.iloc[0].kind == 'O'

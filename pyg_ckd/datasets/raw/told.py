@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import PurePath
 from types import MethodType
@@ -27,8 +28,9 @@ def is_told(value: Any) -> bool:
 
     Plain values do, and what is made of them. Of objects, those whose own
     class says how they are shown: what it inherits knows nothing of what it
-    adds. The ``repr`` that PyG's transforms and torch's modules inherit names
-    no settings and no weights, which does only where there are none.
+    adds; and not those that hold tensors or arrays, which are shown cut and
+    rounded. The ``repr`` that PyG's transforms and torch's modules inherit
+    names no settings and no weights, which does only where there are none.
 
     Args:
         value: The value.
@@ -55,4 +57,16 @@ def is_told(value: Any) -> bool:
         return False
     if type(value).__repr__ in [base.__repr__ for base in _BASES]:
         return not getattr(value, '__dict__', True)
-    return '__repr__' in vars(type(value))
+    held = list(getattr(value, '__dict__', {}).values())
+    return '__repr__' in vars(type(value)) and not _has_numbers(held)
+
+
+def _has_numbers(value: Any) -> bool:
+    """Return whether a value is a tensor or array, or holds some."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_numbers, value))
+    if is_dataclass(value):
+        return _has_numbers(list(vars(value).values()))
+    return isinstance(value, np.ndarray | torch.Tensor)

@@ -15,11 +15,12 @@ def paired_test_users(base: ArrayLike, other: ArrayLike) -> float:
     """Return the p-value of Wilcoxon's signed-rank test over users.
 
     Metrics are averaged over seeds first; users without a difference say
-    nothing and are left out. The test asks whether differences lie
-    symmetrically about zero, where :func:`bootstrap_interval` asks for the
-    mean. Many small gains and a few large losses may be told apart by only one
-    of the two. Like the interval with one seed, it says nothing about training
-    the models again.
+    nothing and are left out. Differences count to the sixth digit, so that
+    rounding makes none, and equal ones stay equal. The test asks whether
+    differences lie symmetrically about zero, where
+    :func:`bootstrap_interval` asks for the mean. Many small gains and a few
+    large losses may be told apart by only one of the two. Like the interval
+    with one seed, it says nothing about training the models again.
 
     Args:
         base: As in :func:`bootstrap_interval`.
@@ -30,8 +31,8 @@ def paired_test_users(base: ArrayLike, other: ArrayLike) -> float:
         0.0625
     """
     base, other = paired(base, other)
-    # Rounding would break ties in a difference of means:
-    difference = (other - base).mean(axis=0)
+    # Not a difference of means, whose rounding would be larger:
+    difference = (other - base).mean(axis=0).round(6)
     difference = difference[difference != 0]
     if not len(difference):
         return 1.0
@@ -84,10 +85,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         The adjusted ones, in the same order.
 
+    Raises:
+        ValueError: If one is not between 0 and 1.
+
     Example:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
+    for p in p_values:
+        if not 0 <= p <= 1:
+            raise ValueError(
+                f"'p_values' need to be between 0 and 1 in 'holm' (got {p!r})"
+            )
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])

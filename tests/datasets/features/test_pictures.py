@@ -4,6 +4,7 @@ import struct
 import warnings
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -183,3 +184,21 @@ def test_each_ending_is_that_of_a_format(tmp_path, ending):
     (tmp_path / f'cup{ending.upper()}').write_bytes(picture(kind=kind))
     image = open_picture(ItemFiles(tmp_path, PICTURES), 'cup')
     assert image.size == (4, 3)
+
+
+@pytest.mark.parametrize('longest_side', [None, 2])
+def test_pictures_of_16_bits_keep_their_shades(tmp_path, longest_side):
+    shades = []
+    for value in (0, 3000, 30000, 60000, 2**16 - 1):
+        grey = Image.fromarray(np.full((4, 4), value, np.uint16))
+        grey.save(tmp_path / 'cup.png')
+        found = open_picture(ItemFiles(tmp_path, PICTURES), 'cup', longest_side)
+        shades.append(found.getpixel((0, 0)))
+    assert shades == [(x, x, x) for x in (0, 12, 117, 233, 255)]
+
+
+def test_pictures_that_are_no_shades_are_refused(tmp_path):
+    numbers = Image.fromarray(np.full((4, 4), 0.5, np.float32))
+    numbers.save(tmp_path / 'cup.tif')
+    with pytest.raises(ValueError, match=r'cup.*no shades of grey of 16 bits'):
+        open_picture(ItemFiles(tmp_path, PICTURES), 'cup')

@@ -99,6 +99,16 @@ def test_read_interactions_reads_times(tmp_path, times, expected):
     assert time.tolist() == expected
 
 
+def test_a_bad_row_costs_no_digit_of_times(tmp_path):
+    """Beside a missing number, whole ones would be floats."""
+    times = [17 * 10**17 + 1, 17 * 10**17 + 3, 17 * 10**17 + 2]
+    rows = [f'ann\t{i}\t1\t{t}' for i, t in enumerate(times)]
+    path = write(tmp_path, *rows, 'ann\tz\t1\tnever')
+    with pytest.warns(UserWarning, match='1 invalid row skipped'):
+        found = read(path, skip_invalid=True).time
+    assert found.tolist() == times
+
+
 def test_read_interactions_keeps_fractions_of_times(tmp_path):
     path = write(tmp_path, 'ann\tx\t1\t0.75', 'ann\ty\t1\t0.25')
     time = read(path).time

@@ -140,6 +140,26 @@ def test_other_values_are_no_tables():
     for value in ([1], np.ones((2, 2)), torch.ones(2, 2), {'a': 1}, 'a', None):
         assert frame_of(value) is None
         assert indexed(value, 'item') is value
-    table = pd.DataFrame({'item': [1]})
+    table = pd.DataFrame({'item': [1]}, index=['tea'])
     assert frame_of(table) is table
     assert indexed(table, 'item') is table
+
+
+def test_items_in_a_column_of_pandas():
+    """Where rows have no index of their own, it says which item each is."""
+    table = pd.DataFrame({'item': [2, 0, 1], 'a': [20.0, 0.0, 10.0]})
+    data = from_interactions([0, 0], [0, 2], {'text': table}, split=[0, 0])
+    assert data['item'].x_text.tolist() == [[0], [10], [20]]
+    by_index = {'text': table.set_index('item')}
+    same_ = from_interactions([0, 0], [0, 2], by_index, split=[0, 0])
+    assert torch.equal(same_['item'].x_text, data['item'].x_text)
+    rows = table[['a']]  # a row for each item, in order
+    data = from_interactions([0, 0], [0, 2], {'text': rows}, split=[0, 0])
+    assert data['item'].x_text.tolist() == [[20], [0], [10]]
+
+
+def test_a_column_of_items_with_another_name(pl):
+    rows = pl.DataFrame({'user': [0, 0], 'sku': [0, 1]})
+    features = pl.DataFrame({'item': [1, 0], 'a': [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"column 'item', but .* in 'sku'"):
+        from_interactions(rows, item='sku', features={'text': features})
