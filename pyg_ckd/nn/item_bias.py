@@ -37,8 +37,7 @@ class ItemBias(Wrapper):
 
     Raises:
         ValueError: If the number of items is not known or not positive; when
-            called, if the
-            embeddings of the recommender are sparse.
+            called, if the embeddings of the recommender are sparse.
 
     Shapes:
         - **output:** user embeddings :math:`(|\mathcal{U}|, d + 1)` and item

@@ -31,6 +31,8 @@ class ItemCounts:
 
     def __init__(self) -> None:
         self._known: list[Any] = []
+        # So that no other tensor gets their ids:
+        self._held: list[Any] = []
         self._count = torch.empty(0)
 
     def __call__(self, data: HeteroData) -> Tensor:
@@ -45,8 +47,7 @@ class ItemCounts:
         now = [*map(id, held), *versions]
         if now != self._known:
             self._count = _counted(edges, weight, data['item'].num_nodes)
-            self._held = held  # so that no other tensor gets their ids
-            self._known = now
+            self._held, self._known = held, now
         return self._count
 
     def __reduce__(self) -> tuple[type, tuple[()]]:

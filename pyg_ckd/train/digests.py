@@ -13,6 +13,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_ckd.graph import RATED_BY, RATES, fingerprint, modalities
 
+_PLAIN = (np.ndarray, np.generic, list, tuple, str, int, float)
+
 
 def digest(data: HeteroData) -> str:
     """Return a hash of what all training depends on, validation included.
@@ -72,9 +74,6 @@ def attributes(data: HeteroData) -> Iterator[tuple[str, bytes]]:
             yield name, f'{name} '.encode() + b' '.join(_of_plain(value))
 
 
-_PLAIN = (np.ndarray, np.generic, list, tuple, str, int, float)
-
-
 def _of_tensor(name: str, value: Tensor) -> Iterator[tuple[str, bytes]]:
     if value.layout is not torch.strided:
         entries = value.to_sparse_coo().coalesce()
@@ -88,7 +87,7 @@ def _of_tensor(name: str, value: Tensor) -> Iterator[tuple[str, bytes]]:
 
 
 def _of_plain(value: Any) -> Iterator[bytes]:
-    """Yield the content of lists of any depth; of texts with their length."""
+    """Yield the content of a value, of lists of any depth."""
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         yield f'{value.dtype} {value.shape}'.encode() + value.tobytes()
     elif isinstance(value, np.ndarray | list | tuple):

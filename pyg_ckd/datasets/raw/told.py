@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import PurePath
 from types import MethodType
@@ -57,16 +57,22 @@ def is_told(value: Any) -> bool:
         return False
     if type(value).__repr__ in [base.__repr__ for base in _BASES]:
         return not getattr(value, '__dict__', True)
-    held = list(getattr(value, '__dict__', {}).values())
-    return '__repr__' in vars(type(value)) and not _has_numbers(held)
+    return '__repr__' in vars(type(value)) and not _has_numbers(_held(value))
+
+
+def _held(value: Any) -> list[Any]:
+    """Return what an object holds."""
+    names = [each.name for each in fields(value)] if is_dataclass(value) else []
+    slots = [getattr(value, name, None) for name in names]
+    return [*getattr(value, '__dict__', {}).values(), *slots]
 
 
 def _has_numbers(value: Any) -> bool:
     """Return whether a value is a tensor or array, or holds some."""
     if isinstance(value, Mapping):
-        value = list(value.values())
+        return any(map(_has_numbers, value.values()))
     if isinstance(value, list | tuple | set | frozenset):
         return any(map(_has_numbers, value))
-    if is_dataclass(value):
-        return _has_numbers(list(vars(value).values()))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _has_numbers(_held(value))
     return isinstance(value, np.ndarray | torch.Tensor)

@@ -43,6 +43,11 @@ class Rows:
     x: object
 
 
+@dataclass(slots=True)
+class Slots:
+    x: object
+
+
 class More(Settings):
     pass
 
@@ -57,7 +62,7 @@ class More(Settings):
         *(TextEncoder('a'), ImageEncoder('a'), Stateless(), TrainOnAll()),
         *(Compose([ItemKNN(5), Stateless()]), Named(), Settings(3)),
         *(functools.partial(int, base=8), ItemKNN(5).forward),
-        *(Rows(1), Rows([Rows('a')])),
+        *(Rows(1), Rows([Rows('a')]), Rows(Rows), Slots(1)),
     ],
     ids=repr,
 )
@@ -72,7 +77,7 @@ def test_values_that_are_told(value):
         *(nn.Linear(2, 2), ToUndirected(), More(3)),
         *(torch.zeros(2), np.zeros(2000)),
         *(Rows(torch.zeros(2)), Rows([np.zeros(2)]), Rows(torch.tensor(0.1))),
-        Rows({'a': Rows((torch.zeros(2),))}),
+        *(Rows({'a': Rows((torch.zeros(2),))}), Slots(torch.zeros(2))),
         *([1, Encoder()], {'a': Encoder()}),
         Compose([ItemKNN(5), ToUndirected()]),
         functools.partial(lambda x: x),
