@@ -28,7 +28,7 @@ class PreferenceRouting(nn.Module):
             (default: :obj:`3`)
 
     Raises:
-        ValueError: If ``num_iterations`` is not positive.
+        ValueError: If ``num_iterations`` is no whole number from 0 on.
 
     Shapes:
         - **input:** preferences :math:`(|\mathcal{U}|, F)`, item features
@@ -47,7 +47,8 @@ class PreferenceRouting(nn.Module):
 
     def __init__(self, num_iterations: int = 3) -> None:
         super().__init__()
-        check_whole(self.__class__.__name__, num_iterations=num_iterations)
+        name = self.__class__.__name__
+        check_whole(name, 0, num_iterations=num_iterations)
         self.num_iterations = num_iterations
 
     def forward(self, p: Tensor, f: Tensor, edge_index: Adj) -> Tensor:

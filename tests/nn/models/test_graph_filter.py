@@ -173,8 +173,8 @@ def test_baby(shared, tmp_path):
     ('kwargs', 'message'),
     [
         (dict(k=0), r"'k' needs .* at least 1, in 'GraphFilter' \(got 0\)"),
-        (dict(alpha=1.5), r"'alpha' .* \[0, 1\] in 'GraphFilter' \(got 1.5\)"),
-        (dict(alpha=-1), r"'alpha' .* \[0, 1\] in 'GraphFilter' \(got -1\)"),
+        (dict(alpha=1.5), r"'alpha' .* \[0, 1\], in 'GraphFilter' \(got 1.5\)"),
+        (dict(alpha=-1), r"'alpha' .* \[0, 1\], in 'GraphFilter' \(got -1\)"),
         (dict(graph_weight=-1), r"'graph_weight'.*'GraphFilter' \(got -1\)"),
         (dict(hop_weight=-1), r"'hop_weight'.*'GraphFilter' \(got -1\)"),
     ],
