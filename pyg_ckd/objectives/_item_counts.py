@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.utils import coalesce
 
 from pyg_ckd.graph import RATES
 from pyg_ckd.kernels.units import UNIT, as_units
@@ -56,11 +57,9 @@ class ItemCounts:
 
 
 def _counted(edges: Tensor, weight: Tensor | None, size: int) -> Tensor:
-    pair, row = (edges[0] * size + edges[1]).unique(return_inverse=True)
-    if weight is None:
-        return (pair % size).bincount(minlength=size).double()
     # Whole numbers have the same sum in any order, on any device:
-    units = as_units(weight)
-    largest = torch.zeros_like(pair).scatter_reduce(0, row, units, 'amax')
-    total = torch.zeros(size, dtype=torch.long, device=edges.device)
-    return total.index_add(0, pair % size, largest).double() / UNIT
+    units = as_units(edges.new_ones(()) if weight is None else weight)
+    units = units.expand(edges.size(1))
+    (_, item), largest = coalesce(edges, units, reduce='max')
+    total = largest.new_zeros(size).index_add(0, item, largest)
+    return total.double() / UNIT

@@ -10,7 +10,6 @@ from zipfile import is_zipfile
 
 import torch
 from pytorch_lightning import Callback
-from torch import nn
 from typing_extensions import Unpack
 
 from pyg_ckd.balance import CKD
@@ -27,6 +26,7 @@ from pyg_ckd.train.checks import described
 from pyg_ckd.train.failure_signs import FailureSigns
 from pyg_ckd.train.keep_best import KeepBest, monitored
 from pyg_ckd.train.left_usable import left_usable
+from pyg_ckd.train.modes import modes_of_frozen, set_modes
 from pyg_ckd.train.on_this_rank import OnThisRank
 from pyg_ckd.train.progress_line import ProgressLine
 from pyg_ckd.train.recommendation import Recommendation
@@ -208,9 +208,9 @@ def fit(
         begin_from(task.model, task.data, warm_start)
     if ckpt_path is None and is_first:
         warn_of_scales(task)
-    modes = _frozen_modes(task)
+    modes = modes_of_frozen(task)
     task.eval()
-    _set_modes(modes)
+    set_modes(modes)
     if task.balance is not None and ckpt_path is None:
         arguments = {
             'max_epochs': max_epochs,
@@ -237,7 +237,7 @@ def fit(
 
     task.eval_every = eval_every
     task.train()
-    _set_modes(modes)
+    set_modes(modes)
     with left_usable(task, best):
         try:
             with quiet(), memory_reused_if_small():
@@ -297,25 +297,6 @@ def _taught_apart(
     with evaluating(model):
         own = model.own_embeddings(matched(task.data, model), keep)
     return FixedEmbeddings(*own)
-
-
-def _frozen_modes(task: nn.Module) -> dict[nn.Module, bool]:
-    """Return the modes of parts that have parameters, none of them trained.
-
-    They are the user's choice: a frozen encoder in evaluation mode stays so.
-    """
-    frozen = [
-        part
-        for part in task.modules()
-        if (own := list(part.parameters()))
-        and not any(parameter.requires_grad for parameter in own)
-    ]
-    return {part: part.training for each in frozen for part in each.modules()}
-
-
-def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
-    for part, training in modes.items():
-        part.training = training
 
 
 def _check_numbers(

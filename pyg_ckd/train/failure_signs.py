@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
 
 from pyg_ckd.balance import CKD, failure_signs
 from pyg_ckd.train._gradient_share import gradient_share
+from pyg_ckd.train.modes import modes_of_frozen, set_modes
 from pyg_ckd.train.recommendation import Recommendation
 from pyg_ckd.train.warn import warn
 from pyg_ckd.views import view_name
@@ -31,6 +33,13 @@ class FailureSigns(Callback):
 
     def __init__(self) -> None:
         self._warned: list[str] = []
+        self._modes: dict[nn.Module, bool] = {}
+
+    def on_train_start(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Note the modes of what is frozen, before all is evaluated."""
+        self._modes = modes_of_frozen(pl_module)
 
     def on_validation_end(
         self, trainer: Trainer, pl_module: LightningModule
@@ -42,7 +51,10 @@ class FailureSigns(Callback):
             return
         if not isinstance(balance, CKD):
             return
-        with _undisturbed(task), trainer.precision_plugin.train_step_context():
+        with (
+            _undisturbed(task, self._modes),
+            trainer.precision_plugin.train_step_context(),
+        ):
             batch = task.train_dataloader().sample(task.batch_size)
             share = gradient_share(task, batch)
         entry = task.history[-1]
@@ -75,12 +87,15 @@ class FailureSigns(Callback):
 
 
 @contextmanager
-def _undisturbed(task: Recommendation) -> Iterator[None]:
-    """Switch to training mode for a while, and leave no trace."""
+def _undisturbed(
+    task: Recommendation, modes: Mapping[nn.Module, bool]
+) -> Iterator[None]:
+    """Train for a while, but for parts of other modes, and leave no trace."""
     devices = [task.device] if task.device.type == 'cuda' else []
     idle = [module for module in task.modules() if not module.training]
     buffers = [(buffer, buffer.clone()) for buffer in task.buffers()]
     task.train()
+    set_modes(modes)
     try:
         with torch.random.fork_rng(devices):
             yield

@@ -8,7 +8,7 @@ from zipfile import is_zipfile
 
 import torch
 import torch.distributed as dist
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer, callbacks
 from pytorch_lightning.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,8 +17,12 @@ from pyg_ckd.kernels.ranks import Ranks
 from pyg_ckd.nn.sharded import Sharded
 from pyg_ckd.objectives import BPR, Objective
 
-#: Callbacks of Lightning; the second one is not in all releases.
-_AVERAGING = ('StochasticWeightAveraging', 'WeightAveraging')
+#: The second one is not in all releases of Lightning.
+_AVERAGING = tuple(
+    getattr(callbacks, name)
+    for name in ('StochasticWeightAveraging', 'WeightAveraging')
+    if hasattr(callbacks, name)
+)
 
 
 class ShardedTables(DDPStrategy):
@@ -185,12 +189,12 @@ def check_fits(
             f'rows (got {trainer.gradient_clip_val}): each process would clip '
             f'by the norm of its own rows'
         )
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    for kind in {kind for each in callbacks for kind in type(each).__mro__}:
-        if kind.__name__ in _AVERAGING:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, _AVERAGING):
             raise ValueError(
-                f"'callbacks' cannot have {kind.__name__} where tables are cut "
-                f"by rows: it copies whole tables. Or take strategy='ddp'"
+                f"'callbacks' cannot have {type(callback).__name__} where "
+                f'tables are cut by rows: it copies whole tables. Or take '
+                f"strategy='ddp'"
             )
     if trainer.precision == '16-mixed':
         raise ValueError(

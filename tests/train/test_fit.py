@@ -504,7 +504,7 @@ class WithEncoder(PlainRecommender):
         return super().forward(data)
 
 
-@pytest.mark.parametrize('balance', [None, UMT()], ids=str)
+@pytest.mark.parametrize('balance', [None, UMT(), CKD()], ids=str)
 def test_frozen_parts_stay_in_their_mode(balance, data):
     model = WithEncoder(data)
     task = Recommendation(model, data, balance=balance)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,7 @@ class Folder:
         self.kwargs = {'max_epochs': 6, 'progress': False, **kwargs}
 
     def run(self, ckpt_path=None, **kwargs):
-        torch.manual_seed(0)
-        model, balance = MAKE[self.kind](self.data)
-        task = Recommendation(
-            model, self.data, balance=balance, lr=0.05, batch_size=60
-        )
+        task = task_of_kind(self.kind, self.data)
         folder = self.folder / ('resumed' if ckpt_path else 'whole')
         checkpoint = ModelCheckpoint(
             folder,
@@ -105,6 +102,13 @@ class Folder:
 
     def files(self):
         return sorted((self.folder / 'whole').glob('epoch*.ckpt'))
+
+
+def task_of_kind(kind, data):
+    """Make the same task each time."""
+    torch.manual_seed(0)
+    model, balance = MAKE[kind](data)
+    return Recommendation(model, data, balance=balance, lr=0.05, batch_size=60)
 
 
 def assert_same(one, other):
@@ -170,11 +174,7 @@ def test_more_epochs_than_one_evaluation(small, tmp_path):
     """The usual distance of evaluations is larger than the first training."""
     file = tmp_path / 'last.ckpt'
 
-    def task():
-        torch.manual_seed(0)
-        model, _ = MAKE['vbpr'](small)
-        return Recommendation(model, small, lr=0.05, batch_size=60)
-
+    task = partial(task_of_kind, 'vbpr', small)
     fit(task(), max_epochs=3, callbacks=SaveLast(file), progress=False)
     found = fit(task(), max_epochs=10, ckpt_path=file, progress=False)
     wanted = fit(task(), max_epochs=10, progress=False)
@@ -204,11 +204,7 @@ def test_without_evaluation(small, tmp_path):
     """Of what is never evaluated, each epoch is saved."""
     file = tmp_path / 'last.ckpt'
 
-    def task():
-        torch.manual_seed(0)
-        model, _ = MAKE['dropout'](small)
-        return Recommendation(model, small, lr=0.05, batch_size=60)
-
+    task = partial(task_of_kind, 'dropout', small)
     common = dict(eval_every=None, progress=False)
     wanted = fit(task(), max_epochs=4, **common)
     fit(task(), max_epochs=2, callbacks=SaveLast(file), **common)
